@@ -1,0 +1,163 @@
+package netlab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Host is one namespace: an end host, a router, a NAT or a switch.
+type Host struct {
+	Name string
+
+	lab  *Lab
+	kind string
+	ns   string
+	note string
+	ifs  int
+
+	mu    sync.Mutex
+	procs []*exec.Cmd
+}
+
+// Host adds an end host with its loopback up.
+func (l *Lab) Host(name string) *Host { l.t.Helper(); return l.add(name, "host") }
+
+// Router adds a host that forwards IPv4 and IPv6.
+func (l *Lab) Router(name string) *Host {
+	l.t.Helper()
+	h := l.add(name, "router")
+	h.sysctl("net/ipv4/ip_forward", "1")
+	h.sysctl("net/ipv6/conf/all/forwarding", "1")
+	return h
+}
+
+// Switch adds a namespace whose links are ports of one bridge.
+func (l *Lab) Switch(name string) *Host {
+	l.t.Helper()
+	h := l.add(name, "switch")
+	l.run("ip", "-n", h.ns, "link", "add", "br0", "type", "bridge", "forward_delay", "0", "stp_state", "0", "mcast_snooping", "0")
+	l.run("ip", "-n", h.ns, "link", "set", "br0", "up")
+	return h
+}
+
+// congestion is named by every route of a lab: a machine's default may be BBR,
+// whose pacing hides what a queue does, and a namespace may only set a default
+// that the whole machine allows.
+const congestion = "cubic"
+
+func (l *Lab) add(name, kind string) *Host {
+	l.t.Helper()
+	h := &Host{Name: name, lab: l, kind: kind, ns: l.id + name}
+	l.run("ip", "netns", "add", h.ns)
+	l.hosts = append(l.hosts, h)
+	l.run("ip", "-n", h.ns, "link", "set", "lo", "up")
+	h.sysctl("net/ipv6/conf/all/accept_dad", "0")
+	h.sysctl("net/ipv6/conf/default/accept_dad", "0")
+	return h
+}
+
+func (h *Host) sysctl(key, value string) {
+	h.lab.t.Helper()
+	err := h.Do(func() error { return os.WriteFile("/proc/sys/"+key, []byte(value), 0o644) })
+	if err != nil {
+		h.lab.t.Fatalf("netlab: %s: %s=%s: %v", h.Name, key, value, err)
+	}
+}
+
+// Do runs f on a thread of its own inside the host's namespace. Sockets and TUN
+// devices that f opens stay there; goroutines that it starts do not.
+func (h *Host) Do(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		// The thread is never unlocked: it ends with this goroutine, because a
+		// thread in another namespace must not serve anybody else.
+		runtime.LockOSThread()
+		fd, err := unix.Open("/run/netns/"+h.ns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			done <- fmt.Errorf("netlab: open namespace of %s: %w", h.Name, err)
+			return
+		}
+		defer unix.Close(fd)
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("netlab: enter %s: %w", h.Name, err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// Command is a program to run inside the host; it is killed at the lab's end
+// if it still runs. Its process is the program itself, not a wrapper.
+func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.ns, name}, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	h.mu.Lock()
+	h.procs = append(h.procs, cmd)
+	h.mu.Unlock()
+	return cmd
+}
+
+// Run runs a program inside the host to its end and returns its output; it
+// fails the test when the program does.
+func (h *Host) Run(name string, args ...string) string {
+	h.lab.t.Helper()
+	out, err := h.Output(name, args...)
+	if err != nil {
+		h.lab.t.Fatal(err)
+	}
+	return out
+}
+
+// Output is Run with the error returned.
+func (h *Host) Output(name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.ns, name}, args...)...).CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("netlab: %s: %s %s: %w: %s", h.Name, name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return string(out), nil
+}
+
+// Route adds a route: "default" or a prefix, by way of a neighbour.
+func (h *Host) Route(to string, via netip.Addr) {
+	h.lab.t.Helper()
+	family := "-4"
+	if via.Is6() {
+		family = "-6"
+	}
+	h.lab.run("ip", family, "-n", h.ns, "route", "replace", to, "via", via.String(), "congctl", congestion)
+}
+
+// NFT loads an nftables script into the host.
+func (h *Host) NFT(script string) {
+	h.lab.t.Helper()
+	cmd := exec.Command("ip", "netns", "exec", h.ns, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		h.lab.t.Fatalf("netlab: %s: nft: %v: %s\n%s", h.Name, err, out, script)
+	}
+}
+
+func (h *Host) stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.procs {
+		if c.Process != nil && c.ProcessState == nil {
+			c.Process.Kill()
+			c.Wait()
+		}
+	}
+}
