@@ -1,0 +1,114 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// MaxConfig bounds a configuration file, in bytes.
+const MaxConfig = 1 << 20
+
+// A Validator is a configuration that knows more than its types say. Its error
+// begins with the field's name, so that Load can name the line.
+type Validator interface{ Validate() error }
+
+// A FieldError is a value that does not fit: Field is its name in the file.
+type FieldError struct {
+	Field string
+	Err   error
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// Wrong is a FieldError with a formatted reason.
+func Wrong(field, format string, args ...any) error {
+	return &FieldError{Field: field, Err: fmt.Errorf(format, args...)}
+}
+
+// Load reads a TOML file into cfg, refuses fields that it does not know, and
+// validates it. Each error says the file, the line and what to do.
+func Load(path string, cfg any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	if len(data) > MaxConfig {
+		return fmt.Errorf("%s: larger than %d bytes", path, MaxConfig)
+	}
+	return parse(path, data, cfg)
+}
+
+func parse(path string, data []byte, cfg any) error {
+	dec := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
+	if err := dec.Decode(cfg); err != nil {
+		return position(path, err)
+	}
+	v, ok := cfg.(Validator)
+	if !ok {
+		return nil
+	}
+	err := v.Validate()
+	if err == nil {
+		return nil
+	}
+	var wrong *FieldError
+	if errors.As(err, &wrong) {
+		if n := lineOf(data, wrong.Field); n > 0 {
+			return fmt.Errorf("%s:%d: %w", path, n, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+func position(path string, err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		first := unknown.Errors[0]
+		line, _ := first.Position()
+		return fmt.Errorf("%s:%d: there is no field %q; -example shows those that there are", path, line, strings.Join(first.Key(), "."))
+	}
+	var bad *toml.DecodeError
+	if errors.As(err, &bad) {
+		line, column := bad.Position()
+		return fmt.Errorf("%s:%d:%d: %s", path, line, column, strings.TrimPrefix(bad.Error(), "toml: "))
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// lineOf finds the line that sets a field, by the last part of its name; 0 when
+// the field is not set.
+func lineOf(data []byte, field string) int {
+	if i := strings.LastIndexByte(field, '.'); i >= 0 {
+		field = field[i+1:]
+	}
+	for n, line := range strings.Split(string(data), "\n") {
+		key, _, ok := strings.Cut(line, "=")
+		if ok && strings.Trim(strings.TrimSpace(key), `"'`) == field {
+			return n + 1
+		}
+	}
+	return 0
+}
+
+// A Duration is written as Go writes it: "90s", "8h".
+type Duration time.Duration
+
+// UnmarshalText reads a duration that is not negative.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return err
+	}
+	if v < 0 {
+		return fmt.Errorf("%s is negative", v)
+	}
+	*d = Duration(v)
+	return nil
+}
