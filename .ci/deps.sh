@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what the end-to-end tests need from Debian's packages, when run as
+# root there; elsewhere it says what is missing and exits 0, because a test that
+# misses its part says so itself.
+set -u
+
+# program:package
+wanted="ip:iproute2 ping:iputils-ping nft:nftables mosquitto:mosquitto mosquitto_pub:mosquitto-clients
+sshd:openssh-server ssh:openssh-client smbd:samba smbclient:smbclient gcc:gcc"
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=""
+for w in $wanted; do
+	command -v "${w%%:*}" >/dev/null 2>&1 || missing="$missing ${w##*:}"
+done
+[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+[ -z "$missing" ] && exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+	echo "deps: missing:$missing; the tests that need them are skipped (as root on Debian: make deps)"
+	exit 0
+fi
+echo "deps: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+# Installed services must not start: each test starts its own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
+	trap 'rm -f $policy' EXIT
+fi
+apt-get update -qq >/dev/null || exit 1
+apt-get install -y -qq --no-install-recommends $missing >/dev/null || {
+	echo "deps: apt-get could not install$missing" >&2
+	exit 1
+}

@@ -1,0 +1,26 @@
+# make demo and make test are all that a newcomer needs; the rest is for those
+# who work on boothwire.
+
+.PHONY: demo test deps build bench soak help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+demo: ## play a service call: ticket, connect, repair, disconnect (no root, only Go)
+	go run ./cmd/boothwire-demo $(DEMO)
+
+test: deps ## every check and test; on Debian as root it installs what is missing
+	./check.sh
+
+deps: ## install what the end-to-end tests need (Debian, root)
+	@./.ci/deps.sh
+
+build: ## the programs, into bin/
+	go build -trimpath -o bin/ ./cmd/...
+
+bench: deps ## measure; BENCH=regexp picks (each figure: bench NAME VALUE UNIT at-least|at-most|info BAR ok|short)
+	@./.ci/bench.sh '$(BENCH)'
+
+soak: deps ## the long versions: 1,000 cycles, 30 s of every fuzz target
+	BOOTHWIRE_SOAK=1 go test -race -count=1 -timeout 60m ./tunnel/... ./gateway/... ./internal/...
+	./.ci/fuzz.sh 30s
