@@ -136,3 +136,28 @@ func connectionInfo(t *testing.T, a, b *Host, addr string) string {
 	defer c.Close()
 	return a.Run("ss", "-tinH")
 }
+
+func TestSnapshotSeesWhatIsLeft(t *testing.T) {
+	l := New(t)
+	h := l.Host("kiosk")
+	pids := map[string]int{"test": os.Getpid()}
+	before := h.Snapshot(pids)
+	if diff := before.Diff(h.Snapshot(pids)); len(diff) > 0 {
+		t.Errorf("nothing happened, yet: %q", diff)
+	}
+	var ln net.Listener
+	if err := h.Do(func() (err error) { ln, err = net.Listen("tcp", "127.0.0.1:7"); return }); err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	h.Run("ip", "link", "add", "left0", "type", "bridge")
+	h.Run("ip", "link", "set", "left0", "up")
+	h.Run("ip", "addr", "add", "192.0.2.7/32", "dev", "left0")
+	h.NFT("table inet left { }")
+	diff := strings.Join(before.Diff(h.Snapshot(pids)), "\n")
+	for _, want := range []string{"sockets + tcp LISTEN 127.0.0.1:7", "interfaces + ", "addresses + ", "routes + local 192.0.2.7", "nftables + table inet left", "files of test + "} {
+		if !strings.Contains(diff, want) {
+			t.Errorf("no %q in\n%s", want, diff)
+		}
+	}
+}
