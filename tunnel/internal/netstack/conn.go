@@ -1,0 +1,91 @@
+package netstack
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+)
+
+// tcpConn is a connection whose errors are those that package net would give:
+// net.ErrClosed after the stack or the connection was closed, and the system's
+// words for resets and refusals.
+type tcpConn struct {
+	*gonet.TCPConn
+	ep    tcpip.Endpoint
+	stack *Stack
+}
+
+func (c *tcpConn) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	return n, c.stack.explain(err)
+}
+
+func (c *tcpConn) Write(b []byte) (int, error) {
+	n, err := c.TCPConn.Write(b)
+	return n, c.stack.explain(err)
+}
+
+// abort ends the connection with a reset instead of an orderly close.
+func (c *tcpConn) abort() { c.ep.Abort() }
+
+// udpConn is the same for datagrams.
+type udpConn struct {
+	*gonet.UDPConn
+	stack *Stack
+}
+
+func (c *udpConn) Read(b []byte) (int, error) {
+	n, err := c.UDPConn.Read(b)
+	return n, c.stack.explain(err)
+}
+
+func (c *udpConn) Write(b []byte) (int, error) {
+	n, err := c.UDPConn.Write(b)
+	return n, c.stack.explain(err)
+}
+
+// known are the words of gVisor's errors that have a name in package syscall.
+// gonet keeps only the words.
+func known(text string) error {
+	switch text {
+	case (&tcpip.ErrConnectionRefused{}).String():
+		return syscall.ECONNREFUSED
+	case (&tcpip.ErrConnectionReset{}).String():
+		return syscall.ECONNRESET
+	case (&tcpip.ErrConnectionAborted{}).String():
+		return syscall.ECONNABORTED
+	case (&tcpip.ErrTimeout{}).String():
+		return syscall.ETIMEDOUT
+	case (&tcpip.ErrHostUnreachable{}).String():
+		return syscall.EHOSTUNREACH
+	case (&tcpip.ErrNetworkUnreachable{}).String():
+		return syscall.ENETUNREACH
+	case (&tcpip.ErrClosedForSend{}).String():
+		return syscall.EPIPE
+	case (&tcpip.ErrPortInUse{}).String():
+		return syscall.EADDRINUSE
+	case (&tcpip.ErrBadLocalAddress{}).String():
+		return syscall.EADDRNOTAVAIL
+	case (&tcpip.ErrInvalidEndpointState{}).String():
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// explain replaces the inner error of a *net.OpError where package net has a
+// name for it.
+func (s *Stack) explain(err error) error {
+	var op *net.OpError
+	if err == nil || !errors.As(err, &op) || op.Err == nil || op.Timeout() {
+		return err
+	}
+	if s.isClosed() {
+		op.Err = net.ErrClosed
+	} else if e := known(op.Err.Error()); e != nil {
+		op.Err = e
+	}
+	return err
+}

@@ -1,0 +1,72 @@
+package watchdog
+
+import "time"
+
+// window is how many echoes the loss is counted over: eight seconds of probing,
+// or ten minutes of an idle tunnel.
+const window = 32
+
+// late is when an unanswered echo counts as lost.
+const late = 3 * time.Second
+
+// A Meter pairs echoes with their answers. The zero Meter is ready. It is not
+// safe for concurrent use.
+type Meter struct {
+	next   uint16
+	echoes [window]echo
+	rtt    time.Duration // smoothed; 0: unknown
+}
+
+type echo struct {
+	seq      uint16
+	sent     time.Duration // 0: no echo
+	answered bool
+}
+
+// Sent takes the sending of an echo and returns its sequence number.
+func (m *Meter) Sent(now time.Duration) uint16 {
+	seq := m.next
+	m.next++
+	m.echoes[seq%window] = echo{seq: seq, sent: now}
+	return seq
+}
+
+// Answered takes the answer to echo seq and returns its round trip; ok is false
+// when it was not asked for, was answered before or is too old to tell.
+func (m *Meter) Answered(seq uint16, now time.Duration) (rtt time.Duration, ok bool) {
+	e := &m.echoes[seq%window]
+	if e.sent == 0 || e.seq != seq || e.answered {
+		return 0, false
+	}
+	e.answered = true
+	rtt = max(now-e.sent, 1)
+	if m.rtt == 0 {
+		m.rtt = rtt
+	} else {
+		m.rtt += (rtt - m.rtt) / 8 // as RFC 6298 smooths it
+	}
+	return rtt, true
+}
+
+// RTT returns the smoothed round trip, 0 when no echo was answered.
+func (m *Meter) RTT() time.Duration { return m.rtt }
+
+// Loss returns the share, 0 to 1, of the last echoes that were not answered in
+// three seconds.
+func (m *Meter) Loss(now time.Duration) float64 {
+	lost, all := 0, 0
+	for _, e := range m.echoes {
+		switch {
+		case e.sent == 0:
+		case e.answered:
+			all++
+		case now-e.sent > late:
+			all++
+			lost++
+		}
+	}
+	if all == 0 {
+		return 0
+	}
+	return float64(lost) / float64(all)
+}
