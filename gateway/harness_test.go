@@ -1,0 +1,232 @@
+package gateway
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.zx2c4.com/wireguard/conn"
+	"golang.zx2c4.com/wireguard/device"
+	"golang.zx2c4.com/wireguard/tun/netstack"
+
+	"github.com/boothwire/boothwire/keys"
+)
+
+// authority signs grants as control would.
+type authority struct {
+	signer *keys.Signer
+	roots  *keys.Roots
+	text   string
+}
+
+func newAuthority(t testing.TB, issuer string) *authority {
+	t.Helper()
+	store := keys.NewMemory()
+	root := must(keys.OpenIdentity(store, "root"))
+	online := must(keys.OpenIdentity(store, "online"))
+	record := must(keys.SignRecord(root, keys.Record{Issuer: issuer, ID: "control-1", Key: online.Key(), Scope: []string{keys.TypeGrant, keys.TypeDown}, Epoch: 1}))
+	return &authority{
+		signer: must(keys.NewSigner(online, record)),
+		roots:  must(keys.ParseRoots(issuer, root.Key().String())),
+		text:   root.Key().String(),
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func (a *authority) sign(t testing.TB, g *keys.Grant) []byte {
+	t.Helper()
+	token, err := g.Sign(a.signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func (a *authority) down(t testing.TB, session string) []byte {
+	t.Helper()
+	token, err := a.signer.Sign(keys.TypeDown, fmt.Appendf(nil, `{"session":%q,"device":"kiosk-1","why":"closed"}`, session))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// recorder gathers a node's events.
+type recorder struct {
+	mu   sync.Mutex
+	list []Event
+}
+
+func (r *recorder) observe(e Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, e)
+}
+
+func (r *recorder) all() []Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Event(nil), r.list...)
+}
+
+func (r *recorder) find(kind, session string) (Event, bool) {
+	for _, e := range r.all() {
+		if e.Kind == kind && (e.Session == session || session == "") {
+			return e, true
+		}
+	}
+	return Event{}, false
+}
+
+func (r *recorder) count(kind string) (n int) {
+	for _, e := range r.all() {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// eventually waits far longer than anything here takes.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("not in 15 s: %s", what)
+}
+
+func wait(t testing.TB, r *recorder, kind, session string) Event {
+	t.Helper()
+	var e Event
+	eventually(t, kind+" "+session, func() bool {
+		var ok bool
+		e, ok = r.find(kind, session)
+		return ok
+	})
+	return e
+}
+
+// newNode opens a userspace node on loopback.
+func newNode(t testing.TB, a *authority, cfg *Config) (*Node, *recorder) {
+	t.Helper()
+	r := &recorder{}
+	c := Config{}
+	if cfg != nil {
+		c = *cfg
+	}
+	c.Observe = r.observe
+	if c.Endpoints == nil {
+		c.Endpoints = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
+	}
+	n, err := Open(context.Background(), "wg-bj-01", a.roots, &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n, r
+}
+
+// end is a device or an operator: wireguard-go with a netstack of its own.
+type end struct {
+	key     keys.PrivateKey
+	address netip.Addr
+	device  *device.Device
+	net     *netstack.Net
+}
+
+// up starts an end whose tunnel leads to far. It accepts and sends anything, so
+// that only the node stands between two ends.
+func up(t testing.TB, far keys.FarEnd, key keys.PrivateKey, address string) *end {
+	t.Helper()
+	e := &end{key: key, address: netip.MustParseAddr(address)}
+	tun, network, err := netstack.CreateNetTUN([]netip.Addr{e.address}, nil, 1280)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.net = network
+	e.device = device.NewDevice(tun, conn.NewDefaultBind(), device.NewLogger(device.LogLevelSilent, ""))
+	raw := must(exposed(key))
+	text := fmt.Sprintf("private_key=%s\npublic_key=%s\nendpoint=%s\nallowed_ip=0.0.0.0/0\n",
+		hex.EncodeToString(raw[:]), hex.EncodeToString(far.Key[:]), far.Endpoints[0])
+	if err := e.device.IpcSet(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.device.Up(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.down)
+	return e
+}
+
+func (e *end) down() { e.device.Close() }
+
+// ping sends one echo and reports whether a reply came.
+func (e *end) ping(to netip.Addr, patience time.Duration) bool {
+	c, err := e.net.DialPingAddr(e.address, to)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if _, err := c.Write([]byte{8, 0, 0, 0, 0x12, 0x34, 0, 1, 'p', 'r', 'o', 'o', 'f'}); err != nil {
+			return false
+		}
+		c.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
+		var b [64]byte
+		if _, err := c.Read(b[:]); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// pair is a session of one device and one operator with all that goes with it.
+type pair struct {
+	grant            keys.Grant
+	device, operator keys.PrivateKey
+}
+
+// newPair makes the i-th session: device 10.166.1.i, operator 10.166.200.i.
+func newPair(n *Node, i int, ports ...keys.Port) *pair {
+	p := &pair{device: keys.NewPrivateKey(), operator: keys.NewPrivateKey()}
+	p.grant = keys.Grant{
+		Session: fmt.Sprintf("session-%d", i), Rev: 1, Device: fmt.Sprintf("kiosk-%d", i),
+		Prekey: p.device.Public(), Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 166, byte(1 + i/250), byte(1 + i%250)})},
+		Far:      n.FarEnd(),
+		Lifetime: time.Hour, End: time.Now().Add(time.Hour).Truncate(time.Second).UTC(),
+	}
+	p.grant.Operators = []keys.Operator{{ID: "op", Key: p.operator.Public(), Address: netip.AddrFrom4([4]byte{10, 166, byte(200 + i/250), byte(1 + i%250)}), Ports: ports}}
+	return p
+}
+
+// next returns the grant's next rev, changed.
+func (p *pair) next(change func(g *keys.Grant)) *keys.Grant {
+	p.grant.Rev++
+	if change != nil {
+		change(&p.grant)
+	}
+	return &p.grant
+}
+
+func (p *pair) devAddr() string { return p.grant.Addresses[0].String() }
+func (p *pair) opAddr() string  { return p.grant.Operators[0].Address.String() }
+
+func admit(t testing.TB, n *Node, a *authority, g *keys.Grant) {
+	t.Helper()
+	if err := n.Admit(context.Background(), a.sign(t, g)); err != nil {
+		t.Fatal(err)
+	}
+}

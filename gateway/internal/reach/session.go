@@ -1,0 +1,38 @@
+package reach
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Port is one port that an operator may reach; Proto is packet.TCP or packet.UDP.
+type Port struct {
+	Proto  uint8
+	Number uint16
+}
+
+// Device is a session's device end: its WireGuard key and tunnel addresses.
+type Device struct {
+	Key       [32]byte
+	Addresses []netip.Addr
+}
+
+// Operator is one operator of a session.
+type Operator struct {
+	Key     [32]byte
+	Address netip.Addr
+	Ports   []Port
+}
+
+// Session is what a data plane installs: who the ends are, who may reach what,
+// and when it is over by the node's clock.
+type Session struct {
+	ID        string
+	Device    Device
+	Operators []Operator
+	End       time.Time
+}
+
+// Counters are the bytes of inner packets that a session passed: Rx from its
+// device, Tx to it. Echoes to the node itself are left out.
+type Counters struct{ Rx, Tx uint64 }

@@ -1,0 +1,205 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/keys"
+)
+
+// Node is one node. It is safe for concurrent use; Close ends its life.
+// Lock order: Node.mu, then the plane's and the outbox's.
+type Node struct {
+	name  string
+	key   keys.PublicKey
+	port  uint16
+	roots *keys.Roots
+	cfg   Config // Pool and Proof under mu
+	clock clock
+	plane plane
+	seen  *sightings
+	out   outbox
+	wake  chan struct{} // of one: the agenda changed
+	done  chan struct{}
+	loop  sync.WaitGroup
+	hosts []netip.Prefix // of this host, in the pool
+
+	mu        sync.Mutex
+	sessions  map[string]*held
+	closed    map[string]tombstone
+	keys      map[keys.PublicKey]string // which session a key belongs to, until its end
+	addresses map[netip.Addr]string     // which session in force has it
+	agenda    agenda
+	last      instant // that the agenda was looked at
+	counts    counts
+	shut      bool
+}
+
+// counts are the node's own figures; its plane has those of packets.
+type counts struct {
+	admitted, refused, ended uint64
+	rx, tx                   uint64 // of sessions that are over
+}
+
+// Open starts a node that listens for WireGuard and knows no session yet. name is
+// the name that grants call it by, roots verify them; both are required. ctx
+// bounds only the call.
+func Open(ctx context.Context, name string, roots *keys.Roots, cfg *Config) (*Node, error) {
+	return open(ctx, name, roots, cfg, openPlane, systemClock())
+}
+
+func open(ctx context.Context, name string, roots *keys.Roots, cfg *Config, opener opener, clock clock) (*Node, error) {
+	if !keys.ValidID(name) {
+		return nil, fmt.Errorf("gateway: %q is no name for a node", name)
+	}
+	if roots == nil {
+		return nil, errors.New("gateway: a node without roots could verify nothing")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	settled, err := cfg.settled()
+	if err != nil {
+		return nil, err
+	}
+	settled.Logger = settled.Logger.With(zap.String("node", name))
+	key, err := openKey(settled.Store)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		name: name, key: key.Public(), roots: roots, cfg: settled, clock: clock, last: clock(),
+		seen: newSightings(), wake: make(chan struct{}, 1), done: make(chan struct{}),
+		hosts:    overlaps(settled.Pool),
+		sessions: make(map[string]*held), closed: make(map[string]tombstone),
+		keys: make(map[keys.PublicKey]string), addresses: make(map[netip.Addr]string),
+	}
+	if err := n.listen(key, opener); err != nil {
+		return nil, err
+	}
+	if len(n.hosts) > 0 {
+		n.cfg.Logger.Warn("tunnel addresses overlap this host's own", zap.Stringer("pool", n.cfg.Pool), zap.Stringers("host", n.hosts))
+	}
+	n.loop.Go(n.run)
+	n.cfg.Logger.Info("node is up", zap.Uint16("port", n.port), zap.String("key", n.key.String()), zap.Stringer("proof", n.cfg.Proof))
+	return n, nil
+}
+
+// listen opens the plane: on the configured port, or on the one used last, so
+// that peers find a restarted node where it was, or on any.
+func (n *Node) listen(key keys.PrivateKey, opener opener) error {
+	port := n.cfg.Listen
+	last := lastPort(n.cfg.Store)
+	if port == 0 {
+		port = last
+	}
+	p, err := opener(n, key, port)
+	if err != nil && n.cfg.Listen == 0 && last != 0 && !errors.Is(err, errors.ErrUnsupported) {
+		p, err = opener(n, key, 0)
+	}
+	if err != nil {
+		return err
+	}
+	n.plane = p
+	if n.port, err = p.Port(); err == nil && n.cfg.Listen == 0 && n.port != last {
+		err = n.cfg.Store.Save(namePort, []byte(strconv.Itoa(int(n.port))))
+	}
+	if err != nil {
+		p.Close()
+		return fmt.Errorf("gateway: keep the node's port: %w", err)
+	}
+	return nil
+}
+
+// Close ends every session here, without telling control: it sends them again to
+// a node that comes back. It waits for the node's goroutines and is idempotent;
+// Follow then returns net.ErrClosed.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	first := !n.shut
+	n.shut = true
+	n.mu.Unlock()
+	if first {
+		close(n.done)
+	}
+	n.loop.Wait()
+	if !first {
+		return nil
+	}
+	return n.plane.Close()
+}
+
+// FarEnd is what a grant says of this node.
+func (n *Node) FarEnd() keys.FarEnd {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return keys.FarEnd{Node: n.name, Key: n.key, Endpoints: n.endpoints(), Proof: n.cfg.Proof}
+}
+
+func (n *Node) endpoints() []netip.AddrPort {
+	if len(n.cfg.Endpoints) == 0 {
+		return hostEndpoints(n.cfg.Pool, n.port)
+	}
+	list := slices.Clone(n.cfg.Endpoints)
+	for i, e := range list {
+		if e.Port() == 0 {
+			list[i] = netip.AddrPortFrom(e.Addr(), n.port)
+		}
+	}
+	return list
+}
+
+// Sessions are the sessions in force, by id.
+func (n *Node) Sessions() []Session {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := make([]Session, 0, len(n.sessions))
+	for id, h := range n.sessions {
+		c := n.plane.Counters(id)
+		list = append(list, Session{
+			ID: id, Rev: h.grant.Rev, Device: h.grant.Device,
+			Addresses: slices.Clone(h.grant.Addresses), Operators: len(h.grant.Operators),
+			Installed: h.installed, Handshake: h.handshake, Proved: h.proved, End: h.grant.End,
+			Rx: c.Rx, Tx: c.Tx,
+		})
+	}
+	slices.SortFunc(list, func(a, b Session) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
+// emit logs an event and passes it on; n.mu is held, which keeps their order.
+func (n *Node) emit(e Event) {
+	fields := []zap.Field{zap.String("session", e.Session), zap.Int("rev", e.Rev)}
+	if e.Code != "" {
+		fields = append(fields, zap.String("code", e.Code))
+	}
+	if e.Kind == KindRefused {
+		n.cfg.Logger.Warn("refused", fields...)
+	} else {
+		n.cfg.Logger.Info(e.Kind, fields...)
+	}
+	n.cfg.Observe(e)
+	n.out.add(e)
+}
+
+// usable returns net.ErrClosed after Close.
+func (n *Node) usable(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.shut {
+		return net.ErrClosed
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/boothwire/boothwire/keys"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestSession(t *testing.T) {
+	a := newAuthority(t, "test")
+	n, r := newNode(t, a, nil)
+	p := newPair(n, 1, keys.TCP(22))
+	admit(t, n, a, &p.grant)
+	wait(t, r, KindInstalled, p.grant.Session)
+
+	device := up(t, n.FarEnd(), p.device, p.devAddr())
+	operator := up(t, n.FarEnd(), p.operator, p.opAddr())
+	if !device.ping(n.FarEnd().Proof, 15*time.Second) {
+		t.Fatal("the node does not answer the device's proof")
+	}
+	wait(t, r, KindHandshake, p.grant.Session)
+	wait(t, r, KindProved, p.grant.Session)
+	if !operator.ping(n.FarEnd().Proof, 15*time.Second) || !operator.ping(device.address, 15*time.Second) {
+		t.Fatal("the operator's proofs stay unanswered")
+	}
+	ln, err := device.net.ListenTCPAddrPort(netip.AddrPortFrom(device.address, 22))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() { io.Copy(c, c); c.Close() }()
+		}
+	}()
+	defer ln.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	c, err := operator.net.DialContextTCPAddrPort(ctx, netip.AddrPortFrom(device.address, 22))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if !echoes(c, "hello") {
+		t.Fatal("no echo over TCP")
+	}
+	got := n.Sessions()
+	if len(got) != 1 || got[0].Rx == 0 || got[0].Tx == 0 || got[0].Proved.IsZero() || got[0].Operators != 1 {
+		t.Errorf("sessions: %+v", got)
+	}
+
+	// Ended, the live connection is cut and the counters are told.
+	if err := n.End(context.Background(), p.grant.Session); err != nil {
+		t.Fatal(err)
+	}
+	e := wait(t, r, KindClosed, p.grant.Session)
+	if e.Rx < got[0].Rx || e.Tx < got[0].Tx || e.Code != "" {
+		t.Errorf("closed with %+v", e)
+	}
+	if echoes(c, "still there?") {
+		t.Error("a connection outlived its session")
+	}
+	if err := n.Admit(context.Background(), a.sign(t, &p.grant)); codeOf(err) != keys.ReasonClosed {
+		t.Errorf("a closed session's grant: %v", err)
+	}
+	if s := n.Stats(); s.Sessions != 0 || s.Peers != 0 || s.Rx != e.Rx || s.Closed != 1 {
+		t.Errorf("stats: %+v", s)
+	}
+}
+
+// echoes sends text and reports whether it comes back within half a second.
+func echoes(c net.Conn, text string) bool {
+	if _, err := c.Write([]byte(text)); err != nil {
+		return false
+	}
+	b := make([]byte, len(text))
+	patience := 15 * time.Second
+	if text == "still there?" {
+		patience = 500 * time.Millisecond
+	}
+	c.SetReadDeadline(time.Now().Add(patience))
+	_, err := io.ReadFull(c, b)
+	return err == nil && string(b) == text
+}

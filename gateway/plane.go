@@ -1,0 +1,60 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/boothwire/boothwire/gateway/internal/reach"
+	"github.com/boothwire/boothwire/gateway/internal/userspace"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// plane is what a node asks of a data plane. Every one of them passes the same
+// tests; all calls are safe for concurrent use.
+type plane interface {
+	// Set installs a session or changes it in place; from its return nothing
+	// passes that the session does not allow. A new device key takes over once it
+	// proved itself, or after 60 s.
+	Set(s reach.Session) error
+	// Remove ends a session at once and returns its last counters.
+	Remove(session string) reach.Counters
+	Counters(session string) reach.Counters
+	SetProof(a netip.Addr)
+	Port() (uint16, error)
+	Drops() map[string]uint64
+	Passed() (forwarded, echoes uint64)
+	Close() error
+}
+
+var _ plane = (*userspace.Plane)(nil)
+
+// opener opens a plane on a port; tests put their own in its place.
+type opener func(n *Node, key keys.PrivateKey, listen uint16) (plane, error)
+
+func openPlane(n *Node, key keys.PrivateKey, listen uint16) (plane, error) {
+	switch n.cfg.Plane {
+	case Auto, Userspace:
+	case Kernel:
+		return nil, fmt.Errorf("gateway: the kernel data plane: %w", errors.ErrUnsupported)
+	default:
+		return nil, fmt.Errorf("gateway: data plane %q: %w", n.cfg.Plane, errors.ErrUnsupported)
+	}
+	raw, err := exposed(key)
+	if err != nil {
+		return nil, err
+	}
+	p, err := userspace.Open(userspace.Config{
+		PrivateKey: raw,
+		Listen:     listen,
+		Proof:      n.cfg.Proof,
+		MTU:        n.cfg.MTU,
+		Handshake:  func(session string) { n.seen.add(KindHandshake, session) },
+		Proved:     func(session string) { n.seen.add(KindProved, session) },
+		Logger:     n.cfg.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
