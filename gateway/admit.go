@@ -21,6 +21,12 @@ const maxPeers = 60000
 // other grant is refused with a *keys.GrantError, whose Code says why, and changes
 // nothing. ctx bounds only the call.
 func (n *Node) Admit(ctx context.Context, grant []byte) error {
+	return n.admitFor(ctx, "", grant)
+}
+
+// admitFor is Admit of a grant that came with the name of a session, which a
+// refusal is reported for when the grant itself cannot be believed.
+func (n *Node) admitFor(ctx context.Context, session string, grant []byte) error {
 	if err := n.usable(ctx); err != nil {
 		return err
 	}
@@ -34,14 +40,14 @@ func (n *Node) Admit(ctx context.Context, grant []byte) error {
 		err = n.admit(g)
 	}
 	if err != nil {
-		n.refused(g, err)
+		n.refused(session, g, err)
 	}
 	return err
 }
 
 // refused counts and reports a refusal; g is nil when not even verified.
-func (n *Node) refused(g *keys.Grant, err error) {
-	e := Event{At: n.clock().wall, Kind: KindRefused, Code: codeOf(err)}
+func (n *Node) refused(session string, g *keys.Grant, err error) {
+	e := Event{At: n.clock().wall, Kind: KindRefused, Session: session, Code: codeOf(err)}
 	if g != nil {
 		e.Session, e.Rev = g.Session, g.Rev
 	}

@@ -51,8 +51,8 @@ func (n *Node) end(session string) {
 	n.emit(Event{At: now.wall, Kind: KindClosed, Session: session})
 }
 
-// endSigned obeys control's signed down for a session.
-func (n *Node) endSigned(token []byte) error {
+// endSigned obeys control's signed down; session is as in admitFor.
+func (n *Node) endSigned(session string, token []byte) error {
 	payload, err := n.roots.Verify(keys.TypeDown, token)
 	var down struct {
 		Session string `json:"session"`
@@ -70,7 +70,7 @@ func (n *Node) endSigned(token []byte) error {
 		err = refuse(keys.ReasonMalformed, "a down without a session")
 	}
 	if err != nil {
-		n.refused(nil, err)
+		n.refused(session, nil, err)
 		return err
 	}
 	n.end(down.Session)

@@ -31,6 +31,8 @@ type Node struct {
 	wake  chan struct{} // of one: the agenda changed
 	done  chan struct{}
 	loop  sync.WaitGroup
+	once  sync.Once // of Close
+	fault error
 	hosts []netip.Prefix // of this host, in the pool
 
 	mu        sync.Mutex
@@ -124,18 +126,15 @@ func (n *Node) listen(key keys.PrivateKey, opener opener) error {
 // a node that comes back. It waits for the node's goroutines and is idempotent;
 // Follow then returns net.ErrClosed.
 func (n *Node) Close() error {
-	n.mu.Lock()
-	first := !n.shut
-	n.shut = true
-	n.mu.Unlock()
-	if first {
+	n.once.Do(func() {
+		n.mu.Lock()
+		n.shut = true
+		n.mu.Unlock()
 		close(n.done)
-	}
-	n.loop.Wait()
-	if !first {
-		return nil
-	}
-	return n.plane.Close()
+		n.loop.Wait()
+		n.fault = n.plane.Close()
+	})
+	return n.fault
 }
 
 // FarEnd is what a grant says of this node.

@@ -45,6 +45,19 @@ func (o *outbox) add(e Event) {
 		o.lost += outboxLength / 8
 	}
 	o.list = append(o.list, e)
+	o.signal()
+}
+
+// poke signals once more if anything waits: a report takes only so many.
+func (o *outbox) poke() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.list) > 0 {
+		o.signal()
+	}
+}
+
+func (o *outbox) signal() {
 	select {
 	case o.ready <- struct{}{}:
 	default:

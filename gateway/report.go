@@ -1,0 +1,154 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// report tells control what the node holds, then what happens, until ctx ends or
+// control refuses for good. A report that did not get through is sent again, in
+// the next connection too; control knows it by its number.
+func (f *follower) report(ctx context.Context) error {
+	first := true
+	ticker := time.NewTicker(bytesPeriod)
+	defer ticker.Stop()
+	for {
+		if !first && len(f.batch) == 0 {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-ticker.C:
+				f.gather(f.node.traffic(f.bytes))
+			case <-f.ready:
+			}
+		}
+		if len(f.batch) == 0 {
+			f.fill(ctx, first)
+		}
+		if len(f.batch) == 0 && !first {
+			continue
+		}
+		if err := f.send(ctx, first); err != nil {
+			return err
+		}
+		first = false
+	}
+}
+
+// fill takes what waits, and gives events that nobody waits for a moment to
+// become more.
+func (f *follower) fill(ctx context.Context, now bool) {
+	list := f.node.out.take(maxEvents)
+	f.gather(list)
+	if now || len(list) == 0 || len(f.batch) >= maxEvents || urgent(list) {
+		return
+	}
+	t := time.NewTimer(gatherFor)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			f.gather(f.node.out.take(maxEvents))
+			return
+		case <-f.ready:
+			list := f.node.out.take(maxEvents)
+			f.gather(list)
+			if urgent(list) {
+				return
+			}
+		}
+	}
+}
+
+func urgent(list []Event) bool {
+	for _, e := range list {
+		if e.Kind != KindRefused && e.Kind != KindBytes {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *follower) gather(list []Event) {
+	for _, e := range list {
+		if e.Kind == KindClosed {
+			delete(f.bytes, e.Session)
+		}
+		f.batch = append(f.batch, reportEvent{
+			Kind: e.Kind, Session: e.Session, Rev: e.Rev, Code: e.Code,
+			Rx: e.Rx, Tx: e.Tx, AtMicro: e.At.UnixMicro(),
+		})
+	}
+}
+
+// send posts one report until control has it.
+func (f *follower) send(ctx context.Context, first bool) error {
+	f.seq++
+	for wait := newBackoff(); ; {
+		r := report{Seq: f.seq, Events: f.batch}
+		if r.Events == nil {
+			r.Events = []reportEvent{}
+		}
+		stats := f.node.Stats()
+		r.Stats = &stats
+		if first {
+			held := f.node.holding()
+			r.Sessions = &held
+			r.Endpoints = f.node.FarEnd().Endpoints
+			r.Version = f.node.cfg.Version
+		}
+		err := f.link.post(ctx, pathReport, r, nil)
+		if err == nil {
+			f.batch = f.batch[:0]
+			f.node.out.poke()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		f.node.cfg.Logger.Warn("a report did not get through", zap.Error(err))
+		var refused *ControlError
+		if errors.As(err, &refused) && refused.lasting() {
+			if refused.Status != 401 && refused.Status != 403 {
+				f.batch = f.batch[:0] // it would never get through
+			}
+			return err
+		}
+		if err := wait.sleep(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// holding is what the node holds, for the first report of a follow.
+func (n *Node) holding() []reportSession {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := make([]reportSession, 0, len(n.sessions))
+	for id, h := range n.sessions {
+		list = append(list, reportSession{Session: id, Rev: h.grant.Rev})
+	}
+	return list
+}
+
+// traffic returns a bytes event for every session whose counters moved since the
+// last call with the same map.
+func (n *Node) traffic(last map[string]uint64) []Event {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []Event
+	now := n.clock().wall
+	for id, h := range n.sessions {
+		c := n.plane.Counters(id)
+		if sum := c.Rx + c.Tx; sum != last[id] {
+			last[id] = sum
+			list = append(list, Event{At: now, Kind: KindBytes, Session: id, Rev: h.grant.Rev, Rx: c.Rx, Tx: c.Tx})
+		}
+	}
+	return list
+}
