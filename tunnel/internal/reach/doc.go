@@ -3,15 +3,15 @@
 // times in, verdicts out. A Device puts it around a tun.Device, answers echoes
 // before any host firewall sees them and sends the tunnel's own.
 //
-//	            WireGuard
-//	   Write │           ▲ Read
-//	         ▼           │
-//	  ┌──────────────────┴──────┐  echo request ─► answered here
-//	  │         Filter          │  echo reply to our own ─► Proofs
-//	  │  rules ── flows ── sums │  neither granted nor a reply ─► dropped, counted
-//	  └──────┬──────────────────┘
-//	         ▼           ▲
-//	   adapter or netstack
+//	          WireGuard
+//	 Write │           ▲ Read
+//	       ▼           │
+//	┌──────────────────┴──────┐  echo request ─► answered here
+//	│         Filter          │  echo reply to our own ─► Proofs
+//	│  rules ── flows ── sums │  neither granted nor a reply ─► dropped, counted
+//	└──────┬──────────────────┘
+//	       ▼           ▲
+//	 adapter or netstack
 //
 // A device lets its operators reach the ports granted to each of them, and lets
 // replies out. An operator's end lets its own connections out to the device, and

@@ -24,7 +24,7 @@ const (
 	// handshake begins; WireGuard alone waits 15 s for that.
 	Repair = 5 * time.Second
 
-	// RepairMost is the longest pause between two repairs. The first three
+	// RepairMost is the longest pause between two repairs. The first four
 	// follow each other at Repair, since most outages are a far end that starts
 	// again; then the pause doubles.
 	RepairMost = time.Minute
@@ -53,13 +53,13 @@ type Actions struct {
 
 // A Machine watches one tunnel. It is not safe for concurrent use.
 //
-//	              echo answered                unanswered for Doubt
-//	 Connecting ────────────────► Connected ────────────────────────► Degraded
-//	  │     ▲                      │     ▲      any packet from there    │  ▲
-//	  └─────┘ unanswered for       │     └───────────────────────────────┤  │
-//	          Repair: repair       └── silent for Idle: echo             └──┘
-//	                                                     unanswered for Repair,
-//	                                                     and on: repair
+//	             echo answered                unanswered for Doubt
+//	Connecting ────────────────► Connected ────────────────────────► Degraded
+//	 │     ▲                      │     ▲      any packet from there    │  ▲
+//	 └─────┘ unanswered for       │     └───────────────────────────────┤  │
+//	         Repair: repair       └── silent for Idle: echo             └──┘
+//	                                                    unanswered for Repair,
+//	                                                    and on: repair
 //
 // The clock of "unanswered" starts with the first packet or echo that is sent
 // after the newest packet from the far end. Any packet that WireGuard
@@ -78,6 +78,15 @@ func (m *Machine) State() State { return m.state }
 
 // Waiting returns since when packets stay unanswered, 0 when none does.
 func (m *Machine) Waiting() time.Duration { return m.waiting }
+
+// LastProof returns when the newest proof came: any packet from the far end,
+// once an echo was answered. It is 0 before that.
+func (m *Machine) LastProof() time.Duration {
+	if m.state == Connecting {
+		return 0
+	}
+	return m.lastIn
+}
 
 // Proved takes the answer to an echo.
 func (m *Machine) Proved(now time.Duration) Actions {

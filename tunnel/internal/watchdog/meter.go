@@ -48,6 +48,9 @@ func (m *Meter) Answered(seq uint16, now time.Duration) (rtt time.Duration, ok b
 	return rtt, true
 }
 
+// Count returns how many echoes were sent, modulo 65,536.
+func (m *Meter) Count() uint16 { return m.next }
+
 // RTT returns the smoothed round trip, 0 when no echo was answered.
 func (m *Meter) RTT() time.Duration { return m.rtt }
 
