@@ -1,0 +1,89 @@
+package signaling
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// state is the whole of what there is to say.
+func (m *machine) state() Status {
+	o := m.cur
+	if o == nil {
+		return m.last
+	}
+	st := o.show
+	st.Session, st.Rev, st.Re = o.id, o.rev, o.re
+	st.Ladder = slices.Clone(st.Ladder)
+	if st.VPN != Connected && st.VPN != Degraded {
+		st.IP = netip.Addr{}
+	}
+	return st
+}
+
+// hint is what old readers see beside a token.
+func (m *machine) hint() Status {
+	st := m.state()
+	return Status{VPN: st.VPN, IP: st.IP, Session: st.Session}
+}
+
+func (m *machine) send(a sendAction) {
+	if m.up {
+		m.do(a)
+	}
+}
+
+// changed has the document published: at once, but not too often.
+func (m *machine) changed(now time.Time) {
+	if !m.up || !m.docDue.IsZero() {
+		return
+	}
+	m.docDue = m.docAt.Add(docSpacing)
+	if m.docAt.IsZero() || !now.Before(m.docDue) {
+		m.publish(now)
+	}
+}
+
+// publish sends the document.
+func (m *machine) publish(now time.Time) {
+	st := m.state()
+	st.V, st.Caps, st.Version = Version, m.cfg.Caps, m.cfg.Version
+	st.Next, st.Roots = m.cfg.Due, m.d.RootsN()
+	hint := m.hint()
+	hint.Code = st.Code
+	m.send(sendAction{typ: typStatus, st: st, hint: hint, retain: true})
+	m.docAt, m.docDue = now, time.Time{}
+	m.renewAt = now.Add(m.cfg.Due * 4 / 5)
+}
+
+// replySoon replies to the command called re once the next stages are in.
+func (m *machine) replySoon(now time.Time, re string) {
+	if m.reply.due.IsZero() || m.reply.re != re {
+		m.flush()
+		m.reply = pending{now.Add(gatherFor), re}
+	}
+}
+
+// replyNow replies to the command called re.
+func (m *machine) replyNow(now time.Time, re string) {
+	m.replySoon(now, re)
+	m.flush()
+}
+
+// flush sends the reply that is being gathered.
+func (m *machine) flush() {
+	if m.reply.due.IsZero() {
+		return
+	}
+	re := m.reply.re
+	m.reply = pending{}
+	m.answer(re, m.state())
+}
+
+// answer sends a reply about st.
+func (m *machine) answer(re string, st Status) {
+	st.V, st.Re = Version, re
+	hint := m.hint()
+	hint.Session, hint.Re, hint.Code = st.Session, re, st.Code
+	m.send(sendAction{typ: typReply, st: st, hint: hint})
+}

@@ -1,0 +1,262 @@
+package signaling
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// open starts a session: with a grant, or, bare, without one.
+func (m *machine) open(now, at time.Time, c *Command, g *claims) {
+	m.runs++
+	o := &opened{n: m.runs, server: c.Server, bare: g == nil, received: at, re: c.ID}
+	o.show = Status{VPN: Connecting}
+	o.step(Received, at)
+	m.cur = o
+	if g != nil {
+		o.bind(now, g)
+	}
+	m.do(startAction{n: o.n, id: o.id, server: o.server, grant: c.Token})
+	m.replySoon(now, c.ID)
+	m.changed(now)
+}
+
+// bind gives the session what its first grant says.
+func (o *opened) bind(now time.Time, g *claims) {
+	o.id, o.rev, o.sum = g.Session, g.Rev, g.sum
+	if g.Far.Node != "" {
+		o.server = g.Far.Node
+	}
+	o.address(g)
+	o.step(Authorised, now)
+}
+
+// address takes the device's address from a grant.
+func (o *opened) address(g *claims) {
+	if len(g.Addresses) > 0 && g.Addresses[0].Zone() == "" {
+		o.show.IP = g.Addresses[0]
+	}
+}
+
+// higher hands a later rev, or the first one of a bare session, to whoever
+// waits for it.
+func (m *machine) higher(now time.Time, c *Command, g *claims) {
+	o := m.cur
+	o.rev, o.sum = g.Rev, g.sum
+	o.address(g)
+	if !m.settle(o, g.Re, c.Token, nil) {
+		m.do(grantAction{o.n, c.Token})
+	}
+	m.replySoon(now, c.ID)
+	o.re = c.ID
+	m.changed(now)
+}
+
+// close begins the end of the open session.
+func (m *machine) close(now time.Time, re string, cause error) {
+	o := m.cur
+	o.closing, o.cause, o.re = true, cause, re
+	o.show.VPN = Disconnecting
+	o.step(Closing, now)
+	if o.id != "" {
+		m.over.add(o.id)
+	}
+	m.abandon(o, cause)
+	m.do(stopAction{o.n, cause})
+	m.replyNow(now, re)
+	m.changed(now)
+}
+
+// returned takes what the Handler of run n returned.
+func (m *machine) returned(now time.Time, n int, err error) {
+	o := m.cur
+	if o == nil || o.n != n {
+		return
+	}
+	again := !o.closing && o.untouched(err)
+	switch {
+	case o.closing:
+		o.show.VPN = Disconnected
+		if err != nil && !expected(err, o.cause) {
+			o.show.Code, o.show.Why = codeOf(err, ReasonInternal), clip(err.Error())
+		}
+		o.step(Closed, now)
+	case err == nil:
+		o.show.VPN = Disconnected
+		o.step(Closed, now)
+	default:
+		o.show.VPN, o.show.Code, o.show.Why = Failed, codeOf(err, ReasonInternal), clip(err.Error())
+		o.failed(now, err)
+	}
+	m.abandon(o, &Error{Reason: ReasonClosed})
+	o.show.IP = netip.Addr{}
+	m.last = m.state()
+	if o.id != "" {
+		if !again {
+			m.over.add(o.id)
+			m.do(endAction{o.id})
+		}
+		if len(m.final) == keepFinal {
+			m.final = m.final[1:]
+		}
+		m.final = append(m.final, ending{o.rev, o.sum, m.last})
+	}
+	m.cur = nil
+	m.replyNow(now, o.re)
+	m.changed(now)
+	if w := m.wait; w != nil {
+		m.wait = nil
+		m.commandUp(now, w.at, w.c)
+	}
+}
+
+// untouched reports whether the session failed before anything opened, because
+// its prekey was stale: control then asks for a fresh one and sends the same
+// session again, so it is not over.
+func (o *opened) untouched(err error) bool {
+	for _, s := range o.show.Ladder {
+		if s.Stage == Keyed && s.Code == "" {
+			return false
+		}
+	}
+	switch codeOf(err, "") {
+	case "unknown_prekey", "used_prekey", "wrong_boot":
+		return true
+	}
+	return false
+}
+
+// ended returns how the session of g ended, if it was with just this grant.
+func (m *machine) ended(g *claims) *ending {
+	for i := range m.final {
+		if e := &m.final[i]; e.st.Session == g.Session && e.rev == g.Rev && e.sum == g.sum {
+			return e
+		}
+	}
+	return nil
+}
+
+// reach takes a stage from the Handler of run n.
+func (m *machine) reach(now time.Time, n int, st Stage) {
+	o := m.cur
+	if o == nil || o.n != n || o.closing {
+		return
+	}
+	switch st {
+	case Keyed, Socket, Candidates, Handshake, Proved, Ready:
+	default:
+		return
+	}
+	fresh := o.step(st, now)
+	if st == Ready {
+		if o.show.VPN == Connecting {
+			o.show.VPN = Connected
+			m.replyNow(now, o.re)
+			m.changed(now)
+			return
+		}
+		m.replyNow(now, o.re)
+		return
+	}
+	if fresh {
+		m.replySoon(now, o.re)
+	}
+}
+
+// report takes how the tunnel is from the Handler of run n.
+func (m *machine) report(now time.Time, n int, st Status) {
+	o := m.cur
+	if o == nil || o.n != n {
+		return
+	}
+	was := o.show
+	switch st.VPN {
+	case Connecting, Connected, Degraded:
+		if !o.closing {
+			o.show.VPN = st.VPN
+		}
+	}
+	if st.IP.IsValid() && st.IP.Zone() == "" {
+		o.show.IP = st.IP
+	}
+	if st.Path == "" || validCode(st.Path) {
+		o.show.Path = st.Path
+	}
+	if st.Code == "" || validCode(st.Code) {
+		o.show.Code = st.Code
+	}
+	o.show.Why, o.show.RTT = clip(st.Why), max(0, min(st.RTT, maxMicros*time.Microsecond))
+	if o.show.VPN != was.VPN || o.show.IP != was.IP || o.show.Path != was.Path || o.show.Code != was.Code || o.show.Why != was.Why {
+		m.changed(now)
+	}
+}
+
+// step writes a stage into the ladder, once.
+func (o *opened) step(st Stage, now time.Time) bool {
+	for _, s := range o.show.Ladder {
+		if s.Stage == st {
+			return false
+		}
+	}
+	o.show.Ladder = append(o.show.Ladder, Step{Stage: st, After: max(0, now.Sub(o.received))})
+	return true
+}
+
+// failed writes the stage that was not reached: the one that err names, or the
+// next one after what was reached.
+func (o *opened) failed(now time.Time, err error) {
+	at := Closed
+	if n := len(o.show.Ladder); n > 0 {
+		at = after(o.show.Ladder[n-1].Stage)
+	}
+	var named interface{ Stage() Stage }
+	if errors.As(err, &named) && named.Stage().valid() {
+		at = named.Stage()
+	}
+	o.show.Ladder = append(o.show.Ladder, Step{Stage: at, After: max(0, now.Sub(o.received)), Code: o.show.Code})
+}
+
+// after returns the stage that a session which got to st was working on. Not
+// every session looks for candidates, so none is said to have failed there.
+func after(st Stage) Stage {
+	switch st {
+	case Received:
+		return Authorised
+	case Authorised:
+		return Keyed
+	case Keyed:
+		return Socket
+	case Socket, Candidates:
+		return Handshake
+	case Handshake:
+		return Proved
+	case Proved:
+		return Ready
+	}
+	return Closed
+}
+
+// downFor is the cause of a session that is told to end.
+func downFor(why string) error {
+	e := &Error{Reason: ReasonDown}
+	if why != "" {
+		e.Err = errors.New(clip(why))
+	}
+	return e
+}
+
+// expected reports whether err only says that the session was told to end.
+func expected(err, cause error) bool {
+	return errors.Is(err, context.Canceled) || cause != nil && errors.Is(err, cause)
+}
+
+// clip makes s fit for a status.
+func clip(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) > maxWhyOurs {
+		s = strings.ToValidUTF8(s[:maxWhyOurs], "")
+	}
+	return s
+}
