@@ -1,0 +1,49 @@
+package https
+
+import (
+	"context"
+	"errors"
+
+	"github.com/boothwire/boothwire/keys"
+)
+
+// ErrUnknownDevice is what Queue.DeviceKey returns, or wraps, for a device that was not
+// registered.
+var ErrUnknownDevice = errors.New("https: unknown device")
+
+// ErrQueueFull is what Queue.Push returns, or wraps, when a device has too many commands
+// waiting.
+var ErrQueueFull = errors.New("https: queue full")
+
+// Mark is a place in a device's queue: every command of Epoch up to N.
+type Mark struct {
+	Epoch string // names one life of the numbering; [A-Za-z0-9._-]{1,64}
+	N     uint64 // the first command is number 1
+}
+
+// Queue holds commands until their devices fetched them, and knows the devices' keys.
+// [NewQueue] is one in memory; a control server has its own. Its methods are called
+// concurrently and must not wait for a device.
+type Queue interface {
+	// DeviceKey is the identity key that was registered for the device, or
+	// ErrUnknownDevice. It is called for each request.
+	DeviceKey(ctx context.Context, device string) (keys.IdentityKey, error)
+
+	// Push appends a command to the device's queue, numbers it higher than every command
+	// of the same device and epoch before it, and calls what Notify registered. It may
+	// ignore a command whose very bytes still wait. ErrQueueFull when there is no room.
+	Push(ctx context.Context, device string, command []byte) error
+
+	// Pull returns at once: the waiting command with the lowest number above after.N, and
+	// its mark; or no command and the mark {epoch, 0}. The mark always names the queue's
+	// epoch, and an after of another epoch, or of none, counts as N 0. Pull acknowledges:
+	// commands up to after.N are never returned again, also to a later Pull with a lower
+	// after. A command that Pull returned stays until it is acknowledged or too old to
+	// be of use.
+	Pull(ctx context.Context, device string, after Mark) (command []byte, at Mark, err error)
+
+	// Notify registers a function to call after each Push, whichever process pushed, with
+	// the device's id, or with "" when it may be any (after a lost connection to a
+	// database, say). It never blocks. Every registered function is called.
+	Notify(wake func(device string))
+}
