@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"errors"
+	"io"
 	"net"
 	"syscall"
 
@@ -20,6 +21,10 @@ type tcpConn struct {
 
 func (c *tcpConn) Read(b []byte) (int, error) {
 	n, err := c.TCPConn.Read(b)
+	if err == io.EOF && c.stack.isClosed() {
+		// gVisor reads a connection that was aborted here as ended by the far side.
+		err = &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: net.ErrClosed}
+	}
 	return n, c.stack.explain(err)
 }
 
@@ -39,6 +44,9 @@ type udpConn struct {
 
 func (c *udpConn) Read(b []byte) (int, error) {
 	n, err := c.UDPConn.Read(b)
+	if err == io.EOF {
+		err = &net.OpError{Op: "read", Net: "udp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: net.ErrClosed}
+	}
 	return n, c.stack.explain(err)
 }
 
