@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -45,6 +47,7 @@ func newFakeControl(t testing.TB, a *authority) *fakeControl {
 	c.server = httptest.NewUnstartedServer(mux)
 	c.server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
 	c.server.EnableHTTP2 = true
+	c.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	c.server.StartTLS()
 	t.Cleanup(func() {
 		c.server.CloseClientConnections()

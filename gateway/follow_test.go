@@ -119,6 +119,7 @@ func TestFollow(t *testing.T) {
 }
 
 func TestFollowSilence(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t, "test")
 	c := newFakeControl(t, a)
 	c.set(func(c *fakeControl) { c.mute = true })
@@ -136,6 +137,7 @@ func TestFollowSilence(t *testing.T) {
 }
 
 func TestFollowReportsGetThrough(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t, "test")
 	c := newFakeControl(t, a)
 	c.set(func(c *fakeControl) { c.fail = 2 })
@@ -152,12 +154,14 @@ func TestFollowReportsGetThrough(t *testing.T) {
 // A node that was killed comes back with its keys, port and enrolment, without
 // its claim, and control's grants make it whole.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t, "test")
 	c := newFakeControl(t, a)
 	store := keys.NewMemory()
 	n, _, stop := following(t, c, store, silence)
 	p := newPair(n, 1, keys.TCP(22))
 	c.say(true, grantLine(p.grant.Session, a.sign(t, &p.grant)))
+	eventually(t, "the grant", func() bool { return len(n.Sessions()) == 1 })
 	device := up(t, n.FarEnd(), p.device, p.devAddr())
 	if !device.ping(n.FarEnd().Proof, 15*time.Second) {
 		t.Fatal("no proof")
@@ -195,6 +199,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestEnrollRefused(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t, "test")
 	c := newFakeControl(t, a)
 	claim := c.claim(1)

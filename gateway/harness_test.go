@@ -147,9 +147,17 @@ type end struct {
 	net     *netstack.Net
 }
 
-// up starts an end whose tunnel leads to far. It accepts and sends anything, so
-// that only the node stands between two ends.
+// up is newEnd that ends with the test.
 func up(t testing.TB, far keys.FarEnd, key keys.PrivateKey, address string) *end {
+	t.Helper()
+	e := newEnd(t, far, key, address)
+	t.Cleanup(e.down)
+	return e
+}
+
+// newEnd starts an end whose tunnel leads to far. It accepts and sends anything,
+// so that only the node stands between two ends.
+func newEnd(t testing.TB, far keys.FarEnd, key keys.PrivateKey, address string) *end {
 	t.Helper()
 	e := &end{key: key, address: netip.MustParseAddr(address)}
 	tun, network, err := netstack.CreateNetTUN([]netip.Addr{e.address}, nil, 1280)
@@ -167,7 +175,6 @@ func up(t testing.TB, far keys.FarEnd, key keys.PrivateKey, address string) *end
 	if err := e.device.Up(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.down)
 	return e
 }
 
