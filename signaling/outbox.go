@@ -85,6 +85,12 @@ func (p *post) next(ctx context.Context, o *outbox) (b []byte, n uint64, ok bool
 	}
 }
 
+func (p *post) ending() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.draining
+}
+
 // run sends what o holds until ctx ends, or until it is empty while draining.
 func (p *post) run(ctx context.Context, o *outbox) {
 	tries, last := 0, uint64(0)
@@ -103,6 +109,9 @@ func (p *post) run(ctx context.Context, o *outbox) {
 			p.change(func() { o.drop(n) })
 			continue
 		}
+		if p.ending() {
+			return
+		}
 		tries++
 		if o.tries > 0 && tries >= o.tries {
 			p.change(func() { o.drop(n); o.dropped++ })
@@ -112,30 +121,24 @@ func (p *post) run(ctx context.Context, o *outbox) {
 	}
 }
 
-// pause waits before another try; draining, it is not worth while.
+// pause waits before another try. A line that goes meanwhile ends the pause,
+// since next then waits for the line itself.
 func (p *post) pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
 		p.mu.Lock()
-		news, draining, up := p.news, p.draining, p.up
+		news, over := p.news, p.draining || !p.up
 		p.mu.Unlock()
-		if draining || !up {
-			break
+		if over {
+			return
 		}
 		select {
 		case <-news:
-			continue
 		case <-timer.C:
+			return
 		case <-ctx.Done():
+			return
 		}
-		return
-	}
-	// The next call of next waits for the line; draining, a short while is
-	// all that is left.
-	select {
-	case <-timer.C:
-	case <-time.After(flushFor / 10):
-	case <-ctx.Done():
 	}
 }
