@@ -27,9 +27,10 @@ type watch struct {
 }
 
 type owner struct {
-	session string
-	key     [32]byte
-	pending bool
+	session   string
+	key       [32]byte
+	pending   bool // not yet the device's
+	promoting bool // and about to be
 }
 
 func newWatch(p *Plane, l *zap.Logger) *watch {
@@ -45,7 +46,7 @@ func (w *watch) add(session string, key [32]byte, pending bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.keys[key] = peer
-	w.owners[peer] = owner{session, key, pending}
+	w.owners[peer] = owner{session: session, key: key, pending: pending}
 }
 
 func (w *watch) forget(key [32]byte) {
@@ -78,7 +79,7 @@ func (w *watch) verbose(format string, args ...any) {
 	case handshake && ok && w.plane.cfg.Handshake != nil:
 		w.plane.cfg.Handshake(o.session)
 	case (foreign || keepalive) && ok && o.pending:
-		w.proven(peer, o)
+		w.proven(peer)
 	case foreign:
 		w.plane.tally.Add(reach.Spoofed, 1)
 	}
@@ -86,13 +87,13 @@ func (w *watch) verbose(format string, args ...any) {
 
 // proven promotes a pending key, once, and on a goroutine of its own: the caller's
 // is the peer's receiver, which the removal of a peer may have to wait for.
-func (w *watch) proven(peer *device.Peer, o owner) {
+func (w *watch) proven(peer *device.Peer) {
 	w.mu.Lock()
-	now, ok := w.owners[peer]
-	first := ok && now == o
+	o := w.owners[peer]
+	first := o.pending && !o.promoting
 	if first {
-		now.pending = false
-		w.owners[peer] = now
+		o.promoting = true
+		w.owners[peer] = o
 	}
 	w.mu.Unlock()
 	if first {
