@@ -80,7 +80,7 @@ func parse(typ string, token []byte) (*jws, error) {
 	case len(t.Crit) > 0:
 		return nil, refuse(ReasonUnknownCrit, "in the header")
 	case len(t.sig) != ed25519.SignatureSize:
-		return nil, refuse(ReasonForged, "a signature of %d bytes", len(t.sig))
+		return nil, refuse(ReasonMalformed, "a signature of %d bytes", len(t.sig))
 	}
 	if err := strictjson.Check(t.payload); err != nil {
 		return nil, refuseJSON(err)

@@ -1,9 +1,6 @@
 package keys
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // Record is a root's word about an online signer of control.
 type Record struct {
@@ -93,9 +90,5 @@ func (s *Signer) Sign(typ string, payload []byte) ([]byte, error) {
 		return nil, refuse(ReasonOutOfScope, "%s may not sign a %s", s.record.ID, typ)
 	}
 	h := header{Typ: typ, Kid: s.record.ID, Iss: s.record.Issuer, Rec: s.token}
-	t, err := sign(s.id, h, payload)
-	if err != nil {
-		return nil, fmt.Errorf("keys: sign a %s: %w", typ, err)
-	}
-	return t, nil
+	return sign(s.id, h, payload)
 }
