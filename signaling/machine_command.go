@@ -97,11 +97,9 @@ func (m *machine) commandUp(now, at time.Time, c *Command) {
 	switch {
 	case m.over.has(g.Session):
 		no(ReasonClosed, "its session is over")
-	case g.Re != "" && m.dead.has(g.Re):
-		if o == nil || o.id != g.Session {
-			m.over.add(g.Session)
-			m.do(endAction{g.Session})
-		}
+	case g.Re != "" && m.dead.has(g.Re) && (o == nil || o.id != g.Session):
+		m.over.add(g.Session)
+		m.do(endAction{g.Session})
 		no(ReasonClosed, "the request that it answers was given up")
 	case o == nil:
 		m.open(now, at, c, g)
