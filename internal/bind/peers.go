@@ -1,0 +1,237 @@
+package bind
+
+import (
+	"net/netip"
+	"slices"
+
+	"golang.zx2c4.com/wireguard/conn"
+)
+
+// knownIndices is how many handshakes of a peer are remembered: WireGuard has at
+// most a previous, a current and a next session, and one more under way.
+const knownIndices = 4
+
+// AddPeer returns the peer of that id, made if there is none: from here on
+// ParseEndpoint("peer:ID") returns its endpoint. Ids are the caller's.
+func (b *Bind) AddPeer(id string) *Peer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.peers[id]; p != nil {
+		return p
+	}
+	b.added++
+	p := &Peer{bind: b, id: id}
+	p.handshake.hold = b.cfg.HoldInitiation
+	p.ep = newEndpoint(p, b.added)
+	b.peers[id] = p
+	b.count.Store(int64(len(b.peers)))
+	return p
+}
+
+// RemovePeer forgets the peer: nothing is sent to it any more, and its addresses
+// are unknown. Remove it from the device first.
+func (b *Bind) RemovePeer(id string) {
+	b.mu.Lock()
+	p := b.peers[id]
+	if p == nil {
+		b.mu.Unlock()
+		return
+	}
+	delete(b.peers, id)
+	b.count.Store(int64(len(b.peers)))
+	var addrs []netip.AddrPort
+	for _, s := range p.sources {
+		b.claims.remove(s)
+		addrs = append(addrs, s.addr)
+	}
+	p.sources = nil
+	b.publish(addrs...)
+	forget(b.local, p, p.local)
+	forget(b.remote, p, p.remote)
+	p.local, p.remote = nil, nil
+	p.path.Store(nil)
+	b.mu.Unlock()
+	p.rest(true)
+}
+
+// publish replaces the receivers' table; b.mu is held.
+func (b *Bind) publish(addrs ...netip.AddrPort) {
+	t := b.claims.after(*b.table.Load(), addrs...)
+	b.table.Store(&t)
+}
+
+// setPaths replaces a peer's path.
+func (b *Bind) setPaths(p *Peer, primary, also netip.AddrPort) {
+	if !primary.IsValid() {
+		also = netip.AddrPort{}
+	}
+	b.mu.Lock()
+	if b.peers[p.id] != p {
+		b.mu.Unlock()
+		return
+	}
+	oldPrimary, oldAlso := p.Paths()
+	if primary == oldPrimary && also == oldAlso {
+		b.mu.Unlock()
+		return
+	}
+	var next *path
+	if primary.IsValid() {
+		// The inner Bind refuses no valid address; one that it did would be no path.
+		next = new(path)
+		if next.primary = b.leg(p, primary); next.primary.ep == nil {
+			next = nil
+		} else if also.IsValid() && also != primary {
+			next.also = b.leg(p, also)
+		}
+	}
+	p.path.Store(next)
+	b.forgetSources(p)
+	moved := primary != oldPrimary && primary != oldAlso
+	added := moved || also.IsValid() && also != oldPrimary && also != oldAlso
+	msg := p.pathChanged(next != nil, moved, added)
+	b.mu.Unlock()
+	if msg != nil {
+		_ = p.write([][]byte{msg}) // it is repeated if that fails
+	}
+}
+
+// leg makes addr a leg of p's path and a known address; b.mu is held.
+func (b *Bind) leg(p *Peer, addr netip.AddrPort) leg {
+	ep, err := b.inner.ParseEndpoint(addr.String())
+	if err != nil {
+		return leg{}
+	}
+	i := slices.IndexFunc(p.sources, func(s *source) bool { return s.addr == addr })
+	var s *source
+	if i >= 0 {
+		s = p.sources[i]
+		p.sources = append(slices.Delete(p.sources, i, i+1), s)
+	} else {
+		s = &source{peer: p, addr: addr}
+		p.sources = append(p.sources, s)
+		b.claims.add(s)
+		b.publish(addr)
+	}
+	return leg{ep, s}
+}
+
+// forgetSources drops the oldest addresses over the limit; b.mu is held.
+func (b *Bind) forgetSources(p *Peer) {
+	for len(p.sources) > knownBefore+2 {
+		s := p.sources[0]
+		p.sources = p.sources[1:]
+		b.claims.remove(s)
+		b.publish(s.addr)
+	}
+}
+
+// learn notes the indices in a handshake message that the device sends to p.
+func (b *Bind) learn(p *Peer, k kind, msg []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.peers[p.id] != p {
+		return
+	}
+	p.local = remember(b.local, p, p.local, senderIndex(msg))
+	if k == kindResponse {
+		p.remote = remember(b.remote, p, p.remote, responseReceiver(msg))
+	}
+}
+
+// remember puts index into a map of indices, and takes p's oldest out.
+func remember(m map[uint32]*Peer, p *Peer, list []uint32, index uint32) []uint32 {
+	if m[index] == p {
+		return list
+	}
+	m[index] = p
+	list = append(list, index)
+	if len(list) > knownIndices {
+		forget(m, p, list[:1])
+		list = list[1:]
+	}
+	return list
+}
+
+// forget takes p's indices out of a map.
+func forget(m map[uint32]*Peer, p *Peer, list []uint32) {
+	for _, index := range list {
+		if m[index] == p {
+			delete(m, index)
+		}
+	}
+}
+
+// arrived takes a handshake message from the network, or a transport message
+// while a response waits to be confirmed.
+func (b *Bind) arrived(k kind, msg []byte) {
+	var index uint32
+	switch {
+	case k == kindResponse && len(msg) >= 12:
+		index = responseReceiver(msg)
+	case k == kindCookie || k == kindTransport:
+		index = receiverIndex(msg)
+	default:
+		return
+	}
+	b.mu.Lock()
+	p := b.local[index]
+	if p != nil && k == kindResponse {
+		p.remote = remember(b.remote, p, p.remote, senderIndex(msg))
+	}
+	b.mu.Unlock()
+	switch {
+	case p == nil:
+	case k == kindTransport:
+		p.confirmed(index)
+	default:
+		p.answered(index)
+	}
+}
+
+// roamed finds the peer that WireGuard sends to when it uses an address instead
+// of a peer's endpoint: it has authenticated a packet of that peer from there.
+// known reports that the address is one of the peer's already. A nil peer means
+// that WireGuard's endpoint is to be used as it is.
+func (b *Bind) roamed(bufs [][]byte, addr netip.AddrPort) (p *Peer, known bool) {
+	k := classify(bufs[0])
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch k {
+	case kindTransport:
+		p = b.remote[receiverIndex(bufs[0])]
+	case kindResponse:
+	default:
+		return nil, false // a cookie reply goes to somebody unauthenticated
+	}
+	if p == nil && len(b.peers) == 1 && !b.plain {
+		for _, p = range b.peers {
+		}
+	}
+	if p == nil {
+		return nil, false
+	}
+	return p, slices.ContainsFunc(p.sources, func(s *source) bool { return s.addr == addr })
+}
+
+// sendRaw sends to an endpoint that is no peer's.
+func (b *Bind) sendRaw(bufs [][]byte, ep conn.Endpoint) error {
+	if b.count.Load() == 0 || len(bufs) == 0 {
+		return b.transmit(bufs, ep)
+	}
+	addr := unmap(addrPortOf(ep))
+	p, known := b.roamed(bufs, addr)
+	if p == nil || !addr.IsValid() {
+		return b.transmit(bufs, ep)
+	}
+	if !known {
+		if handshakeKind(bufs[0]) == kindResponse {
+			p.abandon() // or the new path would carry it
+		}
+		p.SetPath(addr)
+		if b.cfg.Adopted != nil {
+			b.cfg.Adopted(p.id, addr)
+		}
+	}
+	return p.send(bufs)
+}
