@@ -207,6 +207,10 @@ func TestMeter(t *testing.T) {
 	if got := m.Loss(now + late); got != 0.25 {
 		t.Errorf("loss %v, want 0.25", got)
 	}
+	m.Tried(now)
+	if got := m.Loss(now + 2*late); got != 0.25 {
+		t.Errorf("loss %v with a tried size that stayed away, want 0.25", got)
+	}
 	if m.RTT() != 40*ms {
 		t.Errorf("rtt %v", m.RTT())
 	}

@@ -21,6 +21,7 @@ type echo struct {
 	seq      uint16
 	sent     time.Duration // 0: no echo
 	answered bool
+	tried    bool // it may stay away without being lost
 }
 
 // Sent takes the sending of an echo and returns its sequence number.
@@ -28,6 +29,14 @@ func (m *Meter) Sent(now time.Duration) uint16 {
 	seq := m.next
 	m.next++
 	m.echoes[seq%window] = echo{seq: seq, sent: now}
+	return seq
+}
+
+// Tried is Sent for an echo of a size that may be too large to come back: then it
+// does not count as lost.
+func (m *Meter) Tried(now time.Duration) uint16 {
+	seq := m.Sent(now)
+	m.echoes[seq%window].tried = true
 	return seq
 }
 
@@ -63,7 +72,7 @@ func (m *Meter) Loss(now time.Duration) float64 {
 		case e.sent == 0:
 		case e.answered:
 			all++
-		case now-e.sent > late:
+		case !e.tried && now-e.sent > late:
 			all++
 			lost++
 		}
