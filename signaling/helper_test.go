@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/boothwire/boothwire/keys"
@@ -147,12 +148,13 @@ func kind(typ string, list []*seen) (out []*seen) {
 }
 
 // serve runs Serve for the device of the desk until the returned func is
-// called, which returns what Serve did.
+// called, which returns what Serve did. It waits until Serve listens.
 func (d *desk) serve(h signaling.Handler, cfg *signaling.Config) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	line := d.broker.Device(d.a.device.ID())
 	done := make(chan error, 1)
 	go func() { done <- signaling.Serve(ctx, line, d.a.device, h, cfg) }()
+	synctest.Wait()
 	return func() error { cancel(); return <-done }
 }
 

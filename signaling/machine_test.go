@@ -58,11 +58,11 @@ func (p *paper) End(session string) { p.ended = append(p.ended, session) }
 
 // rig drives a machine by hand and writes down what it wants done.
 type rig struct {
-	m    *machine
-	d    *paper
-	now  time.Time
-	log  []string
-	n    int // the run that was started last
+	m   *machine
+	d   *paper
+	now time.Time
+	log []string
+	n   int // the run that was started last
 }
 
 func newRig(cfg *Config) *rig {

@@ -2,8 +2,11 @@ package signaling_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,3 +97,369 @@ func TestUpAndDown(t *testing.T) {
 		}
 	})
 }
+
+// TestDuplicates: a broker that repeats everything starts one session.
+func TestDuplicates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		d := newDesk(a)
+		calls := 0
+		stop := d.serve(func(ctx context.Context, s *signaling.Session) error {
+			calls++
+			return a.connect(ctx, s)
+		}, nil)
+		d.broker.Repeat(4)
+		d.send(signaling.Command{ID: "c1", Action: signaling.Up, Token: a.grant("s1", 1, a.prekey(0))})
+		time.Sleep(time.Second)
+		d.send(signaling.Command{ID: "c2", Action: signaling.Down, Token: a.down("s1")})
+		time.Sleep(time.Second)
+		stop()
+		if calls != 1 {
+			t.Errorf("the handler was called %d times", calls)
+		}
+	})
+}
+
+// TestOffline: what came while the device was away is served when it is back,
+// and its document is published anew with fresh prekeys.
+func TestOffline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		d := newDesk(a)
+		stop := d.serve(a.connect, nil)
+		synctest.Wait()
+		before := a.device.Prekeys()
+		d.broker.Online("kiosk-1", false)
+		d.send(signaling.Command{ID: "c1", Action: signaling.Up, Token: a.grant("s1", 1, a.prekey(0))})
+		time.Sleep(time.Minute)
+		d.take()
+		d.broker.Online("kiosk-1", true)
+		time.Sleep(time.Second)
+		all := d.take()
+		docs := kind(keys.TypeStatus, all)
+		if len(docs) == 0 || string(docs[0].Outer.Prekeys) == string(before) {
+			t.Errorf("documents %+v", docs)
+		}
+		r := kind(keys.TypeReply, all)
+		if len(r) != 1 || r[0].VPN != signaling.Connected {
+			t.Errorf("replies %+v", r)
+		}
+		stop()
+	})
+}
+
+func TestDocumentIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		d := newDesk(a)
+		stop := d.serve(a.connect, nil)
+		synctest.Wait()
+		last := time.Now()
+		d.broker.Forget()
+		for range 200 {
+			time.Sleep(time.Minute)
+			if docs := kind(keys.TypeStatus, d.take()); len(docs) > 0 {
+				last = time.Now()
+			}
+			if time.Since(last) >= 15*time.Minute {
+				t.Fatal("a document was due and did not come")
+			}
+		}
+		if d.broker.Retained("iot/kiosk-1/status") == nil {
+			t.Error("it is not retained")
+		}
+		stop()
+	})
+}
+
+// TestEnd: Serve downs its session, waits for the handler and says goodbye.
+func TestEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		d := newDesk(a)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		why := errors.New("the shop closes")
+		returned := false
+		done := make(chan error, 1)
+		line := d.broker.Device("kiosk-1")
+		go func() {
+			done <- signaling.Serve(ctx, line, a.device, func(ctx context.Context, s *signaling.Session) error {
+				a.connect(ctx, s)
+				if context.Cause(ctx) != why {
+					t.Errorf("cause %v", context.Cause(ctx))
+				}
+				time.Sleep(5 * time.Second)
+				returned = true
+				return context.Cause(ctx)
+			}, nil)
+		}()
+		synctest.Wait()
+		d.send(signaling.Command{ID: "c1", Action: signaling.Up, Token: a.grant("s1", 1, a.prekey(0))})
+		time.Sleep(time.Second)
+		cancel(why)
+		if err := <-done; err != nil || !returned {
+			t.Errorf("Serve returned %v, handler returned: %v", err, returned)
+		}
+		docs := kind(keys.TypeStatus, d.take())
+		if n := len(docs); n == 0 || docs[n-1].VPN != signaling.Disconnected || docs[n-1].Code != "" {
+			t.Errorf("documents %+v", docs)
+		}
+		st := must(signaling.ParseStatus(d.broker.Retained("iot/kiosk-1/status")))
+		if st.VPN != signaling.Disconnected {
+			t.Errorf("retained %+v", st)
+		}
+		if _, _, err := a.device.Accept(a.grant("s1", 2, a.prekey(0))); code(err) != "closed" {
+			t.Errorf("after its end: %v", err)
+		}
+	})
+}
+
+func TestHandlerThatFails(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		h    signaling.Handler
+		code string
+		last signaling.Step
+	}{
+		{"panics", func(context.Context, *signaling.Session) error { panic("boom") }, "internal", signaling.Step{Stage: signaling.Keyed, Code: "internal"}},
+		{"ends its goroutine", func(context.Context, *signaling.Session) error { runtime.Goexit(); return nil }, "internal", signaling.Step{Stage: signaling.Keyed, Code: "internal"}},
+		{"says the code", func(_ context.Context, s *signaling.Session) error {
+			s.Reach(signaling.Keyed)
+			s.Reach(signaling.Socket)
+			return &signaling.Error{Reason: "no_handshake"}
+		}, "no_handshake", signaling.Step{Stage: signaling.Handshake, Code: "no_handshake"}},
+		{"says the stage", func(_ context.Context, s *signaling.Session) error {
+			return stageError{}
+		}, "no_echo", signaling.Step{Stage: signaling.Proved, Code: "no_echo"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAuthority(t)
+				d := newDesk(a)
+				stop := d.serve(c.h, nil)
+				d.send(signaling.Command{ID: "c1", Action: signaling.Up, Token: a.grant("s1", 1, a.prekey(0))})
+				time.Sleep(time.Second)
+				r := kind(keys.TypeReply, d.take())
+				if len(r) == 0 {
+					t.Fatal("no reply")
+				}
+				got := r[len(r)-1]
+				if got.VPN != signaling.Failed || got.Code != c.code || got.Why == "" || len(got.Ladder) == 0 || got.Ladder[len(got.Ladder)-1] != c.last {
+					t.Errorf("reply %+v", got.Status)
+				}
+				stop()
+			})
+		})
+	}
+}
+
+type stageError struct{}
+
+func (stageError) Error() string          { return "no echo" }
+func (stageError) Code() string           { return "no_echo" }
+func (stageError) Stage() signaling.Stage { return signaling.Proved }
+
+// TestBare plays a back end that knows the minimal messages only.
+func TestBare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		d := newDesk(a)
+		var id string
+		stop := d.serve(func(ctx context.Context, s *signaling.Session) error {
+			if s.ID != "" || s.Server != "wg-bj-01" {
+				t.Errorf("session %q at %q", s.ID, s.Server)
+			}
+			err := a.connect(ctx, s)
+			id = s.ID
+			return err
+		}, &signaling.Config{Bare: []string{"wg-bj-01"}})
+		synctest.Wait()
+		d.take()
+		d.broker.Publish("iot/kiosk-1/cmd", []byte(`{"action":"VPN_CONNECT","server":"wg-bj-01"}`), false)
+		time.Sleep(12 * time.Second)
+		var request []byte
+		n := 0
+		for _, s := range d.take() {
+			if s.Request != nil {
+				request = s.Request
+				n++
+			}
+		}
+		if n != 3 {
+			t.Fatalf("%d requests in 12 s, want 3", n)
+		}
+		st := must(keys.VerifyStatement(keys.TypeRequest, request, "", "kiosk-1", a.device.Key()))
+		var q struct {
+			Server, Session, Nonce string
+			Prekey                 keys.PublicKey
+		}
+		if err := json.Unmarshal(st.Payload, &q); err != nil || q.Server != "wg-bj-01" || q.Session != "" {
+			t.Fatalf("request %s, %v", st.Payload, err)
+		}
+		d.send(signaling.Command{ID: "c1", Action: signaling.Up, Token: a.grant("s7", 1, q.Prekey, func(g *keys.Grant) { g.Re = q.Nonce })})
+		time.Sleep(time.Second)
+		got := kind(keys.TypeStatus, d.take())
+		if n := len(got); n == 0 || got[n-1].Outer.VPN != signaling.Connected || got[n-1].Outer.IP.String() != "10.166.0.5" {
+			t.Fatalf("documents %+v", got)
+		}
+		d.broker.Publish("iot/kiosk-1/cmd", []byte(`{"action":"vpn_down"}`), false)
+		time.Sleep(time.Second)
+		got = kind(keys.TypeStatus, d.take())
+		if n := len(got); n == 0 || got[n-1].Outer.VPN != signaling.Disconnected || id != "s7" {
+			t.Errorf("documents %+v, session %q", got, id)
+		}
+		stop()
+	})
+}
+
+// TestSession uses what a Handler has: later grants, offers, a request that is
+// given up, reports.
+func TestSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		d := newDesk(a)
+		var revs []int
+		var heard []string
+		var after *signaling.Session
+		stop := d.serve(func(ctx context.Context, s *signaling.Session) error {
+			after = s
+			if _, _, err := a.device.Accept(s.Grant); err != nil {
+				return err
+			}
+			if err := s.SendOffer(ctx, []byte("candidates")); err != nil {
+				t.Error(err)
+			}
+			if err := s.SendOffer(ctx, make([]byte, 2801)); code(err) != "oversized" {
+				t.Errorf("a long offer: %v", err)
+			}
+			short, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			if _, err := s.Request(short); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a request that was given up: %v", err)
+			}
+			s.Report(&signaling.Status{VPN: signaling.Degraded, Why: strings.Repeat("界", 100), Path: "relay", RTT: time.Millisecond})
+			for range 2 {
+				b, err := s.ReceiveOffer(ctx)
+				if err != nil {
+					return err
+				}
+				heard = append(heard, string(b))
+			}
+			for g := range s.Grants(ctx) {
+				grant, _, err := a.device.Accept(g)
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				revs = append(revs, grant.Rev)
+			}
+			return context.Cause(ctx)
+		}, nil)
+		synctest.Wait()
+		prekey := a.prekey(0)
+		d.send(signaling.Command{ID: "c1", Action: signaling.Up, Token: a.grant("s1", 1, prekey)})
+		time.Sleep(2 * time.Second)
+		d.send(signaling.Command{Action: signaling.Offer, Session: "s1", Offer: []byte("one")})
+		d.send(signaling.Command{Action: signaling.Offer, Session: "s2", Offer: []byte("not mine")})
+		d.send(signaling.Command{Action: signaling.Offer, Session: "s1", Offer: []byte("two")})
+		d.send(signaling.Command{ID: "c2", Action: signaling.Up, Token: a.grant("s1", 2, prekey)})
+		d.send(signaling.Command{ID: "c3", Action: signaling.Up, Token: a.grant("s1", 3, prekey)})
+		time.Sleep(time.Second)
+		all := d.take()
+		offers, docs := 0, kind(keys.TypeStatus, all)
+		for _, s := range all {
+			if string(s.Offer) == "candidates" && s.Session == "s1" {
+				offers++
+			}
+		}
+		if doc := docs[len(docs)-1]; offers != 1 || doc.VPN != signaling.Degraded || doc.Path != "relay" || doc.Rev != 3 || len(doc.Why) != 198 {
+			t.Errorf("%d offers, document %+v", offers, doc.Status)
+		}
+		d.send(signaling.Command{ID: "c4", Action: signaling.Down, Token: a.down("s1")})
+		synctest.Wait()
+		if !slices.Equal(revs, []int{2, 3}) || !slices.Equal(heard, []string{"one", "two"}) {
+			t.Errorf("revs %v, offers %q", revs, heard)
+		}
+		after.Reach(signaling.Ready)
+		if err := after.SendOffer(context.Background(), []byte("x")); code(err) != "closed" {
+			t.Errorf("an offer after the end: %v", err)
+		}
+		if _, err := after.Request(context.Background()); code(err) != "closed" {
+			t.Errorf("a request after the end: %v", err)
+		}
+		if _, err := after.ReceiveOffer(context.Background()); code(err) != "down" {
+			t.Errorf("waiting for an offer after the end: %v", err)
+		}
+		stop()
+		after.Reach(signaling.Ready)
+		if err := after.SendOffer(context.Background(), []byte("x")); code(err) != "closed" {
+			t.Errorf("an offer after Serve: %v", err)
+		}
+	})
+}
+
+// TestRoots: the next list comes into force, and the document says so.
+func TestRoots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		d := newDesk(a)
+		stop := d.serve(a.connect, nil)
+		next := must(keys.OpenIdentity(keys.NewMemory(), "root2"))
+		lists := must(keys.SignRoots(keys.RootList{N: 2, Roots: []keys.IdentityKey{next.Key(), a.root.Key()}}, a.root, next))
+		time.Sleep(time.Second)
+		d.take()
+		d.send(signaling.Command{ID: "c1", Action: signaling.Roots, Token: lists})
+		d.send(signaling.Command{ID: "c1", Action: signaling.Roots, Token: lists})
+		time.Sleep(time.Second)
+		all := d.take()
+		docs, r := kind(keys.TypeStatus, all), kind(keys.TypeReply, all)
+		if len(docs) != 1 || docs[0].Roots != 2 || len(r) != 2 || r[1].Count != 0 {
+			t.Errorf("documents %+v, replies %+v", docs, r)
+		}
+		stop()
+	})
+}
+
+// TestFits: the longest document that a host can cause is still one.
+func TestFits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		a.device = must(keys.OpenDevice(strings.Repeat("k", 64), keys.NewMemory(), keys.Trust{Roots: []string{a.root.Key().String()}}))
+		a.device.Fingerprints([32]byte{1}, [32]byte{2})
+		a.device.Rotate()
+		d := newDesk(a)
+		caps := slices.Repeat([]string{strings.Repeat("c", 32)}, 40)
+		stop := d.serve(func(ctx context.Context, s *signaling.Session) error {
+			for _, st := range []signaling.Stage{"keyed", "socket", "candidates", "handshake", "proved", "ready"} {
+				s.Reach(st)
+			}
+			s.Report(&signaling.Status{VPN: signaling.Connected, Why: strings.Repeat("\x01", 300), Path: "relay", Code: strings.Repeat("d", 32), RTT: time.Hour})
+			<-ctx.Done()
+			return nil
+		}, &signaling.Config{Caps: caps, Version: strings.Repeat("\"", 100), Bare: []string{"x"}})
+		id := strings.Repeat("s", 64)
+		d.send(signaling.Command{ID: id, Action: signaling.Up, Token: a.grant(id, 1, a.prekey(0))})
+		time.Sleep(time.Second)
+		docs := kind(keys.TypeStatus, d.take())
+		if n := len(docs); n == 0 || docs[n-1].VPN != signaling.Connected || docs[n-1].Outer.Prekeys == nil || docs[n-1].Session != id || len(docs[n-1].Ladder) != 8 {
+			t.Errorf("documents %+v", docs)
+		}
+		t.Logf("document of %d bytes", len(d.broker.Retained("iot/"+a.device.ID()+"/status")))
+		stop()
+	})
+}
+
+// TestLineFails: a line that fails for good ends the session and Serve.
+func TestLineFails(t *testing.T) {
+	a := newAuthority(t)
+	gone := errors.New("wrong password")
+	err := signaling.Serve(context.Background(), badLine{gone}, a.device, a.connect, nil)
+	if !errors.Is(err, gone) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type badLine struct{ err error }
+
+func (b badLine) Listen(context.Context, signaling.Sink) error { return b.err }
+func (b badLine) Publish([]byte, bool)                         {}
