@@ -1,0 +1,300 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/tunnel"
+)
+
+// Config is what the operator wants. Its zero value asks for SSH for an hour.
+type Config struct {
+	Ports    []keys.Port   // to reach at the device; default tcp/22
+	Reason   string        // for the audit row, where policy wants one
+	Ticket   string        // number of the ticket, likewise
+	Lifetime time.Duration // default control's
+	Node     string        // default control's choice
+	Mode     tunnel.Mode   // default tunnel.Driverless: Dial and Forward need no adapter
+	Name     string        // of an adapter, default chosen
+	MTU      int           // of the tunnel, bytes; default tunnel's
+	Roots    *keys.Roots   // that vouch for grants; default those that control names over its TLS
+	Logger   *zap.Logger   // default silent
+}
+
+// closeTimeout bounds the good-bye to a control that does not answer.
+const closeTimeout = 10 * time.Second
+
+// A Session is one operator's connection to one device. It lives until Close, or
+// until control, the node or the device ends it. It is safe for concurrent use.
+type Session struct {
+	ctl    *client.Client
+	id     string
+	grant  *keys.Grant
+	cancel context.CancelFunc
+	tunnel *tunnel.Tunnel
+	log    *zap.Logger
+
+	ladder ladder
+	ready  chan struct{} // closed when device and tunnel are ready
+	done   chan struct{} // closed when nothing is left
+
+	mu   sync.Mutex
+	now  client.Session
+	err  error
+	over bool // closed by Close
+}
+
+// Status is a snapshot.
+type Status struct {
+	Session client.Session // as control sees it
+	Tunnel  tunnel.Status  // as this end sees it
+}
+
+// Open asks control for a session with a device and begins to connect. It returns
+// when control has agreed; Ready waits for the device. ctx bounds the call. A
+// refusal is an *Error with control's code.
+func Open(ctx context.Context, ctl *client.Client, device string, cfg *Config) (*Session, error) {
+	var c Config
+	if cfg != nil {
+		c = *cfg
+	}
+	if c.Mode == tunnel.Auto {
+		c.Mode = tunnel.Driverless
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	key := keys.NewPrivateKey()
+	opened, err := ctl.OpenSession(ctx, device, &client.OpenRequest{
+		Key:      key.Public(),
+		Ports:    c.Ports,
+		Reason:   c.Reason,
+		Ticket:   c.Ticket,
+		Lifetime: client.SecondsOf(c.Lifetime),
+		Node:     c.Node,
+	})
+	if err != nil {
+		return nil, refused(err)
+	}
+	s := &Session{
+		ctl: ctl, id: opened.ID, now: opened,
+		log:   c.Logger.With(zap.String("session", opened.ID), zap.String("device", device)),
+		ready: make(chan struct{}), done: make(chan struct{}),
+	}
+	if err := s.bringUp(ctx, &c, key, opened.Grant); err != nil {
+		s.bye()
+		return nil, err
+	}
+	s.ladder.see(opened)
+	follow, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	go s.run(follow)
+	return s, nil
+}
+
+// bringUp verifies the grant that control answered with and starts the tunnel.
+func (s *Session) bringUp(ctx context.Context, c *Config, key keys.PrivateKey, token string) error {
+	roots := c.Roots
+	if roots == nil {
+		trust, err := s.ctl.Trust(ctx)
+		if err != nil {
+			return fmt.Errorf("operator: ask control for its roots: %w", err)
+		}
+		if roots, err = keys.ParseRoots(trust.Issuer, trust.Roots...); err != nil {
+			return fmt.Errorf("operator: control's roots: %w", err)
+		}
+	}
+	grant, err := roots.VerifyGrant([]byte(token))
+	if err != nil {
+		return fmt.Errorf("operator: control's grant: %w", err)
+	}
+	if grant.Session != s.id {
+		return errors.New("operator: control's grant is of another session")
+	}
+	s.grant = grant
+	t := tunnel.ForOperator(grant, key)
+	t.Mode, t.Name, t.MTU, t.Logger = c.Mode, c.Name, c.MTU, s.log
+	t.Lifetime = 0 // others may extend the session; control and the node end it
+	if s.tunnel, err = tunnel.Up(ctx, t); err != nil {
+		return fmt.Errorf("operator: %w", err)
+	}
+	return nil
+}
+
+// run follows the session at control and the tunnel here until either ends.
+func (s *Session) run(ctx context.Context) {
+	defer close(s.done)
+	defer s.cancel()
+	var work sync.WaitGroup
+	work.Go(func() { s.waitReady(ctx) })
+	work.Go(func() {
+		select {
+		case <-s.tunnel.Done():
+			s.fail(s.tunnel.Err())
+			s.cancel()
+		case <-ctx.Done():
+		}
+	})
+	for now, err := range s.ctl.WatchSession(ctx, s.id) {
+		if err != nil {
+			if ctx.Err() == nil {
+				s.fail(refused(err))
+			}
+			break
+		}
+		s.see(now)
+		if now.State.Final() {
+			s.fail(ended(now))
+			break
+		}
+	}
+	s.cancel()
+	s.tunnel.Close()
+	work.Wait()
+	s.ladder.end(s.Err())
+}
+
+// waitReady closes ready when the device says so and an echo came back from it.
+func (s *Session) waitReady(ctx context.Context) {
+	if s.tunnel.Ready(ctx) != nil {
+		return
+	}
+	if s.ladder.waitConnected(ctx) != nil {
+		return
+	}
+	s.ladder.ready()
+	close(s.ready)
+}
+
+func (s *Session) see(now client.Session) {
+	s.mu.Lock()
+	now.Grant, now.Operator = s.now.Grant, s.now.Operator // told once, at the opening
+	s.now = now
+	s.mu.Unlock()
+	s.ladder.see(now)
+}
+
+// fail notes the first reason for the session's end.
+func (s *Session) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && !s.over {
+		s.err = err
+	}
+}
+
+// ID is the session's id at control.
+func (s *Session) ID() string { return s.id }
+
+// Grant is the grant that the session began with.
+func (s *Session) Grant() *keys.Grant { return s.grant }
+
+// Status is a snapshot of both views of the session.
+func (s *Session) Status() Status {
+	s.mu.Lock()
+	now := s.now
+	s.mu.Unlock()
+	return Status{Session: now, Tunnel: s.tunnel.Status()}
+}
+
+// Ladder yields the steps so far and then each further one; it ends after ready,
+// or with an *Error (or ctx's error) as its last element. The steps' times are
+// those of whoever reported them; Step.By says who.
+func (s *Session) Ladder(ctx context.Context) iter.Seq2[client.Step, error] {
+	return s.ladder.follow(ctx)
+}
+
+// Ready waits until the device is ready and an echo came back from it through the
+// tunnel. It returns an *Error when the session ends first, and ctx's error when
+// that does.
+func (s *Session) Ready(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return nil
+	case <-s.done:
+		return s.gone()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// gone is why a session that is over cannot be used.
+func (s *Session) gone() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	return net.ErrClosed
+}
+
+// Dial waits for Ready and connects to a granted port of the device. The address
+// is ":22", or the device's tunnel address with a port; the network "tcp" or
+// "udp".
+func (s *Session) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("operator: dial: %w", err)
+	}
+	if host == "" {
+		host = s.grant.Addresses[0].String()
+	}
+	if err := s.Ready(ctx); err != nil {
+		return nil, err
+	}
+	return s.tunnel.Dial(ctx, network, net.JoinHostPort(host, port))
+}
+
+// Done is closed when the session is over and nothing of it is left here.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err is why the session ended by itself; nil while it lives, after Close and
+// after a planned end.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Close leaves the session: control removes this operator, and closes the session
+// if he was its last. It is idempotent, waits until nothing is left here, and
+// returns control's error if it could not be told; the session then ends at its
+// time.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	first := !s.over
+	s.over = true
+	final := s.now.State.Final()
+	s.mu.Unlock()
+	var err error
+	if first && !final {
+		err = s.bye()
+	}
+	s.cancel()
+	<-s.done
+	return err
+}
+
+// bye tells control that this operator leaves.
+func (s *Session) bye() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_, err := s.ctl.RemoveOperator(ctx, s.id, s.now.Operator)
+	var r *client.Error
+	if errors.As(err, &r) && r.Code == "closed" {
+		return nil
+	}
+	return err
+}
+
+// connected reports whether control holds a session for connected.
+func connected(s client.Session) bool {
+	return s.State == client.Connected || s.State == client.Degraded
+}
