@@ -1,0 +1,154 @@
+// Package cli is boothctl's commands: each is one file, and each is a few calls
+// of packages client and operator.
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/internal/daemon"
+)
+
+// An app is one run of boothctl.
+type app struct {
+	url, token, ca string
+	json, verbose  bool
+
+	in       io.Reader
+	out, err io.Writer
+}
+
+// Main runs boothctl and returns the process's exit status: 0 done, 1 failed, 2
+// called wrongly, or the status of the ssh that it ran.
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var status exitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	}
+	fmt.Fprintln(a.err, "boothctl:", explain(err))
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
+}
+
+// exitStatus is the end of a program that boothctl ran.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+type usageError struct{ error }
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "boothctl",
+		Short: "reach photo booths, and look after them",
+		Long: `boothctl speaks to boothwire-control and reaches devices through their nodes.
+
+It finds control and its sign-in in the flags or in the environment:
+  BOOTHWIRE_URL    such as https://control.example.com
+  BOOTHWIRE_TOKEN  a token of the API
+  BOOTHWIRE_CA     a PEM file of authorities, where control's is not a public one`,
+		Example: `  boothctl devices
+  boothctl ssh kiosk-00042
+  boothctl forward kiosk-00042 3389:3389     # then point RDP at localhost
+  ssh -o ProxyCommand="boothctl proxy %h %p" kiosk-00042`,
+		Version:       daemon.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
+	})
+	f := root.PersistentFlags()
+	f.StringVar(&a.url, "url", os.Getenv("BOOTHWIRE_URL"), "control's address")
+	f.StringVar(&a.token, "token", "", "token of the API (better: BOOTHWIRE_TOKEN)")
+	f.StringVar(&a.ca, "ca", os.Getenv("BOOTHWIRE_CA"), "PEM file of authorities that control's certificate may be of")
+	f.BoolVar(&a.json, "json", false, "print JSON, for programs")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what the tunnel does, on stderr")
+	root.AddCommand(a.devices(), a.connect(), a.ssh(), a.proxy(), a.forward(), a.up(), a.sessions(), a.close(), a.extend(), a.nodes(), a.audit(), a.trust(), a.tokens())
+	return root
+}
+
+// client speaks to control as the flags say.
+func (a *app) client() (*client.Client, error) {
+	if a.url == "" {
+		return nil, usageError{errors.New("where is control? --url or BOOTHWIRE_URL, such as https://control.example.com")}
+	}
+	if !strings.HasPrefix(a.url, "https://") {
+		return nil, usageError{fmt.Errorf("control's address must begin with https://, not %q", a.url)}
+	}
+	token := a.token
+	if token == "" {
+		token = os.Getenv("BOOTHWIRE_TOKEN")
+	}
+	if token == "" {
+		return nil, usageError{errors.New("no sign-in: set BOOTHWIRE_TOKEN to a token of control's API")}
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if a.ca != "" {
+		pem, err := os.ReadFile(a.ca)
+		if err != nil {
+			return nil, fmt.Errorf("read the authorities: %w", err)
+		}
+		t.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no PEM certificate", a.ca)
+		}
+	}
+	return client.New(a.url, &client.Config{Token: token, HTTP: &http.Client{Transport: t}}), nil
+}
+
+// logger writes to stderr with --verbose, and nowhere without.
+func (a *app) logger() *zap.Logger {
+	if !a.verbose {
+		return nil
+	}
+	cfg := zap.NewDevelopmentEncoderConfig()
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(cfg), zapcore.Lock(zapcore.AddSync(a.err)), zap.DebugLevel))
+}
+
+// deviceArg completes device ids from control.
+func (a *app) deviceArg(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := a.client()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var ids []string
+	for d, err := range c.Devices(cmd.Context(), client.Filter{}) {
+		if err != nil || len(ids) == 1000 {
+			break
+		}
+		ids = append(ids, d.ID)
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

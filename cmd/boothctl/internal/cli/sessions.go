@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+)
+
+func (a *app) sessions() *cobra.Command {
+	var f client.Filter
+	var all bool
+	c := &cobra.Command{
+		Use:   "sessions",
+		Short: "list the open sessions, or all of them",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctl, err := a.client()
+			if err != nil {
+				return err
+			}
+			f.Open = !all
+			return list(a, ctl.Sessions(cmd.Context(), f), "SESSION DEVICE NODE STATE PATH RTT OPENED ENDS RECEIVED SENT WHO CODE", func(s client.Session) []any {
+				var who []string
+				for _, o := range s.Operators {
+					who = append(who, o.User)
+				}
+				return []any{s.ID, s.Device, s.Node, s.State, s.Path, rtt(s), ago(s.Opened), left(s), size(s.Rx), size(s.Tx), strings.Join(who, ","), s.Code}
+			})
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "those that are over, too")
+	c.Flags().StringVar(&f.Device, "device", "", "only this device's")
+	return c
+}
+
+func rtt(s client.Session) string {
+	if s.RTT == 0 {
+		return ""
+	}
+	return s.RTT.Duration().Round(100 * time.Microsecond).String()
+}
+
+func left(s client.Session) string {
+	if s.State.Final() {
+		return ""
+	}
+	return time.Until(s.Ends).Round(time.Second).String()
+}
+
+func (a *app) close() *cobra.Command {
+	return &cobra.Command{
+		Use:   "close SESSION|DEVICE",
+		Short: "leave a session; the last operator's leaving closes it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctl, err := a.client()
+			if err != nil {
+				return err
+			}
+			s, err := find(cmd, ctl, args[0])
+			if err != nil {
+				return err
+			}
+			if s, err = ctl.CloseSession(cmd.Context(), s.ID); err != nil {
+				return err
+			}
+			for s, err = range ctl.WatchSession(cmd.Context(), s.ID) {
+				if err != nil {
+					return err
+				}
+				if s.State.Final() || s.State != client.Closing {
+					break
+				}
+			}
+			return a.show(s, "session", s.ID, "device", s.Device, "state", s.State, "received", size(s.Rx), "sent", size(s.Tx))
+		},
+	}
+}
+
+func (a *app) extend() *cobra.Command {
+	return &cobra.Command{
+		Use:     "extend SESSION|DEVICE DURATION",
+		Short:   "let a session last for so long from now",
+		Example: "  boothctl extend kiosk-00042 2h",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctl, err := a.client()
+			if err != nil {
+				return err
+			}
+			d, err := time.ParseDuration(args[1])
+			if err != nil || d < time.Second {
+				return usageError{fmt.Errorf("%q is no duration such as 90m", args[1])}
+			}
+			s, err := find(cmd, ctl, args[0])
+			if err != nil {
+				return err
+			}
+			if s, err = ctl.ExtendSession(cmd.Context(), s.ID, d); err != nil {
+				return err
+			}
+			s.Grant = ""
+			return a.show(s, "session", s.ID, "device", s.Device, "ends", s.Ends.Local().Format(time.RFC3339))
+		},
+	}
+}
+
+// find takes a session's id, or the device that has one open.
+func find(cmd *cobra.Command, ctl *client.Client, name string) (client.Session, error) {
+	s, err := ctl.Session(cmd.Context(), name)
+	var no *client.Error
+	if err == nil || !errors.As(err, &no) || no.Status != 404 {
+		return s, err
+	}
+	for s, err := range ctl.Sessions(cmd.Context(), client.Filter{Device: name, Open: true}) {
+		return s, err
+	}
+	return s, fmt.Errorf("there is no session %q, and no open one of a device of that name", name)
+}

@@ -1,0 +1,177 @@
+// Package config is boothwire-agent's configuration file.
+package config
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/internal/daemon"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling"
+	"github.com/boothwire/boothwire/signaling/https"
+	"github.com/boothwire/boothwire/signaling/mqtt"
+	"github.com/boothwire/boothwire/tunnel"
+)
+
+// Config is the file; example.toml beside main.go explains each field.
+type Config struct {
+	daemon.Settings
+	Device   string            `toml:"device"`
+	State    string            `toml:"state"`
+	Issuer   string            `toml:"issuer"`
+	Roots    []string          `toml:"roots"`
+	Ports    []string          `toml:"ports"`
+	Nodes    []string          `toml:"nodes"`
+	Longest  daemon.Duration   `toml:"longest"`
+	Mode     string            `toml:"mode"`
+	Bare     []string          `toml:"bare"`
+	Services map[string]string `toml:"services"`
+	Lines    []Line            `toml:"line"`
+
+	ports    []keys.Port
+	services map[keys.Port]string
+}
+
+// A Line is one way to control.
+type Line struct {
+	daemon.TLS
+	URL          string          `toml:"url"`
+	Username     string          `toml:"username"`
+	Password     string          `toml:"password"`
+	PasswordFile string          `toml:"password_file"`
+	ClientID     string          `toml:"client_id"`
+	KeepAlive    daemon.Duration `toml:"keepalive"`
+	Spread       daemon.Duration `toml:"spread"`
+	Insecure     bool            `toml:"insecure"`
+}
+
+// Validate checks what types cannot say, before anything is opened.
+func (c *Config) Validate() error {
+	switch {
+	case !keys.ValidID(c.Device):
+		return daemon.Wrong("device", "%q is no device id: 1 to 64 of A-Z a-z 0-9 . _ -", c.Device)
+	case c.State == "":
+		return daemon.Wrong("state", "a folder for this device's identity is required")
+	case len(c.Lines) == 0:
+		return daemon.Wrong("line", "at least one [[line]] with a url is required")
+	case c.Mode != string(tunnel.Auto) && c.Mode != string(tunnel.Adapter) && c.Mode != string(tunnel.Driverless):
+		return daemon.Wrong("mode", "%q is neither adapter nor driverless", c.Mode)
+	}
+	if _, err := keys.ParseRoots(c.Issuer, c.Roots...); err != nil {
+		return &daemon.FieldError{Field: "roots", Err: err}
+	}
+	for _, text := range c.Ports {
+		p, err := keys.ParsePort(text)
+		if err != nil {
+			return &daemon.FieldError{Field: "ports", Err: err}
+		}
+		c.ports = append(c.ports, p)
+	}
+	c.services = make(map[keys.Port]string)
+	for text, addr := range c.Services {
+		p, err := keys.ParsePort(text)
+		if err != nil {
+			return &daemon.FieldError{Field: text, Err: err}
+		}
+		if _, err := netip.ParseAddrPort(addr); err != nil {
+			return daemon.Wrong(text, "%q is no ip:port", addr)
+		}
+		c.services[p] = addr
+	}
+	for _, l := range c.Lines {
+		if err := l.validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Line) validate() error {
+	u, err := url.Parse(l.URL)
+	if err != nil || u.Host == "" {
+		return daemon.Wrong("url", "%q is no URL", l.URL)
+	}
+	switch u.Scheme {
+	case "mqtt", "mqtts", "ws", "wss", "https":
+		return nil
+	}
+	return daemon.Wrong("url", "%q is none of mqtts, wss, https", u.Scheme)
+}
+
+// OpenDevice opens the identity in the state folder, or makes it.
+func (c *Config) OpenDevice() (*keys.Device, error) {
+	return keys.OpenDevice(c.Device, keys.Dir(c.State), keys.Trust{
+		Roots:   c.Roots,
+		Issuer:  c.Issuer,
+		Ports:   c.ports,
+		Nodes:   c.Nodes,
+		Longest: time.Duration(c.Longest),
+	})
+}
+
+// Tunnel is the mode of tunnels.
+func (c *Config) Tunnel() tunnel.Mode { return tunnel.Mode(c.Mode) }
+
+// Forwards is where a driverless device forwards its granted ports to, nil for
+// the defaults.
+func (c *Config) Forwards() map[keys.Port]string {
+	if len(c.services) == 0 {
+		return nil
+	}
+	return c.services
+}
+
+// Line opens the lines, in order, behind one.
+func (c *Config) Line(device *keys.Device, log *zap.Logger) (signaling.Listener, error) {
+	var lines []signaling.Listener
+	for _, l := range c.Lines {
+		line, err := l.open(device, log)
+		if err != nil {
+			return nil, fmt.Errorf("line %s: %w", l.URL, err)
+		}
+		lines = append(lines, line)
+	}
+	if len(lines) == 1 {
+		return lines[0], nil
+	}
+	return signaling.Fallback(keys.Dir(c.State), lines...), nil
+}
+
+func (l *Line) open(device *keys.Device, log *zap.Logger) (signaling.Listener, error) {
+	cfg, err := l.TLS.Config()
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(l.URL, "https:") {
+		return https.NewListener(device, l.URL, &https.Config{TLS: cfg, Spread: time.Duration(l.Spread), Logger: log})
+	}
+	return l.mqtt(device, cfg, log)
+}
+
+func (l *Line) mqtt(device *keys.Device, cfg *tls.Config, log *zap.Logger) (signaling.Listener, error) {
+	password := l.Password
+	if l.PasswordFile != "" {
+		data, err := os.ReadFile(l.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the password: %w", err)
+		}
+		password = strings.TrimRight(string(data), "\r\n")
+	}
+	return mqtt.NewListener(device, l.URL, &mqtt.Config{
+		TLS:       cfg,
+		Username:  l.Username,
+		Password:  password,
+		ClientID:  l.ClientID,
+		KeepAlive: time.Duration(l.KeepAlive),
+		Spread:    time.Duration(l.Spread),
+		Insecure:  l.Insecure,
+		Logger:    log,
+	})
+}

@@ -1,0 +1,94 @@
+// Package config is boothwire-gateway's configuration file.
+package config
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway"
+	"github.com/boothwire/boothwire/internal/daemon"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// Config is the file; example.toml beside main.go explains each field.
+type Config struct {
+	daemon.Settings
+	daemon.TLS
+	Name      string   `toml:"name"`
+	State     string   `toml:"state"`
+	Control   string   `toml:"control"`
+	Claim     string   `toml:"claim"`
+	Plane     string   `toml:"plane"`
+	Listen    int      `toml:"listen"`
+	Endpoints []string `toml:"endpoints"`
+	MTU       int      `toml:"mtu"`
+
+	endpoints []netip.AddrPort
+}
+
+// Validate checks what types cannot say, before anything is opened.
+func (c *Config) Validate() error {
+	u, err := url.Parse(c.Control)
+	switch {
+	case !keys.ValidID(c.Name):
+		return daemon.Wrong("name", "%q is no node name: 1 to 64 of A-Z a-z 0-9 . _ -", c.Name)
+	case c.State == "":
+		return daemon.Wrong("state", "a folder for this node's keys is required")
+	case err != nil || u.Scheme != "https" || u.Host == "":
+		return daemon.Wrong("control", "%q is no https:// URL", c.Control)
+	case c.Listen < 0 || c.Listen > 65535:
+		return daemon.Wrong("listen", "%d is no UDP port", c.Listen)
+	}
+	switch gateway.Plane(c.Plane) {
+	case gateway.Auto, gateway.Userspace, gateway.Kernel:
+	default:
+		return daemon.Wrong("plane", "%q is neither userspace nor kernel", c.Plane)
+	}
+	for _, text := range c.Endpoints {
+		e, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return daemon.Wrong("endpoints", "%q is no ip:port", text)
+		}
+		c.endpoints = append(c.endpoints, e)
+	}
+	return nil
+}
+
+// Client speaks to control with the configured authorities.
+func (c *Config) Client() (*http.Client, error) {
+	cfg, err := c.TLS.Config()
+	if err != nil {
+		return nil, err
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = cfg
+	return &http.Client{Transport: t}, nil
+}
+
+// Enrolment is what the node says of itself the first time.
+func (c *Config) Enrolment(client *http.Client, log *zap.Logger) *gateway.EnrollConfig {
+	return &gateway.EnrollConfig{
+		Claim:     c.Claim,
+		Name:      c.Name,
+		Endpoints: c.endpoints,
+		Version:   daemon.Version(),
+		HTTP:      client,
+		Logger:    log,
+	}
+}
+
+// Node is how the node runs.
+func (c *Config) Node(store keys.Store, log *zap.Logger) *gateway.Config {
+	return &gateway.Config{
+		Store:     store,
+		Plane:     gateway.Plane(c.Plane),
+		Listen:    uint16(c.Listen),
+		Endpoints: c.endpoints,
+		MTU:       c.MTU,
+		Version:   daemon.Version(),
+		Logger:    log,
+	}
+}
