@@ -66,9 +66,6 @@ func TestErasure(t *testing.T) {
 		key := dev.purse.keys[k].key
 		dev.mu.Unlock()
 		dev.Rotate()
-		if _, _, err := dev.Request([]byte(`{"server":"x","session":""}`)); err != nil {
-			t.Fatal(err)
-		}
 		time.Sleep(honour - time.Second)
 		synctest.Wait()
 		if key.IsZero() {
@@ -78,6 +75,9 @@ func TestErasure(t *testing.T) {
 		synctest.Wait()
 		if !key.IsZero() {
 			t.Fatal("not erased")
+		}
+		if _, _, err := dev.Request([]byte(`{"server":"x","session":""}`)); err != nil {
+			t.Fatal(err)
 		}
 		time.Sleep(single)
 		synctest.Wait()

@@ -91,6 +91,11 @@ func TestRefusals(t *testing.T) {
 		{"typ ask", ReasonWrongKind, header(M{"typ": TypeAsk})},
 		{"typ in capitals", ReasonWrongKind, header(M{"typ": "BW-GRANT"})},
 		{"iss", ReasonWrongIssuer, header(M{"iss": "elsewhere"})},
+		{"another deployment under the same root", ReasonWrongIssuer, func(w *world) []byte {
+			s := w.newSigner(w.root, w.online, Record{Issuer: "elsewhere", ID: "c1", Epoch: 1, Scope: controlScope})
+			tok, _ := w.grant("s", 1, w.keys()[0]).Sign(s)
+			return tok
+		}},
 		{"no iss", ReasonWrongIssuer, header(M{"iss": nil})},
 		{"record's iss", ReasonWrongIssuer, record(1, TypeSigner, 2, func(r *Record) { r.Issuer = "elsewhere" })},
 		{"crit in header", ReasonUnknownCrit, header(M{"crit": []string{"typ"}})},
