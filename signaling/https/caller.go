@@ -178,16 +178,18 @@ func (p *purse) put(header string) {
 	}
 }
 
-// take returns the oldest nonce that still lasts, or "".
+// take returns the newest nonce if it still lasts, or "".
 func (p *purse) take() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.nonces) > 0 {
-		n := p.nonces[0]
-		p.nonces = append(p.nonces[:0], p.nonces[1:]...)
-		if time.Since(n.at) < purseLife {
-			return n.text
-		}
+	last := len(p.nonces) - 1
+	if last < 0 {
+		return ""
 	}
-	return ""
+	n := p.nonces[last]
+	if p.nonces = p.nonces[:last]; time.Since(n.at) >= purseLife {
+		p.nonces = p.nonces[:0] // the others are older
+		return ""
+	}
+	return n.text
 }

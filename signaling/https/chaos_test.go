@@ -19,32 +19,38 @@ import (
 // cutter is a TCP proxy that cuts most connections after a random number of bytes in
 // either direction, or after a random time.
 type cutter struct {
-	ln net.Listener
-	to string
-	wg sync.WaitGroup
+	ln   net.Listener
+	to   string
+	calm bool // cut by cutAll only
+	wg   sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	cuts  int
+	mu       sync.Mutex
+	conns    map[net.Conn]bool
+	accepted int
+	cuts     int
 }
 
-func newCutter(t *testing.T, to string) *cutter {
+func newCutter(t *testing.T, to string, calm bool) *cutter {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cutter{ln: ln, to: to, conns: make(map[net.Conn]bool)}
+	c := &cutter{ln: ln, to: to, calm: calm, conns: make(map[net.Conn]bool)}
 	c.wg.Go(c.accept)
 	t.Cleanup(func() {
 		ln.Close()
-		c.mu.Lock()
-		for conn := range c.conns {
-			conn.Close()
-		}
-		c.mu.Unlock()
+		c.cutAll()
 		c.wg.Wait()
 	})
 	return c
+}
+
+func (c *cutter) cutAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.conns {
+		conn.Close()
+	}
 }
 
 func (c *cutter) accept() {
@@ -60,6 +66,7 @@ func (c *cutter) accept() {
 		}
 		c.mu.Lock()
 		c.conns[in], c.conns[out] = true, true
+		c.accepted++
 		c.mu.Unlock()
 		cut := sync.OnceFunc(func() {
 			in.Close()
@@ -71,9 +78,14 @@ func (c *cutter) accept() {
 			c.mu.Unlock()
 		})
 		// A handshake is about 1,500 bytes, a poll 400 up and 500 down.
-		time.AfterFunc(rand.N(400*time.Millisecond), cut)
+		if !c.calm {
+			time.AfterFunc(rand.N(400*time.Millisecond), cut)
+		}
 		for _, pair := range [][2]net.Conn{{in, out}, {out, in}} {
 			limit := 1000 + rand.Int64N(8000)
+			if c.calm {
+				limit = 1 << 40
+			}
 			c.wg.Go(func() {
 				io.CopyN(pair[1], pair[0], limit)
 				cut()
@@ -172,7 +184,7 @@ func (o *onceReader) Read(p []byte) (int, error) {
 // TestChaos: whatever happens to connections, requests and answers, each command comes
 // once and in order.
 func TestChaos(t *testing.T) {
-	const devices, commands = 4, 60
+	const devices, commands = 4, 40
 	r := newRig(t, nil)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -187,7 +199,7 @@ func TestChaos(t *testing.T) {
 			last[m.Device] = n
 		}
 	}()
-	cut := newCutter(t, r.addr)
+	cut := newCutter(t, r.addr, false)
 	var all sync.WaitGroup
 	for i := range devices {
 		device := fmt.Sprint("kiosk-", i)
@@ -236,6 +248,34 @@ func TestChaos(t *testing.T) {
 		t.Error("nothing was cut")
 	}
 	cut.mu.Unlock()
+}
+
+// TestOneConnection: polls, their time-outs and commands share a connection; and when it is
+// cut, nothing reconnects before its time, not even net/http by itself.
+func TestOneConnection(t *testing.T) {
+	r := newRig(t, nil)
+	proxy := newCutter(t, r.addr, true)
+	cfg := r.config()
+	cfg.Poll, cfg.Spread = 2*time.Second, time.Hour
+	s := listen(t, r.listener("kiosk", "https://"+proxy.ln.Addr().String(), cfg))
+	s.untilUp(t)
+	for i := range 20 {
+		if err := r.sender.Send(t.Context(), "kiosk", fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+		s.untilCommands(t, i+1)
+	}
+	time.Sleep(2300 * time.Millisecond) // a time-out
+	time.Sleep(staleWithin + 100*time.Millisecond)
+	eventually(t, "it is parked", func() bool { return r.parked() == 1 })
+	proxy.cutAll()
+	s.until(t, "the line is down", func(s *sink) bool { return !s.up })
+	time.Sleep(200 * time.Millisecond)
+	proxy.mu.Lock()
+	defer proxy.mu.Unlock()
+	if proxy.accepted != 1 {
+		t.Errorf("%d connections, want 1", proxy.accepted)
+	}
 }
 
 // TestDevice is the way of a keys.Device.

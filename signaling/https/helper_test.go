@@ -220,11 +220,9 @@ func (s *sink) untilCommands(t testing.TB, n int) {
 func listen(t testing.TB, l *Listener) *sink {
 	t.Helper()
 	s := newSink()
-	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- l.Listen(ctx, s) }()
-	t.Cleanup(func() {
-		cancel()
+	go func() { done <- l.Listen(t.Context(), s) }()
+	t.Cleanup(func() { // t.Context has ended
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("Listen: %v, want context.Canceled", err)
 		}

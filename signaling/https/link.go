@@ -16,10 +16,19 @@ const linkPeriod = 5 * time.Second
 
 var errLink = errors.New("https: local address gone")
 
-// links are the addresses through which this machine reaches others, sorted.
+// links are the addresses through which this machine reaches others, sorted; nil if they
+// cannot be told.
 type links []netip.Addr
 
-func (l links) equal(o links) bool { return slices.Equal(l, o) }
+// movedFrom tells that these are others than those before.
+func (l links) movedFrom(before links) bool {
+	return l != nil && before != nil && !slices.Equal(l, before)
+}
+
+// lost tells that a is none of them any more.
+func (l links) lost(a netip.Addr) bool {
+	return l != nil && a.IsGlobalUnicast() && !slices.Contains(l, a)
+}
 
 // localLinks leaves out loopback and link-local addresses, which say nothing about a way out.
 func localLinks() links {
@@ -27,7 +36,7 @@ func localLinks() links {
 	if err != nil {
 		return nil
 	}
-	var l links
+	l := links{}
 	for _, a := range addrs {
 		p, err := netip.ParsePrefix(a.String())
 		if err == nil && p.Addr().IsGlobalUnicast() {
@@ -59,7 +68,7 @@ func watchLink(ctx context.Context, now func() links) (context.Context, func()) 
 		mu.Lock()
 		a := local
 		mu.Unlock()
-		if a.IsGlobalUnicast() && !slices.Contains(now(), a) {
+		if now().lost(a) {
 			cancel(errLink)
 		}
 		if ctx.Err() == nil {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/netip"
 	"strings"
 	"sync"
@@ -168,6 +170,33 @@ func TestEarlyPolls(t *testing.T) {
 	})
 }
 
+func TestStaleConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		var calls, fails atomic.Int64
+		fails.Store(1)
+		_, s, stop := virtual(t, d, func(next roundTripper) roundTripper {
+			return func(r *http.Request) (*http.Response, error) {
+				if calls.Add(1) > 4 && fails.Add(-1) >= 0 {
+					return nil, io.EOF
+				}
+				return next(r)
+			}
+		}, Config{Spread: 1000 * time.Hour})
+		time.Sleep(10 * time.Minute)
+		if up, ups := s.line(); !up || ups != 1 {
+			t.Errorf("one early failure: up %v, %d times; want once", up, ups)
+		}
+		before := calls.Load()
+		fails.Store(2)
+		time.Sleep(2 * time.Minute)
+		if up, _ := s.line(); up || calls.Load() > before+3 {
+			t.Errorf("two early failures: up %v, %d requests; want down", up, calls.Load()-before)
+		}
+		stop()
+	})
+}
+
 func TestProxyTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
@@ -220,13 +249,13 @@ func TestOversizedAndUnnumbered(t *testing.T) {
 			}
 		}, Config{})
 		time.Sleep(time.Hour)
+		stop()
 		if got := fmt.Sprint(s.got()); got != "[good]" {
 			t.Errorf("delivered %v, want [good]", got)
 		}
 		if s := fmt.Sprint(hosts); strings.Contains(s, "elsewhere") || i != len(answers) {
 			t.Errorf("%d of %d answers used, hosts %v", i, len(answers), s)
 		}
-		stop()
 	})
 }
 
@@ -334,23 +363,61 @@ func TestLinkChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &Listener{cfg: Config{Spread: time.Hour}}
 		home := links{netip.MustParseAddr("192.0.2.1")}
+		l.before = home
 		var now atomic.Pointer[links]
 		now.Store(&home)
 		l.links = func() links { return *now.Load() }
 		time.AfterFunc(10*time.Minute, func() { now.Store(&links{}) })
 		began := time.Now()
-		if err := l.sleep(t.Context(), time.Hour, home, false); err != nil {
+		if err := l.sleep(t.Context(), time.Hour, false); err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(began); d < 10*time.Minute || d > 10*time.Minute+linkPeriod+linkSpread {
 			t.Errorf("slept %v, want 10 min and a little", d)
 		}
 		began = time.Now()
-		l.sleep(t.Context(), time.Hour, home, true)
+		l.sleep(t.Context(), time.Hour, true)
 		if d := time.Since(began); d != time.Hour {
 			t.Errorf("refused, slept %v, want an hour", d)
 		}
 	})
+}
+
+// from is a connection from an address.
+type from struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (f from) LocalAddr() net.Addr { return f.addr }
+
+func TestPollEndsWithItsAddress(t *testing.T) {
+	for name, tt := range map[string]struct {
+		local netip.Addr
+		after links
+		ends  bool
+	}{
+		"gone":      {netip.MustParseAddr("192.0.2.1"), links{netip.MustParseAddr("192.0.2.2")}, true},
+		"all gone":  {netip.MustParseAddr("192.0.2.1"), links{}, true},
+		"one more":  {netip.MustParseAddr("192.0.2.1"), links{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}, false},
+		"mapped":    {netip.MustParseAddr("::ffff:192.0.2.1"), links{netip.MustParseAddr("192.0.2.1")}, false},
+		"loopback":  {netip.MustParseAddr("127.0.0.1"), links{}, false},
+		"not known": {netip.MustParseAddr("192.0.2.1"), nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := watchLink(t.Context(), func() links { return tt.after })
+				defer stop()
+				httptrace.ContextClientTrace(ctx).GotConn(httptrace.GotConnInfo{
+					Conn: from{addr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(tt.local, 5))},
+				})
+				time.Sleep(10 * linkPeriod)
+				if ended := context.Cause(ctx) == errLink; ended != tt.ends {
+					t.Errorf("ended %v, want %v", ended, tt.ends)
+				}
+			})
+		})
+	}
 }
 
 func TestParseBase(t *testing.T) {
