@@ -102,6 +102,18 @@ func (b *Broker) Subscribe(filter string, f func(Packet)) (cancel func()) {
 // Publish publishes as someone who may write everything does.
 func (b *Broker) Publish(topic string, payload []byte, retain bool) { b.route(topic, payload, retain) }
 
+// PublishAs publishes as a client that is connected does, by its id or name:
+// what a device that was taken over tries.
+func (b *Broker) PublishAs(name, topic string, payload []byte) error {
+	b.mu.Lock()
+	c := b.clients[name]
+	b.mu.Unlock()
+	if c == nil {
+		return ErrOffline
+	}
+	return c.publish(context.Background(), topic, payload, false)
+}
+
 // Retained returns the message that is kept for topic.
 func (b *Broker) Retained(topic string) []byte {
 	b.mu.Lock()
