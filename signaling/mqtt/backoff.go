@@ -34,6 +34,7 @@ type backoff struct {
 	spread time.Duration // 0: none
 
 	n      int // the retry to come; 0 after a connection that lived
+	short  int // connections in a row that came up and did not live
 	why    cause
 	upAt   time.Time
 	moved  bool      // the local link changed since the last attempt
@@ -72,14 +73,22 @@ func (b *backoff) up(now time.Time) { b.upAt = now }
 
 // down says that it is no longer, or that an attempt failed.
 func (b *backoff) down(now time.Time, why cause) {
-	lived := !b.upAt.IsZero() && now.Sub(b.upAt) >= minLife
+	was, lived := !b.upAt.IsZero(), now.Sub(b.upAt) >= minLife
 	b.upAt, b.why = time.Time{}, why
-	if lived {
-		b.n = 0
-	} else {
+	switch {
+	case was && lived:
+		b.n, b.short = 0, 0
+	case was:
+		b.n++
+		b.short++
+	default:
 		b.n++
 	}
 }
+
+// restless reports whether the third connection in a row did not live. It may be
+// that another client has our id: not every broker says so.
+func (b *backoff) restless() bool { return b.short == 3 }
 
 // linkChanged says that the local link changed, and reports whether that counts.
 func (b *backoff) linkChanged(now time.Time) bool {

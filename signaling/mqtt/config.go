@@ -49,7 +49,7 @@ type Config struct {
 	Shared string
 
 	// Observe is told warnings (NoticeWarning): "certificate_dates", "taken_over",
-	// "not_authorised", "broker_protocol". It must not block.
+	// "short_lived", "not_authorised", "broker_protocol". It must not block.
 	Observe func(signaling.Notice)
 	// Logger gets the same and the state of the line. Default: silent.
 	Logger *zap.Logger

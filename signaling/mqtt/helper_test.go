@@ -160,3 +160,39 @@ func send(t *testing.T, s *Sender, device, text string) {
 	}
 	t.Fatal("the line takes no command")
 }
+
+// notices collects what Observe is told.
+type notices struct {
+	mu  sync.Mutex
+	got []signaling.Notice
+}
+
+func (n *notices) observe(x signaling.Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.got = append(n.got, x)
+}
+
+func (n *notices) count(code string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sum := 0
+	for _, x := range n.got {
+		if x.Kind == NoticeWarning && x.Code == code {
+			sum++
+		}
+	}
+	return sum
+}
+
+// await polls, for what nothing announces.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 800 {
+		if ok() {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("no %s", what)
+}

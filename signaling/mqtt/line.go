@@ -267,7 +267,11 @@ func (l *line) down(why cause, err error) {
 	if why == causeNotAuthorised {
 		defer l.warn("not_authorised", err)
 	}
+	before := l.back.restless()
 	l.back.down(time.Now(), why)
+	if l.back.restless() && !before {
+		defer l.warn("short_lived", fmt.Errorf("mqtt: connections end soon; is there another client %q? %w", l.plan.clientID, err))
+	}
 	l.mu.Unlock()
 	l.log.Info("mqtt: line down", zap.String("broker", l.dial.to.address), zap.Error(err))
 	l.ride.Connected(false)
