@@ -75,8 +75,14 @@ func (r *receiver) receive(bufs [][]byte, sizes []int, eps []conn.Endpoint) (int
 
 // source looks up where a packet came from; nil is an unknown address.
 func (r *receiver) source(ep conn.Endpoint) *source {
-	addr := r.origin.addrPort(ep)
-	if addr != r.addr {
+	if e, ok := ep.(*conn.StdNetEndpoint); ok && e.AddrPort == r.addr {
+		return r.src
+	}
+	return r.lookUp(ep)
+}
+
+func (r *receiver) lookUp(ep conn.Endpoint) *source {
+	if addr := r.origin.addrPort(ep); addr != r.addr {
 		r.addr, r.src = addr, (*r.table)[unmap(addr)]
 	}
 	return r.src
