@@ -57,7 +57,6 @@ func FuzzReceive(f *testing.F) {
 			return
 		}
 		fake := newFake()
-		fake.batch = 2 // buffers are large
 		b := New(fake, Config{})
 		p := b.AddPeer("far")
 		if known {

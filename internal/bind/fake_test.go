@@ -39,7 +39,7 @@ type fakeInner struct {
 }
 
 func newFake() *fakeInner {
-	return &fakeInner{batches: make(chan []arrival, 16), errs: make(chan error, 16), batch: conn.IdealBatchSize}
+	return &fakeInner{batches: make(chan []arrival, 16), errs: make(chan error, 16), batch: 8}
 }
 
 func (f *fakeInner) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
