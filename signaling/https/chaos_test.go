@@ -265,9 +265,20 @@ func TestOneConnection(t *testing.T) {
 		}
 		s.untilCommands(t, i+1)
 	}
-	time.Sleep(2300 * time.Millisecond) // a time-out
-	time.Sleep(staleWithin + 100*time.Millisecond)
-	eventually(t, "it is parked", func() bool { return r.parked() == 1 })
+	poll := func() *parked {
+		for _, p := range r.sender.lot.waiting("kiosk") {
+			return p
+		}
+		return nil
+	}
+	eventually(t, "it is parked", func() bool { return poll() != nil })
+	first := poll()
+	eventually(t, "a time-out has passed", func() bool { return poll() != nil && poll() != first })
+	eventually(t, "the poll is not a fresh one", func() bool {
+		now := poll()
+		time.Sleep(staleWithin + 100*time.Millisecond)
+		return now != nil && poll() == now
+	})
 	proxy.cutAll()
 	s.until(t, "the line is down", func(s *sink) bool { return !s.up })
 	time.Sleep(200 * time.Millisecond)

@@ -2,24 +2,20 @@ package https
 
 import (
 	"context"
-	"errors"
 
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling"
 )
 
-// ErrUnknownDevice is what Queue.DeviceKey returns, or wraps, for a device that was not
-// registered.
-var ErrUnknownDevice = errors.New("https: unknown device")
+// What a Queue returns, or wraps, for a device that was not registered, and for one
+// that has too many commands waiting.
+var (
+	ErrUnknownDevice = signaling.ErrUnknownDevice
+	ErrQueueFull     = signaling.ErrQueueFull
+)
 
-// ErrQueueFull is what Queue.Push returns, or wraps, when a device has too many commands
-// waiting.
-var ErrQueueFull = errors.New("https: queue full")
-
-// Mark is a place in a device's queue: every command of Epoch up to N.
-type Mark struct {
-	Epoch string // names one life of the numbering; [A-Za-z0-9._-]{1,64}
-	N     uint64 // the first command is number 1
-}
+// Mark is a place in a device's queue.
+type Mark = signaling.Mark
 
 // Queue holds commands until their devices fetched them, and knows the devices' keys.
 // [NewQueue] is one in memory; a control server has its own. Its methods are called
