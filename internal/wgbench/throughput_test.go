@@ -1,0 +1,191 @@
+//go:build linux
+
+package wgbench
+
+import (
+	"context"
+	"crypto/ecdh"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/boothwire/boothwire/internal/netlab"
+)
+
+const (
+	defaultWindow = 3 * time.Second
+	warmUp        = 500 * time.Millisecond // the handshake and TCP's slow start
+)
+
+// A bench is two namespaces joined by a veth pair.
+type bench struct {
+	hosts [2]*netlab.Host
+	sock  [2]netip.AddrPort
+	runs  int
+}
+
+func newBench(tb testing.TB) *bench {
+	l := netlab.New(tb)
+	b := &bench{hosts: [2]*netlab.Host{l.Host("left"), l.Host("right")}}
+	k := l.Link(b.hosts[0], "192.0.2.1/24", b.hosts[1], "192.0.2.2/24")
+	b.sock = [2]netip.AddrPort{netip.AddrPortFrom(k.A.Addr, port), netip.AddrPortFrom(k.B.Addr, port)}
+	l.Start()
+	return b
+}
+
+// A sample is one measurement.
+type sample struct {
+	perCPU float64 // Mbit per CPU-second of both ends
+	rate   float64 // Mbit/s
+}
+
+// measure passes TCP from left to right through two fresh ends of the given kind,
+// fresh because a process may be lucky or not with its memory.
+func (b *bench) measure(kind string, window time.Duration) (s sample, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), window+time.Minute)
+	defer cancel()
+	b.runs++
+	roles, err := ends(kind)
+	if err != nil {
+		return s, err
+	}
+	var all []*process
+	defer func() {
+		for _, p := range slices.Backward(all) {
+			p.stop()
+		}
+	}()
+	add := func(h *netlab.Host, r role) error {
+		p, err := spawn(ctx, h, r)
+		if err == nil {
+			all = append(all, p)
+		}
+		return err
+	}
+	for i, r := range roles {
+		r.Path = b.sock[1-i]
+		if *profile != "" {
+			r.Profile = filepath.Join(*profile, fmt.Sprintf("%s-%d-%d.pprof", kind, b.runs, i))
+		}
+		if err := add(b.hosts[i], r); err != nil {
+			return s, err
+		}
+	}
+	tcp := netip.AddrPortFrom(roles[1].Own, 7).String()
+	if err := add(b.hosts[1], role{Kind: sink, TCP: tcp}); err != nil {
+		return s, err
+	}
+	if err := add(b.hosts[0], role{Kind: source, TCP: tcp}); err != nil {
+		return s, err
+	}
+	time.Sleep(warmUp)
+	start := time.Now()
+	before, err := usage(all[:3])
+	if err != nil {
+		return s, err
+	}
+	time.Sleep(window)
+	after, err := usage(all[:3])
+	if err != nil {
+		return s, err
+	}
+	took := time.Since(start)
+	mbit := float64(after.Bytes-before.Bytes) * 8 / 1e6
+	cpu := (after.CPU - before.CPU).Seconds()
+	if mbit == 0 || cpu == 0 {
+		return s, errors.New("no traffic")
+	}
+	return sample{mbit / cpu, mbit / took.Seconds()}, nil
+}
+
+// usage adds the CPU time of the two ends and the sink's bytes.
+func usage(ps []*process) (sum report, err error) {
+	for i, p := range ps {
+		r, err := p.report()
+		if err != nil {
+			return sum, err
+		}
+		if i < 2 {
+			sum.CPU += r.CPU
+		}
+		sum.Bytes += r.Bytes
+	}
+	return sum, nil
+}
+
+// ends are the two devices of a measurement, with keys of their own.
+func ends(kind string) (r [2]role, err error) {
+	for i := range r {
+		k, err := ecdh.X25519().GenerateKey(rand.Reader)
+		if err != nil {
+			return r, err
+		}
+		r[i].Kind = kind
+		r[i].Private = hex.EncodeToString(k.Bytes())
+		r[1-i].Public = hex.EncodeToString(k.PublicKey().Bytes())
+		r[i].Own = netip.AddrFrom4([4]byte{10, 166, 0, byte(i + 1)})
+		r[1-i].Far = r[i].Own
+	}
+	return r, nil
+}
+
+func TestBothBindsCarryTraffic(t *testing.T) {
+	b := newBench(t)
+	for _, kind := range []string{plainEnd, ourEnd} {
+		s, err := b.measure(kind, 100*time.Millisecond)
+		if err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		t.Logf("%s: %.0f Mbit/s, %.0f Mbit per CPU-second", kind, s.rate, s.perCPU)
+	}
+}
+
+// BenchmarkThroughput measures alternating pairs, ours against plain, and prints
+// the median of the pairs' ratios. Run it with -benchtime 1x.
+func BenchmarkThroughput(b *testing.B) {
+	n := newBench(b)
+	kinds := [2]string{plainEnd, ourEnd}
+	if *control {
+		kinds[1] = plainEnd
+	}
+	for b.Loop() {
+		var ratios, plain, ours, rates []float64
+		for i := range *pairs {
+			var s [2]sample
+			for j := range kinds {
+				j = (i + j) % 2 // each is first in every other pair
+				var err error
+				if s[j], err = n.measure(kinds[j], *window); err != nil {
+					b.Fatal(err)
+				}
+			}
+			ratios = append(ratios, s[1].perCPU/s[0].perCPU)
+			rates = append(rates, s[1].rate/s[0].rate)
+			plain, ours = append(plain, s[0].perCPU), append(ours, s[1].perCPU)
+			b.Logf("pair %d: plain %.0f, ours %.0f Mbit per CPU-second, ratio %.3f", i+1, s[0].perCPU, s[1].perCPU, ratios[i])
+		}
+		for _, list := range [][]float64{ratios, plain, ours, rates} {
+			slices.Sort(list)
+		}
+		middle := *pairs / 2
+		ratio, verdict := ratios[middle], "ok"
+		if ratio < 0.97 {
+			verdict = "short"
+		}
+		fmt.Printf("\nbench tunnel/throughput %.3f x-plain at-least 0.97 %s\n", ratio, verdict)
+		fmt.Printf("bench tunnel/throughput-quarter %.3f x-plain info - ok\n", ratios[*pairs/4])
+		fmt.Printf("bench tunnel/throughput-three-quarters %.3f x-plain info - ok\n", ratios[*pairs*3/4])
+		fmt.Printf("bench tunnel/throughput-least %.3f x-plain info - ok\n", ratios[0])
+		fmt.Printf("bench tunnel/throughput-most %.3f x-plain info - ok\n", ratios[*pairs-1])
+		fmt.Printf("bench tunnel/throughput-rate %.3f x-plain info - ok\n", rates[middle])
+		fmt.Printf("bench tunnel/throughput-plain %.0f Mbit/cpu-s info - ok\n", plain[middle])
+		fmt.Printf("bench tunnel/throughput-ours %.0f Mbit/cpu-s info - ok\n", ours[middle])
+		b.ReportMetric(ratio, "x-plain")
+	}
+}
