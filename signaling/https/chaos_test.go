@@ -184,7 +184,7 @@ func (o *onceReader) Read(p []byte) (int, error) {
 // TestChaos: whatever happens to connections, requests and answers, each command comes
 // once and in order.
 func TestChaos(t *testing.T) {
-	const devices, commands = 4, 40
+	const devices, commands = 3, 30
 	r := newRig(t, nil)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
