@@ -22,6 +22,7 @@ type far struct {
 	dog    watchdog.Machine
 	meter  watchdog.Meter
 	race   path.Race
+	hold   time.Duration // it may begin until then, so no echo makes this end begin
 	proved chan struct{} // closed at its first proof
 }
 
@@ -32,6 +33,10 @@ func (t *Tunnel) newFar(c *Config) *far {
 		peer:   c.Far,
 		own:    from(c.Addresses, c.Far.Proof),
 		proved: make(chan struct{}),
+	}
+	if c.Far.Initiates {
+		f.hold = t.gate.Now() + holdInitiation
+		f.dog.Late = watchdog.Repair / 2
 	}
 	f.link = t.bind.AddPeer(f.id)
 	f.race.SetAddrs(c.known())

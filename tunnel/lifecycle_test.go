@@ -59,19 +59,21 @@ func TestCycles(t *testing.T) {
 		n, _ := c.Read(buf)
 		_, _ = c.Write(buf[:n])
 	})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
+	defer cancel()
 	cycle := func() {
 		device, operator := pair(t, keys.TCP(22))
 		device.Logger, operator.Logger = nil, nil
 		device.Services = map[keys.Port]string{keys.TCP(22): address}
-		d, err := Up(testContext(t), device)
+		d, err := Up(ctx, device)
 		if err != nil {
 			t.Fatal(err)
 		}
-		o, err := Up(testContext(t), operator)
+		o, err := Up(ctx, operator)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := o.Dial(testContext(t), "tcp", ":22")
+		c, err := o.Dial(ctx, "tcp", ":22")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -69,7 +69,7 @@ func (t *Tunnel) loop(network <-chan struct{}) error {
 			}
 		case <-network:
 			t.networkChanged()
-		case <-t.gate.Sent():
+		case <-t.gate.Moved():
 		case <-timer.C:
 		}
 	}
@@ -86,8 +86,11 @@ const longest = watchdog.Idle
 
 // step does what is due and returns when the next thing is.
 func (t *Tunnel) step() (next time.Duration, err error) {
-	// Before the look at what was sent: what is sent after it must wake run.
-	t.gate.Arm()
+	// Before the look at what has moved: what moves after it must wake run.
+	t.gate.ArmOut()
+	if t.far.dog.State() == watchdog.Connecting {
+		t.gate.ArmIn()
+	}
 	stats := t.filter.Stats()
 	now := t.gate.Now()
 	next = now + longest
@@ -129,6 +132,9 @@ func (t *Tunnel) step() (next time.Duration, err error) {
 func (t *Tunnel) stepFar(f *far, now time.Duration, stats reach.Stats) time.Duration {
 	if f.dog.State() == watchdog.Connecting {
 		t.lookForHandshake(f)
+	}
+	if f.hold > now && stats.LastIn == 0 {
+		return f.hold
 	}
 	a := f.dog.Step(now, stats.LastIn, stats.LastOut)
 	if a.Restored {
@@ -194,6 +200,9 @@ func (t *Tunnel) restored(f *far) {
 	select {
 	case <-t.proved:
 	default:
+		// Whoever waits for Ready finds the path in Status.
+		t.tellPath()
+		t.publish(t.gate.Now())
 		t.tell(Event{Kind: EventReady})
 		close(t.proved)
 		t.sizer.Start(t.gate.Now())

@@ -58,7 +58,8 @@ func (t *Tunnel) replace(c *Config, anew bool) error {
 	}
 	lines := publicLine(c.Far.Key) + "update_only=true\n" + allowedLines(c.Far.Allowed)
 	if anew {
-		lines = removeLines(f.peer.Key) + keyLine(c.Key)
+		// This end's key first: the protocol wants it before any peer.
+		lines = keyLine(c.Key) + removeLines(f.peer.Key)
 		f.peer = c.Far
 		lines += f.addLines(c.Far.Allowed)
 	}

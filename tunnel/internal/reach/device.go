@@ -14,13 +14,13 @@ import (
 // A Device is a tun.Device with a Filter in front of it.
 type Device struct {
 	tun.Device
-	filter *Filter
-	start  time.Time
-	queue  queue
-	wake   func()      // makes the inner Read return
-	file   *os.File    // whose read deadline wake sets; nil when the inner device has a Wake
-	armed  atomic.Bool // whether the next outward packet is told to sent
-	sent   chan struct{}
+	filter  *Filter
+	start   time.Time
+	queue   queue
+	wake    func()      // makes the inner Read return
+	file    *os.File    // whose read deadline wake sets; nil when the inner device has a Wake
+	out, in atomic.Bool // whether the next packet that way is told to moved
+	moved   chan struct{}
 }
 
 // waker is an inner device whose Read can be made to return early.
@@ -29,7 +29,7 @@ type waker interface{ Wake() }
 // NewDevice puts filter in front of inner, which belongs to the Device from now
 // on. Times that the filter sees count from start.
 func NewDevice(inner tun.Device, filter *Filter, start time.Time) *Device {
-	d := &Device{Device: inner, filter: filter, start: start, sent: make(chan struct{}, 1)}
+	d := &Device{Device: inner, filter: filter, start: start, moved: make(chan struct{}, 1)}
 	if w, ok := inner.(waker); ok {
 		d.wake = w.Wake
 	} else if f := inner.File(); f != nil && f.SetReadDeadline(time.Time{}) == nil {
@@ -59,11 +59,24 @@ func (d *Device) Send(b []byte) bool {
 	return true
 }
 
-// Sent is signalled once after each Arm, when a packet passes outwards.
-func (d *Device) Sent() <-chan struct{} { return d.sent }
+// Moved is signalled once after each ArmOut and ArmIn, when the next packet
+// passes outwards, or comes in from WireGuard.
+func (d *Device) Moved() <-chan struct{} { return d.moved }
 
-// Arm asks for one signal on Sent.
-func (d *Device) Arm() { d.armed.Store(true) }
+// ArmOut asks for one signal on Moved.
+func (d *Device) ArmOut() { d.out.Store(true) }
+
+// ArmIn asks for one signal on Moved.
+func (d *Device) ArmIn() { d.in.Store(true) }
+
+func (d *Device) signal(armed *atomic.Bool) {
+	if armed.Load() && armed.CompareAndSwap(true, false) {
+		select {
+		case d.moved <- struct{}{}:
+		default:
+		}
+	}
+}
 
 // Read returns packets for WireGuard: the tunnel's own first, then those of the
 // inner device that the filter lets out. A dropped one has size 0, which
@@ -100,11 +113,8 @@ func (d *Device) judgeOut(bufs [][]byte, sizes []int, offset int) {
 		}
 	}
 	d.filter.mu.Unlock()
-	if passed && d.armed.Load() && d.armed.CompareAndSwap(true, false) {
-		select {
-		case d.sent <- struct{}{}:
-		default:
-		}
+	if passed {
+		d.signal(&d.out)
 	}
 }
 
@@ -129,6 +139,7 @@ func (d *Device) Write(bufs [][]byte, offset int) (int, error) {
 	if replies {
 		d.wake()
 	}
+	d.signal(&d.in)
 	if len(keep) == 0 {
 		return len(bufs), nil
 	}

@@ -65,6 +65,10 @@ type Actions struct {
 // after the newest packet from the far end. Any packet that WireGuard
 // authenticates stops it, once the first echo was answered.
 type Machine struct {
+	// Late is added to Repair at the one of two ends that should not begin a
+	// handshake: two that begin at once cancel each other.
+	Late time.Duration
+
 	state   State
 	lastIn  time.Duration
 	waiting time.Duration // when the first unanswered packet was sent; 0: none is
@@ -108,7 +112,7 @@ func (m *Machine) Reset() {
 func (m *Machine) wait(since time.Duration) {
 	if m.waiting == 0 {
 		m.waiting = since
-		m.repair = since + Repair
+		m.repair = since + Repair + m.Late
 	}
 }
 
