@@ -77,7 +77,7 @@ func TestParseCall(t *testing.T) {
 		want        call
 	}{
 		{"/device/v1/devices/k/commands", "", call{device: "k"}},
-		{"/a/b/v1/devices/k/commands", "after=7&epoch=E1&wait=50", call{device: "k", after: Mark{"E1", 7}, wait: 50 * time.Second}},
+		{"/a/b/v1/devices/k/commands", "after=7&epoch=E1&wait=50", call{device: "k", after: Mark{Epoch: "E1", N: 7}, wait: 50 * time.Second}},
 		{"v1/devices/k/commands", "wait=4000", call{device: "k", wait: maxWait}},
 		{"/v1/devices/k/commands", "after=1&new=x", call{device: "k", after: Mark{N: 1}}},
 	}
