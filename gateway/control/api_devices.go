@@ -1,0 +1,193 @@
+package control
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/api"
+	"github.com/boothwire/boothwire/gateway/control/internal/auth"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// Devices implements api.Backend.
+func (b backend) Devices(_ context.Context, u auth.User, q api.Query) ([]client.Device, string, error) {
+	if err := b.may(u, auth.View); err != nil {
+		return nil, "", err
+	}
+	c := b.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.cfg.Now()
+	var list []client.Device
+	match := func(id, group string) bool {
+		return u.InGroup(group) && (q.Group == "" || q.Group == group) && (q.Device == "" || q.Device == id) && strings.Contains(id, q.Text)
+	}
+	for id, d := range c.devices {
+		if match(id, d.row.Group) {
+			list = append(list, c.show(d, now))
+		}
+	}
+	for id, s := range c.strangers.seen {
+		if match(id, "") {
+			list = append(list, s.show(id, now))
+		}
+	}
+	slices.SortFunc(list, func(x, y client.Device) int { return strings.Compare(x.ID, y.ID) })
+	list, next := cut(list, q, func(d client.Device) string { return d.ID })
+	return list, next, nil
+}
+
+// Device implements api.Backend.
+func (b backend) Device(_ context.Context, u auth.User, id string) (client.Device, error) {
+	c := b.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, group := c.devices[id], ""
+	if d != nil {
+		group = d.row.Group
+	}
+	if err := c.policy().Authorise(u, auth.Request{Action: auth.View, Device: id, Group: group}); err != nil {
+		return client.Device{}, err
+	}
+	now := c.cfg.Now()
+	if s, ok := c.strangers.seen[id]; ok && d == nil {
+		return s.show(id, now), nil
+	}
+	if d == nil {
+		return client.Device{}, errNotFound
+	}
+	return c.show(d, now), nil
+}
+
+// PutDevice implements api.Backend.
+func (b backend) PutDevice(ctx context.Context, u auth.User, id string, r client.DeviceRequest) (client.Device, error) {
+	if err := b.may(u, auth.Manage); err != nil {
+		return client.Device{}, err
+	}
+	if err := checkDevice(id, r.Key.String(), r.Group); err != nil {
+		return client.Device{}, fail(http.StatusUnprocessableEntity, err.code, err.text)
+	}
+	if _, err := b.c.register(ctx, u, []entry{{id, r.Key, r.Group}}); err != nil {
+		return client.Device{}, err
+	}
+	return b.Device(ctx, u, id)
+}
+
+// entry is a device to be registered.
+type entry struct {
+	id    string
+	key   keys.IdentityKey
+	group string
+}
+
+// register registers devices, or changes them: all or none. A device whose key
+// changes is another machine: what was known of the old one is forgotten, and its
+// session closed.
+func (c *Control) register(ctx context.Context, u User, list []entry) (client.Import, error) {
+	now := c.cfg.Now()
+	var done client.Import
+	var rows []store.Device
+	var replaced []string
+	c.mu.Lock()
+	for _, e := range list {
+		d := c.devices[e.id]
+		switch {
+		case d == nil:
+			done.Added++
+		case d.key != e.key:
+			done.Changed++
+			replaced = append(replaced, e.id)
+		case d.row.Group != e.group:
+			done.Changed++
+		default:
+			done.Same++
+			continue
+		}
+		row := store.Device{ID: e.id, Created: now, Gen: 3}
+		if d != nil {
+			row.Created = d.row.Created
+			if d.key == e.key {
+				row = d.row
+				for _, k := range d.prekeys {
+					row.Prekeys = append(row.Prekeys, k.String())
+				}
+			}
+		}
+		row.Key, row.Group = e.key.String(), e.group
+		rows = append(rows, row)
+	}
+	c.mu.Unlock()
+	err := c.store.Do(ctx, func(tx *store.Tx) error {
+		for _, id := range replaced {
+			if err := tx.DeleteDevice(id); err != nil {
+				return err
+			}
+		}
+		for _, r := range rows {
+			if err := tx.PutDevice(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return client.Import{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range rows {
+		d, err := readDevice(r)
+		if err != nil {
+			return client.Import{}, err
+		}
+		switch old := c.devices[r.ID]; {
+		case old == nil:
+			c.devices[r.ID] = d
+			delete(c.strangers.seen, r.ID)
+		case old.key == d.key:
+			old.row.Group = r.Group
+		default:
+			c.drop(old, "replaced")
+			c.devices[r.ID] = d
+		}
+		if len(rows) <= 100 {
+			c.note(store.Audit{Who: u.Name, What: auditDevice, Device: r.ID, Code: "registered", Detail: r.Key})
+		}
+	}
+	if len(rows) > 100 {
+		c.note(store.Audit{Who: u.Name, What: auditDevice, Code: "imported", Count: len(rows)})
+	}
+	return done, nil
+}
+
+// drop closes what a device has open; mu is held.
+func (c *Control) drop(d *device, code string) {
+	if s := d.session; s != nil {
+		now := c.cfg.Now()
+		s.m.Close(now, code, "")
+		c.act(s, now)
+	}
+}
+
+// DeleteDevice implements api.Backend.
+func (b backend) DeleteDevice(ctx context.Context, u auth.User, id string) error {
+	if err := b.may(u, auth.Manage); err != nil {
+		return err
+	}
+	c := b.c
+	c.mu.Lock()
+	d := c.devices[id]
+	if d == nil {
+		c.mu.Unlock()
+		return errNotFound
+	}
+	c.drop(d, "deleted")
+	delete(c.devices, id)
+	c.mu.Unlock()
+	c.note(store.Audit{Who: u.Name, What: auditDevice, Device: id, Code: "deleted"})
+	return c.store.Do(ctx, func(tx *store.Tx) error { return tx.DeleteDevice(id) })
+}

@@ -1,0 +1,146 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/api"
+	"github.com/boothwire/boothwire/gateway/control/internal/auth"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
+)
+
+// OpenSession implements api.Backend.
+func (b backend) OpenSession(ctx context.Context, u auth.User, r client.OpenRequest) (client.Session, error) {
+	return b.c.openSession(ctx, u, r)
+}
+
+// ExtendSession implements api.Backend.
+func (b backend) ExtendSession(ctx context.Context, u auth.User, id string, lifetime time.Duration) (client.Session, error) {
+	return b.c.extendSession(ctx, u, id, lifetime)
+}
+
+// CloseSession implements api.Backend.
+func (b backend) CloseSession(ctx context.Context, u auth.User, id, operator string) (client.Session, error) {
+	v, err := b.c.closeSession(u, id, operator)
+	if errors.Is(err, errNotFound) {
+		// One that is over is closed already.
+		return b.Session(ctx, u, id)
+	}
+	return v, err
+}
+
+// Session implements api.Backend.
+func (b backend) Session(ctx context.Context, u auth.User, id string) (client.Session, error) {
+	if s, err := b.c.sessionFor(u, id); err == nil {
+		b.c.mu.Lock()
+		defer b.c.mu.Unlock()
+		return s.show(), nil
+	}
+	// Its last row may still be on its way.
+	if err := b.c.store.Flush(ctx); err != nil {
+		return client.Session{}, err
+	}
+	r, err := b.c.store.Session(ctx, id)
+	if errors.Is(err, store.ErrAbsent) {
+		return client.Session{}, errNotFound
+	}
+	if err != nil {
+		return client.Session{}, err
+	}
+	return showRow(r), b.mayView(u, r.Device)
+}
+
+// mayView decides whether u may see a device, or what is left of one that was
+// deleted.
+func (b backend) mayView(u auth.User, device string) error {
+	b.c.mu.Lock()
+	d := b.c.devices[device]
+	b.c.mu.Unlock()
+	group := ""
+	if d != nil {
+		group = d.row.Group
+	}
+	return b.c.policy().Authorise(u, auth.Request{Action: auth.View, Device: device, Group: group})
+}
+
+// WatchSession implements api.Backend.
+func (b backend) WatchSession(ctx context.Context, u auth.User, id string, after uint64) (client.Session, uint64, error) {
+	for {
+		s, err := b.c.sessionFor(u, id)
+		if err != nil {
+			v, err := b.Session(ctx, u, id)
+			if !v.Closed.IsZero() && uint64(v.Closed.UnixMicro()) == after {
+				after++ // never equal: the last word is always said
+			}
+			return v, uint64(v.Closed.UnixMicro()), err
+		}
+		b.c.mu.Lock()
+		v, version, changed := s.show(), s.version, s.changed
+		b.c.mu.Unlock()
+		if version != after {
+			return v, version, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return client.Session{}, 0, ctx.Err()
+		case <-b.c.ctx.Done():
+			return client.Session{}, 0, b.c.ctx.Err()
+		}
+	}
+}
+
+// Sessions implements api.Backend.
+func (b backend) Sessions(ctx context.Context, u auth.User, q api.Query) ([]client.Session, string, error) {
+	if err := b.may(u, auth.View); err != nil {
+		return nil, "", err
+	}
+	if q.Open {
+		list := b.open(u, q)
+		return list, "", nil
+	}
+	if err := b.c.store.Flush(ctx); err != nil {
+		return nil, "", err
+	}
+	rows, err := b.c.store.Sessions(ctx, store.SessionFilter{Device: q.Device, After: q.After, Limit: q.Limit})
+	if err != nil {
+		return nil, "", err
+	}
+	next := ""
+	if len(rows) == q.Limit {
+		next = rows[len(rows)-1].ID
+	}
+	var list []client.Session
+	for _, r := range rows {
+		b.c.mu.Lock()
+		v := showRow(r)
+		if s := b.c.sessions[r.ID]; s != nil {
+			v = s.show()
+		}
+		b.c.mu.Unlock()
+		if b.mayView(u, v.Device) == nil {
+			list = append(list, v)
+		}
+	}
+	return list, next, nil
+}
+
+// open lists what is not over; all of it is in memory.
+func (b backend) open(u auth.User, q api.Query) []client.Session {
+	b.c.mu.Lock()
+	defer b.c.mu.Unlock()
+	var list []client.Session
+	for _, s := range b.c.sessions {
+		d := s.dev.row
+		if q.Device != "" && d.ID != q.Device || client.SessionState(s.m.State).Final() ||
+			b.c.policy().Authorise(u, auth.Request{Action: auth.View, Device: d.ID, Group: d.Group}) != nil {
+			continue
+		}
+		list = append(list, s.show())
+	}
+	slices.SortFunc(list, byAge)
+	return list
+}

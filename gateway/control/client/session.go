@@ -1,0 +1,62 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// OpenSession asks for a session of device, which takes the place of r.Device. It
+// returns when the node has the operator's key in force; the session's Grant and
+// Operator are the caller's. ctx bounds the call, not the session.
+func (c *Client) OpenSession(ctx context.Context, device string, r *OpenRequest) (s Session, err error) {
+	in := OpenRequest{}
+	if r != nil {
+		in = *r
+	}
+	in.Device = device
+	err = c.call(ctx, http.MethodPost, "/sessions", nil, &in, &s)
+	return s, err
+}
+
+// Sessions yields the sessions, the latest first.
+func (c *Client) Sessions(ctx context.Context, f Filter) iter.Seq2[Session, error] {
+	return list[Session](ctx, c, "/sessions", f.query())
+}
+
+// Session returns one session.
+func (c *Client) Session(ctx context.Context, id string) (s Session, err error) {
+	err = c.call(ctx, http.MethodGet, "/sessions/"+url.PathEscape(id), nil, nil, &s)
+	return s, err
+}
+
+// ExtendSession lets a session last for lifetime from now.
+func (c *Client) ExtendSession(ctx context.Context, id string, lifetime time.Duration) (s Session, err error) {
+	err = c.call(ctx, http.MethodPost, "/sessions/"+url.PathEscape(id)+"/extend", nil, &ExtendRequest{SecondsOf(lifetime)}, &s)
+	return s, err
+}
+
+// CloseSession removes the caller from a session; the last operator's removal
+// closes it. It returns what the session has become, which may still be closing.
+func (c *Client) CloseSession(ctx context.Context, id string) (Session, error) {
+	return c.RemoveOperator(ctx, id, "")
+}
+
+// RemoveOperator removes one operator, by his opaque id, as CloseSession does.
+func (c *Client) RemoveOperator(ctx context.Context, id, operator string) (s Session, err error) {
+	q := url.Values{}
+	if operator != "" {
+		q.Set("operator", operator)
+	}
+	err = c.call(ctx, http.MethodDelete, "/sessions/"+url.PathEscape(id), q, nil, &s)
+	return s, err
+}
+
+// WatchSession yields the session as it is, then after each change, and ends when
+// it is over or ctx is. When the connection breaks it goes on where it was; it
+// ends with an error only when control refuses or ctx ends.
+func (c *Client) WatchSession(ctx context.Context, id string) iter.Seq2[Session, error] {
+	return watch[Session](ctx, c, "/sessions/"+url.PathEscape(id)+"/events", func(s *Session) bool { return s.State.Final() })
+}

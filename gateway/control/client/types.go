@@ -1,0 +1,213 @@
+package client
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling"
+)
+
+// Seconds is a duration in whole seconds, as fields named *_s hold it.
+type Seconds int64
+
+// SecondsOf rounds d up to whole seconds.
+func SecondsOf(d time.Duration) Seconds {
+	return Seconds((d + time.Second - 1) / time.Second)
+}
+
+// Duration returns s as a duration.
+func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
+
+// Micros is a duration in microseconds, as fields named *_us hold it.
+type Micros int64
+
+// Duration returns m as a duration.
+func (m Micros) Duration() time.Duration { return time.Duration(m) * time.Microsecond }
+
+// Whether a device's next status is due: online, late by no more than a due
+// time, or unknown, which is also what a device never heard of is.
+const (
+	Online  = "online"
+	Late    = "late"
+	Unknown = "unknown"
+)
+
+// Device is one device of the fleet, registered or only heard of.
+type Device struct {
+	ID       string           `json:"id"`
+	Key      keys.IdentityKey `json:"key" doc:"Identity key; empty: not registered"`
+	Group    string           `json:"group,omitempty"`
+	Gen      int              `json:"gen" doc:"3: registered; 2: only minimal messages were heard"`
+	State    signaling.State  `json:"state,omitempty" doc:"What it said of its VPN last"`
+	Online   string           `json:"online" enum:"online,late,unknown"`
+	LastSeen time.Time        `json:"last_seen,omitzero"`
+	Next     time.Time        `json:"next,omitzero" doc:"When its next status is due"`
+	Version  string           `json:"version,omitempty"`
+	Caps     []string         `json:"caps,omitempty"`
+	Address  netip.Addr       `json:"address,omitzero" doc:"In the tunnel; stays with the device"`
+	Boot     string           `json:"boot,omitempty" doc:"Names the device's present run"`
+	Prekeys  int              `json:"prekeys" doc:"One-time keys at hand"`
+	Foreign  string           `json:"foreign,omitempty" doc:"Another identity key under which messages came for this device"`
+	Session  string           `json:"session,omitempty" doc:"Its open session"`
+}
+
+// SessionState is how far a session is.
+type SessionState string
+
+// The states of a session. Closed and Failed are final.
+const (
+	Opening    SessionState = "opening"    // no wake was sent yet
+	Connecting SessionState = "connecting" // woken, not yet proved
+	Connected  SessionState = "connected"  // proved by device and node
+	Degraded   SessionState = "degraded"   // proofs fail at the moment
+	Closing    SessionState = "closing"    // down was sent
+	Closed     SessionState = "closed"     // ended as planned
+	Failed     SessionState = "failed"     // ended for Code
+)
+
+// Final reports whether a session in this state is over.
+func (s SessionState) Final() bool { return s == Closed || s == Failed }
+
+// Who reported a step of a ladder.
+const (
+	ByControl = "control"
+	ByDevice  = "device"
+	ByNode    = "node"
+)
+
+// Step is one step of a session's ladder. A device's own steps count from when it
+// received the command, the others from when control was asked.
+type Step struct {
+	Stage signaling.Stage `json:"stage"`
+	After Micros          `json:"after_us"`
+	Code  string          `json:"code,omitempty" doc:"Why it failed; empty: it did not"`
+	By    string          `json:"by" enum:"control,device,node"`
+}
+
+// Operator is one person in a session.
+type Operator struct {
+	ID      string         `json:"id" doc:"Opaque; the only name that the device sees"`
+	User    string         `json:"user"`
+	Key     keys.PublicKey `json:"key"`
+	Address netip.Addr     `json:"address,omitzero"`
+	Ports   []keys.Port    `json:"ports"`
+}
+
+// Session is one on-demand connection to a device.
+type Session struct {
+	ID        string       `json:"id"`
+	Rev       int          `json:"rev" doc:"Of its latest grant; 0: none was issued"`
+	Device    string       `json:"device"`
+	Node      string       `json:"node"`
+	State     SessionState `json:"state" enum:"opening,connecting,connected,degraded,closing,closed,failed"`
+	Stage     string       `json:"stage,omitempty" doc:"The latest step of the ladder"`
+	Ladder    []Step       `json:"ladder"`
+	Code      string       `json:"code,omitempty" doc:"Why it failed or ended"`
+	Why       string       `json:"why,omitempty" doc:"The device's words about it"`
+	Path      string       `json:"path,omitempty" doc:"direct or relay"`
+	RTT       Micros       `json:"rtt_us,omitempty"`
+	Address   netip.Addr   `json:"address,omitzero" doc:"The device's in the tunnel"`
+	Operators []Operator   `json:"operators"`
+	Reason    string       `json:"reason,omitempty"`
+	Ticket    string       `json:"ticket,omitempty"`
+	Bare      bool         `json:"bare,omitempty" doc:"Begun by the device on a minimal command"`
+	Opened    time.Time    `json:"opened"`
+	Ends      time.Time    `json:"ends" doc:"At the latest, on the node's clock"`
+	Closed    time.Time    `json:"closed,omitzero"`
+	Rx        uint64       `json:"rx" doc:"Bytes from the device, by the node's counters"`
+	Tx        uint64       `json:"tx" doc:"Bytes to the device, by the node's counters"`
+	Grant     string       `json:"grant,omitempty" doc:"The latest grant, only in answers to open and extend"`
+	Operator  string       `json:"operator,omitempty" doc:"The caller's opaque id, only in answers to open and extend"`
+}
+
+// OpenRequest asks for a session.
+type OpenRequest struct {
+	Device   string         `json:"device"`
+	Key      keys.PublicKey `json:"key" doc:"The operator's one-time WireGuard key"`
+	Ports    []keys.Port    `json:"ports,omitempty" doc:"What the operator wants to reach; none: tcp/22"`
+	Reason   string         `json:"reason,omitempty" maxLength:"1000"`
+	Ticket   string         `json:"ticket,omitempty" maxLength:"100"`
+	Lifetime Seconds        `json:"lifetime_s,omitempty" minimum:"0" doc:"0: one hour"`
+	Node     string         `json:"node,omitempty" doc:"Empty: control chooses"`
+	EndToEnd bool           `json:"end_to_end,omitempty" doc:"Not in this release: unsupported"`
+}
+
+// ExtendRequest prolongs a session.
+type ExtendRequest struct {
+	Lifetime Seconds `json:"lifetime_s" minimum:"1" doc:"From now"`
+}
+
+// Node is one gateway.
+type Node struct {
+	Name      string           `json:"name"`
+	Identity  keys.IdentityKey `json:"identity" doc:"Of its certificate; empty: not enrolled yet"`
+	Key       keys.PublicKey   `json:"key" doc:"Its WireGuard key"`
+	State     string           `json:"state" enum:"claimed,connected,disconnected"`
+	Endpoints []netip.AddrPort `json:"endpoints"`
+	Proof     netip.Addr       `json:"proof,omitzero" doc:"Its address in the tunnel"`
+	Sessions  int              `json:"sessions"`
+	LastSeen  time.Time        `json:"last_seen,omitzero"`
+	Version   string           `json:"version,omitempty"`
+	Draining  bool             `json:"draining,omitempty" doc:"It gets no new sessions"`
+}
+
+// Claim lets one node enrol, once.
+type Claim struct {
+	Node    string    `json:"node"`
+	Claim   string    `json:"claim" doc:"Given to the node; shown only here"`
+	Expires time.Time `json:"expires"`
+}
+
+// Audit is one thing worth remembering. Refusals are counted per device, code and
+// minute.
+type Audit struct {
+	ID      int64     `json:"id"`
+	At      time.Time `json:"at"`
+	Who     string    `json:"who" doc:"A user, a device, a node or control"`
+	What    string    `json:"what"`
+	Device  string    `json:"device,omitempty"`
+	Session string    `json:"session,omitempty"`
+	Node    string    `json:"node,omitempty"`
+	Code    string    `json:"code,omitempty"`
+	Count   int       `json:"count"`
+	Detail  string    `json:"detail,omitempty"`
+}
+
+// Trust is what devices and nodes are configured with.
+type Trust struct {
+	Issuer string   `json:"issuer"`
+	Roots  []string `json:"roots"`
+}
+
+// Token is a bearer token of the API; its secret is shown once.
+type Token struct {
+	ID      string    `json:"id"`
+	User    string    `json:"user"`
+	Role    string    `json:"role" enum:"viewer,operator,approver,admin"`
+	Groups  []string  `json:"groups,omitempty" doc:"Device groups that it may see; none: all"`
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires,omitzero"`
+	Secret  string    `json:"secret,omitempty" doc:"Only in the answer to its creation"`
+}
+
+// TokenRequest asks for a token.
+type TokenRequest struct {
+	User     string   `json:"user" minLength:"1" maxLength:"100"`
+	Role     string   `json:"role" enum:"viewer,operator,approver,admin"`
+	Groups   []string `json:"groups,omitempty"`
+	Lifetime Seconds  `json:"lifetime_s,omitempty" minimum:"0" doc:"0: until it is deleted"`
+}
+
+// DeviceRequest registers or changes a device.
+type DeviceRequest struct {
+	Key   keys.IdentityKey `json:"key" doc:"As the agent prints it"`
+	Group string           `json:"group,omitempty" maxLength:"64"`
+}
+
+// Import says what an import did.
+type Import struct {
+	Added   int `json:"added"`
+	Changed int `json:"changed"`
+	Same    int `json:"same"`
+}

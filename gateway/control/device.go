@@ -1,0 +1,148 @@
+package control
+
+import (
+	"crypto/sha256"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/pool"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling"
+)
+
+// device is a registered device; Control.mu guards it.
+type device struct {
+	row     store.Device
+	key     keys.IdentityKey
+	prekeys []keys.PublicKey // of the current boot's latest batch, not spent
+	ended   []string         // boots that are over, the latest last
+	batch   [sha256.Size]byte
+	line    signaling.Sender // on which it was heard last
+
+	session *session // that is not ending
+	closing []*session
+	probe   *probe
+}
+
+// probe is a question to find out which run of a device is the present one, asked
+// when a message of an unknown run came while another has a session: the message
+// may have been held back by a broker for days.
+type probe struct {
+	boot  string // in question
+	nonce string
+	until time.Time
+}
+
+// maxEnded bounds the runs that are remembered as over, as the store does.
+const maxEnded = 64
+
+func (d *device) superseded(boot string) bool { return slices.Contains(d.ended, boot) }
+
+// adopt makes boot the present run; mu is held.
+func (c *Control) adopt(d *device, boot string, now time.Time) {
+	if d.row.Boot == boot {
+		return
+	}
+	id, old := d.row.ID, d.row.Boot
+	if old != "" {
+		d.ended = append(d.ended, old)
+		if len(d.ended) > maxEnded {
+			d.ended = d.ended[1:]
+		}
+		c.store.Later("boot/"+id+"/"+old, func(tx *store.Tx) error { return tx.EndBoot(id, old, now) })
+	}
+	if i := slices.Index(d.ended, boot); i >= 0 {
+		d.ended = slices.Delete(d.ended, i, i+1)
+		c.store.Later("boot/"+id+"/"+boot, func(tx *store.Tx) error { return tx.ReviveBoot(id, boot) })
+	}
+	d.row.Boot, d.row.Seq, d.row.RequestSeq, d.row.Batch = boot, 0, 0, 0
+	d.row.Prekeys, d.prekeys, d.batch, d.probe = nil, nil, [32]byte{}, nil
+	c.save(d)
+}
+
+// save writes what a device said, soon; mu is held.
+func (c *Control) save(d *device) {
+	row := d.row
+	row.Prekeys = make([]string, len(d.prekeys))
+	for i, k := range d.prekeys {
+		row.Prekeys[i] = k.String()
+	}
+	c.store.Later("device/"+row.ID, func(tx *store.Tx) error { return tx.UpdateDevice(row) })
+}
+
+// late is how far beyond its time a status may be before the device counts as
+// unknown: as long again, but no less than a minute.
+func online(seen, due, now time.Time) string {
+	switch {
+	case seen.IsZero():
+		return client.Unknown
+	case due.IsZero() || !now.After(due):
+		return client.Online
+	case now.Sub(due) <= max(due.Sub(seen), time.Minute):
+		return client.Late
+	}
+	return client.Unknown
+}
+
+// show is the device as the API has it; mu is held.
+func (c *Control) show(d *device, now time.Time) client.Device {
+	v := client.Device{
+		ID: d.row.ID, Key: d.key, Group: d.row.Group, Gen: 3, State: signaling.State(d.row.State),
+		Online: online(d.row.Seen, d.row.Due, now), LastSeen: d.row.Seen, Next: d.row.Due, Version: d.row.Version,
+		Caps: slices.Clone(d.row.Caps), Boot: d.row.Boot, Prekeys: len(d.prekeys), Foreign: d.row.Foreign,
+	}
+	v.Address, _ = c.pool.Of(pool.Device, d.row.ID)
+	if d.session != nil {
+		v.Session = d.session.id
+	}
+	return v
+}
+
+// strangers are devices that were heard of and are not registered: Gen-2 devices,
+// or what a hostile broker invents.
+type strangers struct {
+	seen map[string]stranger
+}
+
+type stranger struct {
+	state   signaling.State
+	ip      netip.Addr
+	at      time.Time
+	foreign string
+}
+
+const (
+	maxStrangers = 20000
+	strangerFor  = 24 * time.Hour
+)
+
+func (s *strangers) init() { s.seen = make(map[string]stranger) }
+
+func (s *strangers) len() int { return len(s.seen) }
+
+// heard notes a message; beyond the limit new names are not noted.
+func (s *strangers) heard(id string, v stranger) {
+	if _, ok := s.seen[id]; ok || len(s.seen) < maxStrangers {
+		s.seen[id] = v
+	}
+}
+
+func (s *strangers) expire(now time.Time) {
+	for id, v := range s.seen {
+		if now.Sub(v.at) >= strangerFor {
+			delete(s.seen, id)
+		}
+	}
+}
+
+func (v stranger) show(id string, now time.Time) client.Device {
+	d := client.Device{ID: id, Gen: 2, State: v.state, Online: client.Unknown, LastSeen: v.at, Address: v.ip, Foreign: v.foreign}
+	// Nothing says when the next one is due; our own device's default is as good as any.
+	if v.state != signaling.Offline && now.Sub(v.at) <= 15*time.Minute {
+		d.Online = client.Online
+	}
+	return d
+}

@@ -1,0 +1,451 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling"
+	"github.com/boothwire/boothwire/signaling/signalingtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is what a test waits for what takes milliseconds.
+const patience = 15 * time.Second
+
+// world is a control with a broker, to which devices and nodes come.
+type world struct {
+	t      testing.TB
+	dsn    string
+	cfg    Config
+	broker *signalingtest.Broker
+	c      *Control
+	fleet  *signaling.FleetRide
+	stop   func()
+	admin  *client.Client
+}
+
+func newWorld(t testing.TB, cfg *Config) *world {
+	t.Helper()
+	w := &world{t: t, dsn: "file:" + filepath.Join(t.TempDir(), "control.db"), broker: signalingtest.New()}
+	if cfg != nil {
+		w.cfg = *cfg
+	}
+	if w.cfg.Store == nil {
+		w.cfg.Store = keys.NewMemory()
+	}
+	w.fleet = w.broker.Fleet("control")
+	w.start()
+	t.Cleanup(func() { w.stop() })
+	return w
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	c, err := Open(w.t.Context(), w.dsn, &w.cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx, w.fleet) }()
+	eventually(w.t, "run", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.lines != nil })
+	time.Sleep(20 * time.Millisecond) // until Statuses listens: the broker keeps nothing for it before
+	w.c, w.admin = c, c.Client(User{Name: "admin", Role: Admin})
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) && !errors.Is(err, net.ErrClosed) {
+			w.t.Errorf("run ended with %v", err)
+		}
+		if err := c.Close(); err != nil {
+			w.t.Errorf("close: %v", err)
+		}
+	})
+}
+
+// restart stops control and opens it again from its database.
+func (w *world) restart() {
+	w.t.Helper()
+	w.stop()
+	w.start()
+}
+
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		if f() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not in %v: %s", patience, what)
+		}
+	}
+}
+
+// booth is a device: the real keys and signalling, and a handler that plays a
+// tunnel.
+type booth struct {
+	w      *world
+	store  keys.Store
+	keys   *keys.Device
+	ride   *signaling.Ride
+	cfg    signaling.Config
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu     sync.Mutex
+	grants []*keys.Grant
+	fail   error // what the handler returns instead of serving
+	proved func(*keys.Grant)
+	bare   bool
+}
+
+func (w *world) booth(id string, register bool) *booth {
+	w.t.Helper()
+	b := &booth{w: w, store: keys.NewMemory()}
+	b.boot(id)
+	if register {
+		if _, err := w.admin.AddDevice(w.t.Context(), id, b.keys.Key()); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.t.Cleanup(func() {
+		if b.cancel != nil {
+			b.cancel()
+			<-b.done
+		}
+	})
+	return b
+}
+
+func (b *booth) boot(id string) {
+	b.w.t.Helper()
+	d, err := keys.OpenDevice(id, b.store, keys.Trust{Roots: b.w.c.Roots(), Issuer: b.w.cfg.Issuer})
+	if err != nil {
+		b.w.t.Fatal(err)
+	}
+	b.keys = d
+}
+
+// serve connects the device, with Serve in a goroutine.
+func (b *booth) serve() *booth {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel, b.done = cancel, make(chan struct{})
+	b.ride = b.w.broker.Device(b.keys.ID())
+	go func() {
+		defer close(b.done)
+		if err := signaling.Serve(ctx, b.ride, b.keys, b.session, &b.cfg); err != nil {
+			b.w.t.Errorf("serve: %v", err)
+		}
+	}()
+	return b
+}
+
+// kill ends the device without a word, as a power cut does.
+func (b *booth) kill() {
+	b.w.broker.Online(b.keys.ID(), false)
+	b.cancel()
+	<-b.done
+	b.cancel = nil
+}
+
+func (b *booth) session(ctx context.Context, s *signaling.Session) error {
+	token := s.Grant
+	if token == nil {
+		var err error
+		if token, err = s.Request(ctx); err != nil {
+			return err
+		}
+	}
+	b.mu.Lock()
+	fail := b.fail
+	b.mu.Unlock()
+	if fail != nil {
+		return fail
+	}
+	if err := b.take(token); err != nil {
+		return err
+	}
+	for _, st := range []signaling.Stage{signaling.Keyed, signaling.Socket, signaling.Handshake, signaling.Proved, signaling.Ready} {
+		s.Reach(st)
+	}
+	go func() {
+		for token := range s.Grants(ctx) {
+			_ = b.take(token)
+		}
+	}()
+	<-ctx.Done()
+	return nil
+}
+
+func (b *booth) take(token []byte) error {
+	g, _, err := b.keys.Accept(token)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.grants = append(b.grants, g)
+	proved := b.proved
+	b.mu.Unlock()
+	if proved != nil {
+		proved(g)
+	}
+	return nil
+}
+
+func (b *booth) last() *keys.Grant {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.grants) == 0 {
+		return nil
+	}
+	return b.grants[len(b.grants)-1]
+}
+
+// known waits until control has the device's prekeys.
+func (b *booth) known() *booth {
+	b.w.t.Helper()
+	eventually(b.w.t, "prekeys of "+b.keys.ID(), func() bool {
+		d, err := b.w.admin.Device(b.w.t.Context(), b.keys.ID())
+		return err == nil && d.Prekeys > 0 && d.Boot == b.keys.Boot()
+	})
+	return b
+}
+
+// fakeNode speaks a node's part over the in-process way.
+type fakeNode struct {
+	w     *world
+	name  string
+	id    *keys.Identity
+	key   keys.PrivateKey
+	http  *http.Client
+	roots *keys.Roots
+	stop  func()
+
+	mu     sync.Mutex
+	held   map[string]int // session -> rev
+	refuse string         // code with which grants are refused
+	mute   bool           // installs, and says nothing
+	lines  []nodeLine
+	seq    uint64
+}
+
+func (w *world) node(name string) *fakeNode {
+	w.t.Helper()
+	id, err := keys.OpenIdentity(keys.NewMemory(), "node")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n := &fakeNode{w: w, name: name, id: id, key: keys.NewPrivateKey(), held: make(map[string]int)}
+	claim, err := w.admin.ClaimNode(w.t.Context(), name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n.connect()
+	var out enrolAnswer
+	if code := n.post(pathEnroll, enrolRequest{
+		Claim: claim.Claim, Name: name, Key: n.key.Public(), Version: "test",
+		Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:51820")},
+	}, &out); code != http.StatusOK {
+		w.t.Fatalf("enrol: %d", code)
+	}
+	if n.roots, err = keys.ParseRoots(out.Issuer, out.Roots...); err != nil {
+		w.t.Fatal(err)
+	}
+	n.follow()
+	w.t.Cleanup(func() { n.stop() })
+	return n
+}
+
+// connect takes the way to the control that runs now.
+func (n *fakeNode) connect() { n.http = n.w.c.NodeHTTP(n.id.Key()) }
+
+func (n *fakeNode) post(path string, in, out any) int {
+	body, err := json.Marshal(in)
+	if err != nil {
+		n.w.t.Fatal(err)
+	}
+	r, err := n.http.Post(localURL+path, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return 0
+	}
+	defer r.Body.Close()
+	if out != nil && r.StatusCode == http.StatusOK {
+		if err := json.NewDecoder(r.Body).Decode(out); err != nil {
+			n.w.t.Error(err)
+		}
+	}
+	return r.StatusCode
+}
+
+func (n *fakeNode) follow() {
+	ctx, cancel := context.WithCancel(context.Background())
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, localURL+pathFollow, nil)
+	r, err := n.http.Do(req)
+	if err != nil || r.StatusCode != http.StatusOK {
+		n.w.t.Fatalf("follow: %v", err)
+	}
+	done := make(chan struct{})
+	hello := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer r.Body.Close()
+		for lines := bufio.NewScanner(r.Body); lines.Scan(); {
+			var l nodeLine
+			if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+				n.w.t.Errorf("line: %v", err)
+				return
+			}
+			if l.Kind == lineHello {
+				close(hello)
+				continue
+			}
+			n.obey(l)
+		}
+	}()
+	<-hello
+	n.stop = sync.OnceFunc(func() { cancel(); <-done })
+	n.mu.Lock()
+	held := []nodeHeld{}
+	for s, rev := range n.held {
+		held = append(held, nodeHeld{s, rev})
+	}
+	n.mu.Unlock()
+	n.report(nodeReport{Sessions: &held})
+}
+
+func (n *fakeNode) report(r nodeReport) {
+	n.mu.Lock()
+	n.seq++
+	r.Seq = n.seq
+	n.mu.Unlock()
+	if code := n.post(pathReport, r, nil); code != http.StatusNoContent && code != 0 {
+		n.w.t.Errorf("report: %d", code)
+	}
+}
+
+func (n *fakeNode) say(kind, session string, rev int, code string) {
+	n.report(nodeReport{Events: []nodeEvent{{Kind: kind, Session: session, Rev: rev, Code: code, AtMicro: time.Now().UnixMicro()}}})
+}
+
+func (n *fakeNode) obey(l nodeLine) {
+	n.mu.Lock()
+	n.lines = append(n.lines, l)
+	refuse, mute := n.refuse, n.mute
+	n.mu.Unlock()
+	switch l.Kind {
+	case lineGrant:
+		g, err := n.roots.VerifyGrant([]byte(l.Token))
+		if err == nil {
+			err = g.ForNode(n.name, n.key.Public(), time.Now())
+		}
+		if err != nil {
+			n.w.t.Errorf("a grant that the node refuses: %v", err)
+			return
+		}
+		if refuse != "" {
+			n.say(eventRefused, l.Session, g.Rev, refuse)
+			return
+		}
+		n.mu.Lock()
+		n.held[l.Session] = g.Rev
+		n.mu.Unlock()
+		if !mute {
+			n.say(eventInstalled, l.Session, g.Rev, "")
+		}
+	case lineEnd:
+		if _, err := n.roots.Verify(keys.TypeDown, []byte(l.Token)); err != nil {
+			n.w.t.Errorf("a down that the node refuses: %v", err)
+			return
+		}
+		n.mu.Lock()
+		delete(n.held, l.Session)
+		n.mu.Unlock()
+		n.say(eventClosed, l.Session, 0, "")
+	}
+}
+
+func (n *fakeNode) rev(session string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.held[session]
+}
+
+// proves makes a device's handler tell a node that its packets came.
+func (n *fakeNode) proves(b *booth) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.proved = func(g *keys.Grant) { n.say(eventProved, g.Session, g.Rev, "") }
+}
+
+// open opens a session as a user.
+func (w *world) open(u User, device string) (client.Session, error) {
+	return w.c.Client(u).OpenSession(w.t.Context(), device, &client.OpenRequest{Key: keys.NewPrivateKey().Public(), Reason: "cannot print"})
+}
+
+func (w *world) mustOpen(u User, device string) client.Session {
+	w.t.Helper()
+	s, err := w.open(u, device)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// reaches waits until a session is in a state.
+func (w *world) reaches(id string, state client.SessionState) client.Session {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	var last client.Session
+	for s, err := range w.admin.WatchSession(ctx, id) {
+		if err != nil {
+			w.t.Fatalf("session is %+v, want %s: %v", last, state, err)
+		}
+		if last = s; s.State == state {
+			return s
+		}
+	}
+	w.t.Fatalf("session ended as %+v, want %s", last, state)
+	return last
+}
+
+func (w *world) audited(what, code string) (n int) {
+	for a, err := range w.admin.Audit(w.t.Context(), client.Filter{}) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if a.What == what && (code == "" || a.Code == code) {
+			n += a.Count
+		}
+	}
+	return n
+}
+
+func code(err error) string {
+	if err == nil {
+		return ""
+	}
+	var e *client.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return fmt.Sprint(err)
+}
+
+func op(name string) User { return User{Name: name, Role: Operator} }

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+)
+
+func problemType() reflect.Type { return reflect.TypeFor[client.Error]() }
+
+type empty struct{}
+
+// ByID names a device, session or token.
+type ByID struct {
+	ID string `path:"id" minLength:"1" maxLength:"64"`
+}
+
+// ByName names a node.
+type ByName struct {
+	Name string `path:"name" minLength:"1" maxLength:"64"`
+}
+
+func (s *service) devices() {
+	const tag = "devices"
+	huma.Register(s.api, operation(http.MethodGet, "/devices", "list-devices", "List devices by id", tag),
+		func(ctx context.Context, in *Query) (*body[List[client.Device]], error) {
+			return page(s.b.Devices(ctx, userOf(ctx), *in))
+		})
+	huma.Register(s.api, operation(http.MethodGet, "/devices/{id}", "get-device", "Show a device", tag),
+		func(ctx context.Context, in *ByID) (*body[client.Device], error) {
+			return answer(s.b.Device(ctx, userOf(ctx), in.ID))
+		})
+	huma.Register(s.api, operation(http.MethodPut, "/devices/{id}", "put-device", "Register a device by its identity key, or change it", tag),
+		func(ctx context.Context, in *struct {
+			ByID
+			Body client.DeviceRequest
+		}) (*body[client.Device], error) {
+			return answer(s.b.PutDevice(ctx, userOf(ctx), in.ID, in.Body))
+		})
+	huma.Register(s.api, operation(http.MethodDelete, "/devices/{id}", "delete-device", "Remove a device and close its session", tag),
+		func(ctx context.Context, in *ByID) (*empty, error) {
+			return nil, refused(s.b.DeleteDevice(ctx, userOf(ctx), in.ID))
+		})
+	op := operation(http.MethodPost, "/devices:import", "import-devices", "Register the devices of a CSV file (id,key,group): all or none", tag)
+	op.MaxBodyBytes = maxCSV
+	huma.Register(s.api, op, func(ctx context.Context, in *struct {
+		RawBody []byte `contentType:"text/csv"`
+	}) (*body[client.Import], error) {
+		return answer(s.b.ImportDevices(ctx, userOf(ctx), in.RawBody))
+	})
+}
+
+func (s *service) nodes() {
+	const tag = "nodes"
+	huma.Register(s.api, operation(http.MethodGet, "/nodes", "list-nodes", "List nodes by name", tag),
+		func(ctx context.Context, in *Query) (*body[List[client.Node]], error) {
+			return page(s.b.Nodes(ctx, userOf(ctx), *in))
+		})
+	op := operation(http.MethodPost, "/nodes", "claim-node", "Make a claim with which one node may enrol, once, within an hour", tag)
+	op.DefaultStatus = http.StatusCreated
+	huma.Register(s.api, op, func(ctx context.Context, in *struct {
+		Body struct {
+			Name string `json:"name" minLength:"1" maxLength:"64"`
+		}
+	}) (*body[client.Claim], error) {
+		return answer(s.b.ClaimNode(ctx, userOf(ctx), in.Body.Name))
+	})
+	huma.Register(s.api, operation(http.MethodDelete, "/nodes/{name}", "delete-node", "Remove a node and close its sessions", tag),
+		func(ctx context.Context, in *ByName) (*empty, error) {
+			return nil, refused(s.b.DeleteNode(ctx, userOf(ctx), in.Name))
+		})
+}
+
+func (s *service) others() {
+	huma.Register(s.api, operation(http.MethodGet, "/audit", "list-audit", "List what happened, the latest first", "audit"),
+		func(ctx context.Context, in *Query) (*body[List[client.Audit]], error) {
+			return page(s.b.Audit(ctx, userOf(ctx), *in))
+		})
+	huma.Register(s.api, operation(http.MethodGet, "/trust", "get-trust", "Show what devices and nodes have to trust", "trust"),
+		func(ctx context.Context, _ *empty) (*body[client.Trust], error) {
+			return answer(s.b.Trust(ctx, userOf(ctx)))
+		})
+	const tag = "tokens"
+	huma.Register(s.api, operation(http.MethodGet, "/tokens", "list-tokens", "List tokens, without their secrets", tag),
+		func(ctx context.Context, in *Query) (*body[List[client.Token]], error) {
+			return page(s.b.Tokens(ctx, userOf(ctx), *in))
+		})
+	op := operation(http.MethodPost, "/tokens", "create-token", "Make a token; its secret is shown once", tag)
+	op.DefaultStatus = http.StatusCreated
+	huma.Register(s.api, op, func(ctx context.Context, in *struct{ Body client.TokenRequest }) (*body[client.Token], error) {
+		return answer(s.b.CreateToken(ctx, userOf(ctx), in.Body))
+	})
+	huma.Register(s.api, operation(http.MethodDelete, "/tokens/{id}", "delete-token", "Revoke a token", tag),
+		func(ctx context.Context, in *ByID) (*empty, error) {
+			return nil, refused(s.b.DeleteToken(ctx, userOf(ctx), in.ID))
+		})
+}

@@ -1,0 +1,80 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Node is one gateway.
+type Node struct {
+	Name, Identity, Key string
+	Endpoints           []string
+	Proof, Version      string
+	Draining            bool
+	Seen, Created       time.Time
+	ClaimHash           string
+	ClaimExpires        time.Time
+}
+
+// Nodes returns the nodes by name.
+func (s *Store) Nodes(ctx context.Context) ([]Node, error) {
+	return all(ctx, s, func(r row) (n Node, err error) {
+		var draining, seen, created, expires int64
+		var endpoints string
+		err = r.Scan(&n.Name, &n.Identity, &n.Key, &endpoints, &n.Proof, &n.Version, &draining, &seen, &created, &n.ClaimHash, &expires)
+		if err == nil {
+			n.Endpoints, err = fromText[string](endpoints)
+		}
+		n.Draining, n.Seen, n.Created, n.ClaimExpires = draining != 0, fromMicros(seen), fromMicros(created), fromMicros(expires)
+		return n, err
+	}, `SELECT name, identity, wg_key, endpoints, proof, version, draining, seen, created, claim_hash, claim_expires FROM nodes ORDER BY name`)
+}
+
+// PutNode writes a node.
+func (t *Tx) PutNode(n Node) error {
+	return t.exec(`INSERT INTO nodes (name, identity, wg_key, endpoints, proof, version, draining, seen, created, claim_hash, claim_expires)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET identity=excluded.identity, wg_key=excluded.wg_key,
+		endpoints=excluded.endpoints, proof=excluded.proof, version=excluded.version, draining=excluded.draining,
+		seen=excluded.seen, claim_hash=excluded.claim_hash, claim_expires=excluded.claim_expires`,
+		n.Name, n.Identity, n.Key, text(n.Endpoints), n.Proof, n.Version, flag(n.Draining), micros(n.Seen), micros(n.Created),
+		n.ClaimHash, micros(n.ClaimExpires))
+}
+
+// UseClaim uses the claim with that hash up; ErrTaken when it was used, replaced or
+// is too old.
+func (t *Tx) UseClaim(name, hash string, now time.Time) error {
+	n, err := t.change(`UPDATE nodes SET claim_hash='', claim_expires=0 WHERE name=? AND claim_hash=? AND claim_expires>?`, name, hash, micros(now))
+	if err == nil && n == 0 {
+		return ErrTaken
+	}
+	return err
+}
+
+// DeleteNode removes a node.
+func (t *Tx) DeleteNode(name string) error { return t.exec(`DELETE FROM nodes WHERE name=?`, name) }
+
+// Address is a tunnel address and who has it.
+type Address struct {
+	Address, Kind, Holder string
+	Used                  time.Time
+}
+
+// Addresses returns all addresses that somebody has or had.
+func (s *Store) Addresses(ctx context.Context) ([]Address, error) {
+	return all(ctx, s, func(r row) (a Address, err error) {
+		var used int64
+		err = r.Scan(&a.Address, &a.Kind, &a.Holder, &used)
+		a.Used = fromMicros(used)
+		return a, err
+	}, `SELECT address, kind, holder, used FROM addresses ORDER BY address`)
+}
+
+// TakeAddress gives an address to its holder, from whomever had it before.
+func (t *Tx) TakeAddress(a Address) error {
+	if err := t.exec(`DELETE FROM addresses WHERE kind=? AND holder=? AND address<>?`, a.Kind, a.Holder, a.Address); err != nil {
+		return err
+	}
+	return t.exec(`INSERT INTO addresses (address, kind, holder, used) VALUES (?,?,?,?)
+		ON CONFLICT (address) DO UPDATE SET kind=excluded.kind, holder=excluded.holder, used=excluded.used`,
+		a.Address, a.Kind, a.Holder, micros(a.Used))
+}

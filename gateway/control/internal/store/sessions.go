@@ -1,0 +1,168 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Session is one session, with its operators, latest grant and ladder.
+type Session struct {
+	ID, Device, Node, State, Stage string
+	Clean                          bool // nothing is left to be done about it
+	Rev, Installed, Acked          int
+	Ready, Proved                  bool
+	Code, Why, Path                string
+	RTT                            time.Duration
+	Address, Boot, Prekey, Nonce   string
+	Bare                           bool
+	Reason, Ticket, User, Role     string
+	Lifetime                       time.Duration
+	Opened, Ends, Closed           time.Time
+	Rx, Tx                         uint64
+
+	Operators []Operator
+	Steps     []Step
+	Grant     string // of Rev; only in OpenSessions
+}
+
+// Operator is one person in a session.
+type Operator struct {
+	ID, User, Key, Address string
+	Ports                  []string
+	Added, Removed         time.Time
+}
+
+// Step is one step of a ladder.
+type Step struct {
+	Stage, Code, By string
+	After           time.Duration
+}
+
+const sessionColumns = `id, device, node, state, clean, stage, rev, installed, acked, ready, proved, code, why, path, rtt, address, boot, prekey, nonce, bare, reason, ticket, username, role, lifetime, opened, ends, closed, rx, tx`
+
+func scanSession(r row) (s Session, err error) {
+	var clean, ready, proved, bare, rtt, lifetime, opened, ends, closed int64
+	err = r.Scan(&s.ID, &s.Device, &s.Node, &s.State, &clean, &s.Stage, &s.Rev, &s.Installed, &s.Acked, &ready, &proved, &s.Code,
+		&s.Why, &s.Path, &rtt, &s.Address, &s.Boot, &s.Prekey, &s.Nonce, &bare, &s.Reason, &s.Ticket, &s.User, &s.Role,
+		&lifetime, &opened, &ends, &closed, &s.Rx, &s.Tx)
+	s.Clean, s.Ready, s.Proved, s.Bare = clean != 0, ready != 0, proved != 0, bare != 0
+	s.RTT, s.Lifetime = time.Duration(rtt)*time.Microsecond, time.Duration(lifetime)*time.Microsecond
+	s.Opened, s.Ends, s.Closed = fromMicros(opened), fromMicros(ends), fromMicros(closed)
+	return s, err
+}
+
+// PutSession writes a session with its operators and ladder, not its grant.
+func (t *Tx) PutSession(s Session) error {
+	err := t.exec(`INSERT INTO sessions (`+sessionColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+		ON CONFLICT (id) DO UPDATE SET node=excluded.node, state=excluded.state, clean=excluded.clean, stage=excluded.stage,
+		rev=excluded.rev, installed=excluded.installed, acked=excluded.acked, ready=excluded.ready, proved=excluded.proved,
+		code=excluded.code, why=excluded.why, path=excluded.path, rtt=excluded.rtt, address=excluded.address, boot=excluded.boot,
+		prekey=excluded.prekey, nonce=excluded.nonce, lifetime=excluded.lifetime, ends=excluded.ends, closed=excluded.closed,
+		rx=excluded.rx, tx=excluded.tx`,
+		s.ID, s.Device, s.Node, s.State, flag(s.Clean), s.Stage, s.Rev, s.Installed, s.Acked, flag(s.Ready), flag(s.Proved), s.Code,
+		s.Why, s.Path, s.RTT.Microseconds(), s.Address, s.Boot, s.Prekey, s.Nonce, flag(s.Bare), s.Reason, s.Ticket, s.User, s.Role,
+		s.Lifetime.Microseconds(), micros(s.Opened), micros(s.Ends), micros(s.Closed), s.Rx, s.Tx)
+	if err != nil {
+		return err
+	}
+	for _, o := range s.Operators {
+		if err := t.exec(`INSERT INTO operators (session, id, username, wg_key, address, ports, added, removed) VALUES (?,?,?,?,?,?,?,?)
+			ON CONFLICT (session, id) DO UPDATE SET removed=excluded.removed, ports=excluded.ports`,
+			s.ID, o.ID, o.User, o.Key, o.Address, text(o.Ports), micros(o.Added), micros(o.Removed)); err != nil {
+			return err
+		}
+	}
+	for n, p := range s.Steps {
+		if err := t.exec(`INSERT INTO steps (session, n, stage, after_us, code, reporter) VALUES (?,?,?,?,?,?) ON CONFLICT (session, n) DO NOTHING`,
+			s.ID, n, p.Stage, p.After.Microseconds(), p.Code, p.By); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AddGrant writes one revision's grant; earlier ones keep only their number.
+func (t *Tx) AddGrant(session string, rev int, token string, at time.Time) error {
+	if err := t.exec(`UPDATE grants SET token='' WHERE session=?`, session); err != nil {
+		return err
+	}
+	return t.exec(`INSERT INTO grants (session, rev, token, issued) VALUES (?,?,?,?)`, session, rev, token, micros(at))
+}
+
+// SessionFilter narrows Sessions.
+type SessionFilter struct {
+	Device string
+	After  string // id of the last one of the page before
+	Limit  int
+}
+
+// Sessions returns a page of sessions, the latest first.
+func (s *Store) Sessions(ctx context.Context, f SessionFilter) ([]Session, error) {
+	query, args := `SELECT `+sessionColumns+` FROM sessions WHERE 1=1`, []any(nil)
+	if f.Device != "" {
+		query, args = query+` AND device=?`, append(args, f.Device)
+	}
+	if f.After != "" {
+		query += ` AND (opened < (SELECT opened FROM sessions WHERE id=?) OR (opened = (SELECT opened FROM sessions WHERE id=?) AND id < ?))`
+		args = append(args, f.After, f.After, f.After)
+	}
+	list, err := all(ctx, s, scanSession, query+` ORDER BY opened DESC, id DESC LIMIT ?`, append(args, f.Limit)...)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if err := s.fill(ctx, &list[i]); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// Session returns one session; ErrAbsent when there is none.
+func (s *Store) Session(ctx context.Context, id string) (Session, error) {
+	v, err := one(ctx, s, scanSession, `SELECT `+sessionColumns+` FROM sessions WHERE id=?`, id)
+	if err == nil {
+		err = s.fill(ctx, &v)
+	}
+	return v, err
+}
+
+// OpenSessions returns the sessions about which something is left to be done, with
+// their grants.
+func (s *Store) OpenSessions(ctx context.Context) ([]Session, error) {
+	list, err := all(ctx, s, scanSession, `SELECT `+sessionColumns+` FROM sessions WHERE clean=0 ORDER BY opened, id`)
+	for i := range list {
+		if err = s.fill(ctx, &list[i]); err != nil {
+			return nil, err
+		}
+		// The grant is written before the session's row is written again.
+		_, err := one(ctx, s, func(r row) (any, error) { return nil, r.Scan(&list[i].Rev, &list[i].Grant) },
+			`SELECT rev, token FROM grants WHERE session=? ORDER BY rev DESC LIMIT 1`, list[i].ID)
+		if err != nil && err != ErrAbsent {
+			return nil, err
+		}
+	}
+	return list, err
+}
+
+func (s *Store) fill(ctx context.Context, v *Session) (err error) {
+	v.Operators, err = all(ctx, s, func(r row) (o Operator, err error) {
+		var ports string
+		var added, removed int64
+		if err = r.Scan(&o.ID, &o.User, &o.Key, &o.Address, &ports, &added, &removed); err == nil {
+			o.Ports, err = fromText[string](ports)
+		}
+		o.Added, o.Removed = fromMicros(added), fromMicros(removed)
+		return o, err
+	}, `SELECT id, username, wg_key, address, ports, added, removed FROM operators WHERE session=? ORDER BY added, id`, v.ID)
+	if err != nil {
+		return err
+	}
+	v.Steps, err = all(ctx, s, func(r row) (p Step, err error) {
+		var after int64
+		err = r.Scan(&p.Stage, &after, &p.Code, &p.By)
+		p.After = time.Duration(after) * time.Microsecond
+		return p, err
+	}, `SELECT stage, after_us, code, reporter FROM steps WHERE session=? ORDER BY n`, v.ID)
+	return err
+}

@@ -1,0 +1,220 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/pool"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling"
+)
+
+// change is what a revision changes.
+type change struct {
+	add      *operator
+	remove   []string      // opaque ids
+	lifetime time.Duration // from the session's opening; 0: as before
+	fresh    bool          // to the prekey in session.fresh
+	batch    bool          // to a prekey of the device's batch
+}
+
+// errNoPrekey says that the device has to be asked.
+var errNoPrekey = errors.New("control: no one-time key at hand")
+
+// issueTimeout bounds writing a grant: a database that takes longer is down.
+const issueTimeout = 10 * time.Second
+
+// issue makes the next revision of s: signed, written, and then the machine's to
+// hand over. A prekey is spent in the transaction that writes the grant.
+func (c *Control) issue(s *session, ch change) error {
+	s.issuing.Lock()
+	defer s.issuing.Unlock()
+	for {
+		err := c.issueOnce(s, ch)
+		if !errors.Is(err, store.ErrTaken) {
+			return err
+		}
+		if !ch.batch {
+			return fail(http.StatusConflict, keys.ReasonUsedPrekey, "the device's key was used before")
+		}
+	}
+}
+
+func (c *Control) issueOnce(s *session, ch change) error {
+	now := c.cfg.Now()
+	d, err := c.draft(s, ch, now)
+	if err != nil {
+		return err
+	}
+	token, err := d.grant.Sign(c.signer)
+	if err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	if _, err := (signaling.Command{ID: s.id + ".999.999", Action: signaling.Up, Server: s.name, Session: s.id, Token: token}).MarshalJSON(); err != nil {
+		return fail(http.StatusUnprocessableEntity, "too_large", "the grant does not fit into a command")
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, issueTimeout)
+	defer cancel()
+	err = c.store.Do(ctx, func(tx *store.Tx) error {
+		if d.spend {
+			if err := tx.SpendPrekey(d.grant.Prekey.String(), d.grant.Device, s.id, now); err != nil {
+				return err
+			}
+		}
+		if err := tx.PutSession(d.row); err != nil {
+			return err
+		}
+		if err := tx.AddGrant(s.id, d.grant.Rev, string(token), now); err != nil {
+			return err
+		}
+		return takeAll(tx, d.addresses)
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.m.Ended() {
+		return fail(http.StatusConflict, keys.ReasonClosed, "the session is over")
+	}
+	s.operators, s.lifetime, s.grant, s.address = d.operators, d.lifetime, token, d.grant.Addresses[0]
+	s.prekey, s.boot, s.re = d.grant.Prekey, d.grant.Boot, d.grant.Re
+	s.own(client.ByControl, stageGranted, now)
+	now = c.cfg.Now()
+	s.m.Issued(now, d.grant.Rev, d.grant.End)
+	c.act(s, now)
+	return nil
+}
+
+// draft is a revision that is not signed yet.
+type draft struct {
+	grant     keys.Grant
+	spend     bool
+	operators []operator
+	lifetime  time.Duration
+	addresses []pool.Address
+	row       store.Session
+}
+
+func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case s.m.Ended():
+		return nil, fail(http.StatusConflict, keys.ReasonClosed, "the session is over")
+	case s.node == nil:
+		return nil, fail(http.StatusServiceUnavailable, "node_unreachable", "the session's node is gone")
+	}
+	d := &draft{lifetime: s.lifetime, operators: slices.Clone(s.operators)}
+	if ch.lifetime > 0 {
+		d.lifetime = ch.lifetime
+	}
+	prekey, boot, re := s.prekey, s.boot, s.re
+	switch dev := s.dev; {
+	case ch.fresh && !s.fresh.IsZero():
+		prekey, boot, d.spend = s.fresh, s.freshBoot, true
+	case ch.batch:
+		if len(dev.prekeys) == 0 {
+			return nil, errNoPrekey
+		}
+		prekey, boot, d.spend = dev.prekeys[0], dev.row.Boot, true
+		dev.prekeys = dev.prekeys[1:]
+		c.save(dev)
+	case prekey.IsZero():
+		return nil, errNoPrekey
+	}
+	for i := range d.operators {
+		if slices.Contains(ch.remove, d.operators[i].id) {
+			d.operators[i].removed = now
+		}
+	}
+	if ch.add != nil {
+		if len(s.present()) >= maxOperators {
+			return nil, fail(http.StatusConflict, "full", "the session has as many operators as it can")
+		}
+		if slices.ContainsFunc(d.operators, func(o operator) bool { return o.key == ch.add.key }) || ch.add.key == prekey {
+			return nil, fail(http.StatusConflict, "key_in_use", "an operator's key is good for one way in")
+		}
+		o := *ch.add
+		o.added = now
+		d.operators = append(d.operators, o)
+	}
+	if err := c.addresses(s, d, now); err != nil {
+		return nil, err
+	}
+	d.grant = keys.Grant{
+		Session: s.id, Rev: s.m.Rev + 1, Device: s.dev.row.ID, Boot: boot, Re: re, Prekey: prekey,
+		Addresses: []netip.Addr{s.address}, Operators: []keys.Operator{}, STUN: c.cfg.STUN, Up: c.cfg.Up, Down: c.cfg.Down,
+		Far:      keys.FarEnd{Node: s.name, Key: s.node.key, Endpoints: s.node.endpoints, Proof: s.node.proof},
+		Lifetime: d.lifetime, Idle: c.cfg.Idle, End: s.opened.Add(d.lifetime).Truncate(time.Second).Add(time.Second),
+	}
+	for _, o := range d.operators {
+		if o.removed.IsZero() {
+			d.grant.Operators = append(d.grant.Operators, keys.Operator{ID: o.id, Key: o.key, Address: o.address, Ports: o.ports})
+		}
+	}
+	d.row = s.row()
+	d.row.Rev, d.row.Ends, d.row.Lifetime, d.row.Boot, d.row.Prekey = d.grant.Rev, d.grant.End, d.lifetime, boot, prekey.String()
+	d.row.Address = s.address.String()
+	d.row.Operators = nil
+	for _, o := range d.operators {
+		d.row.Operators = append(d.row.Operators, o.row())
+	}
+	return d, nil
+}
+
+// addresses gives the device and every operator theirs.
+func (c *Control) addresses(s *session, d *draft, now time.Time) error {
+	exhausted := func(err error) error { return fail(http.StatusServiceUnavailable, "no_address", err.Error()) }
+	a, err := c.pool.Take(pool.Device, s.dev.row.ID, now)
+	if err != nil {
+		return exhausted(err)
+	}
+	s.address = a.Addr
+	d.addresses = append(d.addresses, a)
+	for i := range d.operators {
+		o := &d.operators[i]
+		switch {
+		case o.removed.IsZero() && !o.address.IsValid():
+			a, err := c.pool.Take(pool.Operator, o.id, now)
+			if err != nil {
+				return exhausted(err)
+			}
+			o.address = a.Addr
+			d.addresses = append(d.addresses, a)
+		case o.removed.Equal(now) && o.address.IsValid():
+			if a, ok := c.pool.Release(pool.Operator, o.id, now); ok {
+				d.addresses = append(d.addresses, a)
+			}
+		}
+	}
+	return nil
+}
+
+// reissue makes the revision with the key that the device has just given.
+func (c *Control) reissue(s *session) {
+	err := c.issue(s, change{fresh: true})
+	if err == nil {
+		return
+	}
+	c.log.Warn("no grant", zap.String("session", s.id), zap.Error(err))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.cfg.Now()
+	s.m.Unissued(now, codeOf(err, "internal"), "")
+	c.act(s, now)
+}
+
+// fail makes a refusal of the API.
+func fail(status int, code, detail string) error {
+	return &client.Error{Status: status, Code: code, Title: http.StatusText(status), Detail: detail}
+}

@@ -1,0 +1,290 @@
+package control
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// node is one gateway; Control.mu guards it.
+type node struct {
+	row       store.Node
+	identity  keys.IdentityKey // zero: not enrolled
+	key       keys.PublicKey
+	endpoints []netip.AddrPort
+	proof     netip.Addr
+	stats     json.RawMessage
+	link      *link // nil: not connected
+	sessions  map[string]*session
+}
+
+// link is one stream of a node that follows.
+type link struct {
+	ready chan struct{} // of one
+	lines []nodeLine    // guarded by Control.mu
+	gone  chan struct{} // closed when another stream took its place
+}
+
+// maxLines bounds what waits for a node that does not read: every session that it
+// can hold, twice.
+const maxLines = 1 << 15
+
+// say queues a line for the node. One that is away is told all when it comes back.
+func (n *node) say(l nodeLine) {
+	if n.link == nil {
+		return
+	}
+	if len(n.link.lines) >= maxLines {
+		n.cut()
+		return
+	}
+	n.link.lines = append(n.link.lines, l)
+	select {
+	case n.link.ready <- struct{}{}:
+	default:
+	}
+}
+
+// cut ends the node's stream.
+func (n *node) cut() {
+	if n.link != nil {
+		close(n.link.gone)
+		n.link = nil
+	}
+}
+
+func (n *node) show() client.Node {
+	v := client.Node{
+		Name: n.row.Name, Identity: n.identity, Key: n.key, State: "disconnected", Endpoints: slices.Clone(n.endpoints),
+		Proof: n.proof, Sessions: n.open(), LastSeen: n.row.Seen, Version: n.row.Version, Draining: n.row.Draining,
+	}
+	if v.Endpoints == nil {
+		v.Endpoints = []netip.AddrPort{}
+	}
+	switch {
+	case n.link != nil:
+		v.State = "connected"
+	case n.identity.IsZero():
+		v.State = "claimed"
+	}
+	return v
+}
+
+func (n *node) open() int {
+	count := 0
+	for _, s := range n.sessions {
+		if !s.m.Ended() {
+			count++
+		}
+	}
+	return count
+}
+
+// choose returns the named node, or the connected one with the fewest sessions; mu
+// is held.
+func (c *Control) choose(name string) (*node, error) {
+	if name != "" {
+		n := c.nodes[name]
+		switch {
+		case n == nil:
+			return nil, fail(http.StatusNotFound, "unknown_node", "no such node")
+		case n.link == nil || len(n.endpoints) == 0:
+			return nil, fail(http.StatusServiceUnavailable, "node_unreachable", "the node is not connected")
+		}
+		return n, nil
+	}
+	var best *node
+	least := 0
+	for _, n := range c.nodes {
+		if n.link == nil || n.row.Draining || len(n.endpoints) == 0 {
+			continue
+		}
+		load := n.open()
+		if best == nil || load < least || load == least && n.row.Name < best.row.Name {
+			best, least = n, load
+		}
+	}
+	if best == nil {
+		return nil, fail(http.StatusServiceUnavailable, "node_unreachable", "no node is connected")
+	}
+	return best, nil
+}
+
+// keep writes a node, soon; mu is held.
+func (c *Control) keep(n *node) {
+	row := n.row
+	row.Endpoints = nil
+	for _, e := range n.endpoints {
+		row.Endpoints = append(row.Endpoints, e.String())
+	}
+	c.store.Later("node/"+row.Name, func(tx *store.Tx) error { return tx.PutNode(row) })
+}
+
+// hashOf is how secrets with enough entropy of their own are kept.
+func hashOf(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// byIdentity returns the enrolled node with that certificate key; mu is held.
+func (c *Control) byIdentity(k keys.IdentityKey) *node {
+	if k.IsZero() {
+		return nil
+	}
+	for _, n := range c.nodes {
+		if n.identity == k {
+			return n
+		}
+	}
+	return nil
+}
+
+// attach makes l the stream of n, and says all that n has to know.
+func (c *Control) attach(n *node, l *link, now time.Time) {
+	n.cut()
+	n.link = l
+	n.row.Seen = now
+	c.keep(n)
+	n.say(nodeLine{Kind: lineHello, Proof: n.proof, Pool: c.cfg.Pool})
+	for _, s := range sorted(n.sessions) {
+		if s.m.Ended() {
+			c.endAtNode(s)
+		} else if s.grant != nil {
+			c.install(s)
+		}
+	}
+	c.log.Info("node is there", zap.String("node", n.row.Name))
+}
+
+// detachNode forgets a stream that ended.
+func (c *Control) detachNode(n *node, l *link, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n.link == l {
+		n.link = nil
+		n.row.Seen = now
+		c.keep(n)
+		c.log.Warn("node is lost", zap.String("node", n.row.Name))
+	}
+}
+
+func sorted(m map[string]*session) []*session {
+	list := make([]*session, 0, len(m))
+	for _, s := range m {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *session) int { return strings.Compare(a.id, b.id) })
+	return list
+}
+
+// told takes one report of a node; mu is held.
+func (c *Control) told(n *node, r *nodeReport, now time.Time) {
+	n.row.Seen = now
+	if len(r.Endpoints) > 0 {
+		n.endpoints = usable(r.Endpoints)
+	}
+	if r.Version != "" {
+		n.row.Version = r.Version
+	}
+	if len(r.Stats) > 0 {
+		n.stats = r.Stats
+	}
+	if r.Sessions != nil {
+		c.reconcile(n, *r.Sessions, now)
+	}
+	for i := range r.Events {
+		c.event(n, &r.Events[i], now)
+	}
+	c.keep(n)
+}
+
+// reconcile compares what the node holds with what it should; it got that at the
+// start of its stream already.
+func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
+	has := make(map[string]int, len(held))
+	for _, h := range held {
+		has[h.Session] = h.Rev
+		if s := n.sessions[h.Session]; s != nil || !keys.ValidID(h.Session) {
+			continue
+		}
+		// Of no session that control knows to be the node's: it is over.
+		token, err := c.sign(keys.TypeDown, downPayload{Session: h.Session, Why: keys.ReasonClosed})
+		if err != nil {
+			c.log.Error("down", zap.Error(err))
+			continue
+		}
+		n.say(nodeLine{Kind: lineEnd, Session: h.Session, Token: string(token)})
+	}
+	for _, s := range n.sessions {
+		if !s.m.Ended() {
+			s.m.NodeBack(has[s.id])
+		}
+	}
+}
+
+// event takes what happened to a session at its node. A node has no say about the
+// sessions of another.
+func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
+	s := n.sessions[e.Session]
+	if s == nil {
+		if e.Kind != eventClosed && e.Kind != eventBytes {
+			c.audit.count(c.store, now, store.Audit{Who: n.row.Name, What: auditNode, Node: n.row.Name, Code: "unknown_session"}, 1)
+		}
+		if o := c.sessions[e.Session]; o != nil {
+			c.log.Warn("a node speaks of another's session", zap.String("node", n.row.Name), zap.String("session", e.Session))
+		}
+		return
+	}
+	if e.Rx > s.rx {
+		s.rx = e.Rx
+	}
+	if e.Tx > s.tx {
+		s.tx = e.Tx
+	}
+	switch e.Kind {
+	case eventInstalled:
+		if e.Rev == s.m.Rev {
+			s.own(client.ByNode, stageInstalled, now)
+		}
+		s.m.NodeInstalled(now, e.Rev)
+	case eventHandshake:
+		s.own(client.ByNode, "handshake", now)
+	case eventProved:
+		s.own(client.ByNode, "proved", now)
+		s.m.NodeProved()
+	case eventRefused:
+		c.audit.count(c.store, now, store.Audit{Who: n.row.Name, What: auditNode, Node: n.row.Name, Device: s.dev.row.ID, Session: s.id, Code: e.Code}, 1)
+		rev := e.Rev
+		if rev == 0 {
+			rev = s.m.Rev // a grant that it could not read names none
+		}
+		s.m.NodeRefused(now, rev, e.Code)
+	case eventClosed:
+		s.m.NodeClosed(now, e.Code)
+	}
+	c.act(s, now)
+}
+
+// usable drops what is no endpoint, and all beyond what a grant carries.
+func usable(list []netip.AddrPort) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, a := range list {
+		if a.IsValid() && a.Port() != 0 && !a.Addr().IsUnspecified() && !a.Addr().IsMulticast() && len(out) < maxEndpoints {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+const maxEndpoints = 8

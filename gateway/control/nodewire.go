@@ -1,0 +1,372 @@
+package control
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/pool"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
+	"github.com/boothwire/boothwire/internal/strictjson"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// How nodes and control speak: over mutual TLS, in which control knows a node by
+// the identity key of its certificate. The channel carries no authority: grants and
+// downs are signed, and the node verifies each.
+//
+//	POST /node/v1/enroll  {"claim","name","key","endpoints","version"}
+//	                      -> {"name","issuer","roots","proof","pool"}, once for a claim
+//	GET  /node/v1/follow  -> lines of JSON: hello, then every live grant and pending
+//	                      end of the node, then what changes; a ping every 10 s
+//	POST /node/v1/report  {"seq","events","sessions","endpoints","version","stats"}
+//	                      -> 204; sessions, in the first of a follow, is what it holds
+const (
+	pathEnroll = "/node/v1/enroll"
+	pathFollow = "/node/v1/follow"
+	pathReport = "/node/v1/report"
+)
+
+// The kinds of lines and events.
+const (
+	lineHello = "hello"
+	lineGrant = "grant"
+	lineEnd   = "end"
+	linePing  = "ping"
+
+	eventInstalled = "installed"
+	eventHandshake = "handshake"
+	eventProved    = "proved"
+	eventRefused   = "refused"
+	eventClosed    = "closed"
+	eventBytes     = "bytes"
+)
+
+type nodeLine struct {
+	Kind    string       `json:"kind"`
+	Proof   netip.Addr   `json:"proof,omitzero"`
+	Pool    netip.Prefix `json:"pool,omitzero"`
+	Session string       `json:"session,omitempty"`
+	Token   string       `json:"token,omitempty"`
+}
+
+type enrolRequest struct {
+	Claim     string           `json:"claim"`
+	Name      string           `json:"name"`
+	Key       keys.PublicKey   `json:"key"`
+	Endpoints []netip.AddrPort `json:"endpoints"`
+	Version   string           `json:"version"`
+}
+
+type enrolAnswer struct {
+	Name   string       `json:"name"`
+	Issuer string       `json:"issuer"`
+	Roots  []string     `json:"roots"`
+	Proof  netip.Addr   `json:"proof"`
+	Pool   netip.Prefix `json:"pool"`
+}
+
+type nodeReport struct {
+	Seq       uint64           `json:"seq"`
+	Events    []nodeEvent      `json:"events"`
+	Sessions  *[]nodeHeld      `json:"sessions"`
+	Endpoints []netip.AddrPort `json:"endpoints"`
+	Version   string           `json:"version"`
+	Stats     json.RawMessage  `json:"stats"`
+}
+
+type nodeEvent struct {
+	Kind    string `json:"kind"`
+	Session string `json:"session"`
+	Rev     int    `json:"rev"`
+	Code    string `json:"code"`
+	Rx      uint64 `json:"rx"`
+	Tx      uint64 `json:"tx"`
+	AtMicro int64  `json:"at_us"`
+}
+
+type nodeHeld struct {
+	Session string `json:"session"`
+	Rev     int    `json:"rev"`
+}
+
+const (
+	maxEnrol   = 16 << 10
+	maxReport  = 1 << 20 // what a node holds: 10,000 sessions of 60 bytes
+	pingEvery  = 10 * time.Second
+	claimFor   = time.Hour
+	writeLimit = 20 * time.Second // a node that takes no line for this long is gone
+	claimStart = "bwn1."
+)
+
+// newClaim makes a claim for a node of that name; an enrolled one keeps its place
+// until the claim is used.
+func (c *Control) newClaim(u User, name string) (client.Claim, error) {
+	if !keys.ValidID(name) {
+		return client.Claim{}, fail(http.StatusUnprocessableEntity, keys.ReasonMalformed, "a node's name is 1 to 64 of letters, digits, '.', '_' and '-'")
+	}
+	var secret [16]byte
+	rand.Read(secret[:])
+	text := base64.RawURLEncoding.EncodeToString(secret[:])
+	now := c.cfg.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.nodes[name]
+	if n == nil {
+		a, err := c.pool.Take(pool.Node, name, now)
+		if err != nil {
+			return client.Claim{}, fail(http.StatusServiceUnavailable, "no_address", err.Error())
+		}
+		n = &node{row: store.Node{Name: name, Created: now, Proof: a.Addr.String()}, proof: a.Addr, sessions: make(map[string]*session)}
+		c.nodes[name] = n
+		c.store.Later("addresses/node/"+name, func(tx *store.Tx) error { return takeAll(tx, []pool.Address{a}) })
+	}
+	n.row.ClaimHash, n.row.ClaimExpires = hashOf(text), now.Add(claimFor)
+	c.keep(n)
+	c.note(store.Audit{Who: u.Name, What: auditClaim, Node: name})
+	return client.Claim{Node: name, Claim: claimStart + text + "." + c.cfg.Pin, Expires: n.row.ClaimExpires.UTC()}, nil
+}
+
+// identityOf is the key of the certificate with which a request came, zero if it
+// came without.
+func identityOf(r *http.Request) keys.IdentityKey {
+	if k, ok := r.Context().Value(localIdentity{}).(keys.IdentityKey); ok {
+		return k
+	}
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return keys.IdentityKey{}
+	}
+	k, err := keys.IdentityOf(r.TLS.PeerCertificates[0])
+	if err != nil {
+		return keys.IdentityKey{}
+	}
+	return k
+}
+
+func (c *Control) serveEnrol(w http.ResponseWriter, r *http.Request) {
+	identity := identityOf(r)
+	if identity.IsZero() {
+		c.refuseNode(w, http.StatusUnauthorized, "no_certificate", "a node shows a certificate with an Ed25519 key")
+		return
+	}
+	var in enrolRequest
+	if err := readStrict(w, r, maxEnrol, &in); err != nil {
+		c.refuseNode(w, statusOf(err), codeOf(err, keys.ReasonMalformed), "not an enrolment")
+		return
+	}
+	out, err := c.enrol(identity, &in)
+	if e, ok := errors.AsType[*client.Error](err); ok {
+		c.refuseNode(w, e.Status, e.Code, e.Detail)
+		return
+	}
+	if err != nil {
+		c.log.Error("enrol", zap.Error(err))
+		c.refuseNode(w, http.StatusServiceUnavailable, "internal", "not written")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(out)
+}
+
+func (c *Control) enrol(identity keys.IdentityKey, in *enrolRequest) (*enrolAnswer, error) {
+	secret, ok := strings.CutPrefix(in.Claim, claimStart)
+	secret, _, _ = strings.Cut(secret, ".")
+	if !ok || len(secret) != 22 || in.Key.IsZero() || len(in.Version) > 64 {
+		return nil, fail(http.StatusUnprocessableEntity, keys.ReasonMalformed, "not an enrolment")
+	}
+	hash, now := hashOf(secret), c.cfg.Now()
+	c.mu.Lock()
+	var n *node
+	for _, o := range c.nodes {
+		if o.row.ClaimHash == hash {
+			n = o
+		}
+	}
+	if n == nil {
+		// The answer may have been lost: the same node may ask again, and nobody else.
+		if n = c.byIdentity(identity); n != nil && n.key == in.Key && (in.Name == "" || in.Name == n.row.Name) {
+			defer c.mu.Unlock()
+			return c.enrolled(n), nil
+		}
+		c.mu.Unlock()
+		return nil, fail(http.StatusForbidden, "claim_used", "the claim was used, replaced or never made")
+	}
+	name := n.row.Name
+	switch o := c.byIdentity(identity); {
+	case !now.Before(n.row.ClaimExpires):
+		c.mu.Unlock()
+		return nil, fail(http.StatusForbidden, "claim_expired", "the claim is too old")
+	case in.Name != "" && in.Name != name:
+		c.mu.Unlock()
+		return nil, fail(http.StatusForbidden, "wrong_node", "the claim is for another name")
+	case o != nil && o != n:
+		c.mu.Unlock()
+		return nil, fail(http.StatusConflict, "key_in_use", "the certificate is another node's")
+	}
+	row := n.row
+	c.mu.Unlock()
+	row.Identity, row.Key, row.Version, row.Seen = identity.String(), in.Key.String(), in.Version, now
+	row.Endpoints = nil
+	for _, e := range usable(in.Endpoints) {
+		row.Endpoints = append(row.Endpoints, e.String())
+	}
+	row.ClaimHash, row.ClaimExpires = "", time.Time{}
+	if err := c.store.Do(c.ctx, func(tx *store.Tx) error {
+		if err := tx.UseClaim(name, hash, now); err != nil {
+			return err
+		}
+		return tx.PutNode(row)
+	}); err != nil {
+		if errors.Is(err, store.ErrTaken) {
+			err = fail(http.StatusForbidden, "claim_used", "the claim was used, replaced or never made")
+		}
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.nodes[name] != n {
+		return nil, fail(http.StatusForbidden, "claim_used", "the node was deleted")
+	}
+	if n.identity != identity {
+		n.cut()
+	}
+	n.row, n.identity, n.key, n.endpoints = row, identity, in.Key, usable(in.Endpoints)
+	c.keep(n)
+	c.note(store.Audit{Who: name, What: auditEnrol, Node: name, Detail: identity.String()})
+	c.log.Info("node enrolled", zap.String("node", name), zap.Stringer("identity", identity))
+	return c.enrolled(n), nil
+}
+
+func (c *Control) enrolled(n *node) *enrolAnswer {
+	return &enrolAnswer{Name: n.row.Name, Issuer: c.cfg.Issuer, Roots: c.Roots(), Proof: n.proof, Pool: c.cfg.Pool}
+}
+
+// nodeOf returns the node that sent r; it has answered when there is none.
+func (c *Control) nodeOf(w http.ResponseWriter, r *http.Request) *node {
+	identity := identityOf(r)
+	c.mu.Lock()
+	n := c.byIdentity(identity)
+	c.mu.Unlock()
+	if n == nil {
+		c.refuseNode(w, http.StatusForbidden, "unknown_node", "no node enrolled with this certificate")
+	}
+	return n
+}
+
+func (c *Control) serveFollow(w http.ResponseWriter, r *http.Request) {
+	n := c.nodeOf(w, r)
+	if n == nil {
+		return
+	}
+	l := &link{ready: make(chan struct{}, 1), gone: make(chan struct{})}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Time{})
+	c.mu.Lock()
+	if c.shut || c.byIdentity(identityOf(r)) != n {
+		c.mu.Unlock()
+		return
+	}
+	c.attach(n, l, c.cfg.Now())
+	c.mu.Unlock()
+	defer func() { c.detachNode(n, l, c.cfg.Now()) }()
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	enc := json.NewEncoder(w)
+	for {
+		c.mu.Lock()
+		lines := l.lines
+		l.lines = nil
+		c.mu.Unlock()
+		_ = rc.SetWriteDeadline(time.Now().Add(writeLimit))
+		for _, line := range lines {
+			if enc.Encode(line) != nil {
+				return
+			}
+		}
+		if rc.Flush() != nil {
+			return
+		}
+		select {
+		case <-l.ready:
+		case <-ping.C:
+			if enc.Encode(nodeLine{Kind: linePing}) != nil {
+				return
+			}
+		case <-l.gone:
+			return
+		case <-r.Context().Done():
+			return
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *Control) serveReport(w http.ResponseWriter, r *http.Request) {
+	n := c.nodeOf(w, r)
+	if n == nil {
+		return
+	}
+	var in nodeReport
+	if err := readStrict(w, r, maxReport, &in); err != nil {
+		c.refuseNode(w, statusOf(err), codeOf(err, keys.ReasonMalformed), "not a report")
+		return
+	}
+	c.mu.Lock()
+	if c.nodes[n.row.Name] == n && n.identity == identityOf(r) {
+		c.told(n, &in, c.cfg.Now())
+	}
+	c.mu.Unlock()
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// errTooLarge is what readStrict returns for a body beyond its limit.
+var errTooLarge = &client.Error{Status: http.StatusRequestEntityTooLarge, Code: keys.ReasonOversized}
+
+// readStrict reads a body of at most limit bytes into v.
+func readStrict(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	if r.ContentLength > limit {
+		return errTooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return errTooLarge
+		}
+		return err
+	}
+	return strictjson.Unmarshal(body, v)
+}
+
+func statusOf(err error) int {
+	if e, ok := errors.AsType[*client.Error](err); ok {
+		return e.Status
+	}
+	return http.StatusBadRequest
+}
+
+func (c *Control) refuseNode(w http.ResponseWriter, status int, code, detail string) {
+	if c.audit.count(c.store, c.cfg.Now(), store.Audit{Who: whoControl, What: auditNode, Code: code}, 1) {
+		c.log.Warn("node refused", zap.String("code", code))
+	}
+	problem(w, status, code, detail)
+}
+
+// problem answers with a problem document (RFC 9457).
+func problem(w http.ResponseWriter, status int, code, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(client.Error{Status: status, Code: code, Title: http.StatusText(status), Detail: detail})
+}

@@ -1,0 +1,360 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/auth"
+	"github.com/boothwire/boothwire/gateway/control/internal/machine"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
+	"github.com/boothwire/boothwire/keys"
+)
+
+var errNotFound = &client.Error{Status: http.StatusNotFound, Code: "not_found", Title: "Not Found", Detail: "no such device or session"}
+
+// OpenSession opens or joins a session; see client.Client.OpenSession.
+func (c *Control) openSession(ctx context.Context, u User, in client.OpenRequest) (client.Session, error) {
+	v, err := c.tryOpen(ctx, u, &in)
+	if err != nil {
+		c.note(store.Audit{Who: u.Name, What: auditRefused, Device: in.Device, Code: codeOf(err, "internal"), Detail: in.Ticket})
+	}
+	return v, err
+}
+
+func (c *Control) tryOpen(ctx context.Context, u User, in *client.OpenRequest) (client.Session, error) {
+	if err := c.mayOpen(ctx, u, in); err != nil {
+		return client.Session{}, err
+	}
+	if err := c.checkOpen(in); err != nil {
+		return client.Session{}, err
+	}
+	o := operator{id: keys.NewID(), user: u.Name, key: in.Key, ports: in.Ports}
+	s, joined, err := c.claim(ctx, u, in)
+	if err != nil {
+		return client.Session{}, err
+	}
+	if joined {
+		return c.join(ctx, u, s, o, in)
+	}
+	c.counts.opened.Add(1)
+	c.note(store.Audit{Who: u.Name, What: auditOpen, Device: in.Device, Session: s.id, Node: s.name, Detail: in.Reason})
+	c.first(s, change{add: &o, batch: true})
+	v, err := c.await(ctx, s, 1, o.id)
+	if err != nil && ctx.Err() != nil {
+		// Nobody has the grant, so nobody could use the session.
+		c.closeFor(s, "cancelled", "the caller went away")
+	}
+	return v, err
+}
+
+// mayOpen is every question of authority before an open.
+func (c *Control) mayOpen(ctx context.Context, u User, in *client.OpenRequest) error {
+	c.mu.Lock()
+	d := c.devices[in.Device]
+	_, strange := c.strangers.seen[in.Device]
+	group := ""
+	if d != nil {
+		group = d.row.Group
+	}
+	c.mu.Unlock()
+	if err := c.policy().Authorise(u, auth.Request{Action: auth.Open, Device: in.Device, Group: group, Reason: in.Reason, Ticket: in.Ticket}); err != nil {
+		return err
+	}
+	switch {
+	case d == nil && strange:
+		return fail(http.StatusConflict, "not_registered", "the device's identity key was not registered")
+	case d == nil:
+		return errNotFound
+	case c.cfg.MayOpen == nil:
+		return nil
+	}
+	err := c.cfg.MayOpen(ctx, u, in.Device, in)
+	if e, ok := errors.AsType[*client.Error](err); ok || err == nil {
+		if e == nil {
+			return nil
+		}
+		return e
+	}
+	return fail(http.StatusForbidden, codeOf(err, "refused"), err.Error())
+}
+
+func (c *Control) policy() auth.Policy {
+	return auth.Policy{RequireReason: c.cfg.RequireReason, RequireTicket: c.cfg.RequireTicket}
+}
+
+// maxPorts bounds what one operator is granted.
+const maxPorts = 16
+
+// checkOpen fills in what in leaves open, and refuses what cannot be.
+func (c *Control) checkOpen(in *client.OpenRequest) error {
+	if len(in.Ports) == 0 {
+		in.Ports = []keys.Port{keys.TCP(22)}
+	}
+	if in.Lifetime == 0 {
+		in.Lifetime = client.SecondsOf(c.cfg.Lifetime)
+	}
+	bad := func(code, why string) error { return fail(http.StatusUnprocessableEntity, code, why) }
+	switch {
+	case in.EndToEnd:
+		return bad(keys.ReasonUnsupported, "end-to-end sessions are not in this release")
+	case in.Key.IsZero():
+		return bad(keys.ReasonMalformed, "an operator needs a one-time key")
+	case len(in.Ports) > maxPorts:
+		return bad(keys.ReasonMalformed, "too many ports")
+	case in.Lifetime < 1 || in.Lifetime.Duration() > c.cfg.Longest:
+		return bad("too_long", "a session lasts at most "+c.cfg.Longest.String())
+	case in.Node != "" && !keys.ValidID(in.Node):
+		return bad(keys.ReasonMalformed, "no name of a node")
+	}
+	return nil
+}
+
+// claim returns the session of a device that is to be joined, or a new one.
+func (c *Control) claim(ctx context.Context, u User, in *client.OpenRequest) (s *session, joined bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.devices[in.Device]
+	switch {
+	case c.shut:
+		return nil, false, fail(http.StatusServiceUnavailable, "stopping", "control is stopping")
+	case d == nil:
+		return nil, false, errNotFound
+	case d.session != nil && (c.cfg.Exclusive && len(d.session.present()) > 0):
+		return nil, false, fail(http.StatusConflict, keys.ReasonBusy, "another session of the device is open")
+	case d.session != nil && in.Node != "" && in.Node != d.session.name:
+		return nil, false, fail(http.StatusConflict, keys.ReasonBusy, "the device's session is on the node "+d.session.name)
+	case d.session != nil:
+		return d.session, true, nil
+	}
+	n, err := c.choose(in.Node)
+	if err != nil {
+		return nil, false, err
+	}
+	s = c.newSession(d, n, in.Lifetime.Duration())
+	s.user, s.reason, s.ticket = u, in.Reason, in.Ticket
+	return s, false, nil
+}
+
+// newSession makes d's session on n; mu is held.
+func (c *Control) newSession(d *device, n *node, lifetime time.Duration) *session {
+	now := c.cfg.Now()
+	s := &session{id: keys.NewID(), dev: d, node: n, name: n.row.Name, opened: now, lifetime: lifetime, m: machine.New(now.Add(lifetime))}
+	d.session = s
+	c.track(s)
+	c.rearm(s, now)
+	return s
+}
+
+// first makes the first revision, or has the device asked for a key. Without a
+// grant yet, the operators wait in s.
+func (c *Control) first(s *session, ch change) {
+	err := c.issue(s, ch)
+	if err == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.cfg.Now()
+	if errors.Is(err, errNoPrekey) {
+		if ch.add != nil {
+			ch.add.added = now
+			s.operators = append(s.operators, *ch.add)
+		}
+		s.m.Ask(now)
+	} else {
+		s.m.Unissued(now, codeOf(err, machine.CodeInternal), err.Error())
+	}
+	c.act(s, now)
+}
+
+// join adds an operator to an open session.
+func (c *Control) join(ctx context.Context, u User, s *session, o operator, in *client.OpenRequest) (client.Session, error) {
+	// The first grant says who the device is; before it there is nothing to join.
+	if _, err := c.await(ctx, s, 1, ""); err != nil {
+		return client.Session{}, err
+	}
+	if err := c.issue(s, change{add: &o}); err != nil {
+		return client.Session{}, err
+	}
+	c.note(store.Audit{Who: u.Name, What: auditJoin, Device: in.Device, Session: s.id, Node: s.name, Detail: in.Reason})
+	c.mu.Lock()
+	rev := s.m.Rev
+	c.mu.Unlock()
+	v, err := c.await(ctx, s, rev, o.id)
+	if err != nil && ctx.Err() != nil {
+		_ = c.issue(s, change{remove: []string{o.id}})
+	}
+	return v, err
+}
+
+// await waits until the node has revision rev of s, and returns the session with
+// the grant for the operator of that id.
+func (c *Control) await(ctx context.Context, s *session, rev int, id string) (client.Session, error) {
+	for {
+		c.mu.Lock()
+		v, changed := s.show(), s.changed
+		installed, ended := s.m.Installed, s.m.Ended()
+		slow := s.m.Installed < rev && s.m.Woken && s.m.Why != "" && s.m.Rev >= rev
+		v.Grant, v.Operator = string(s.grant), id
+		c.mu.Unlock()
+		switch {
+		case ended:
+			return client.Session{}, ending(v)
+		case installed >= rev:
+			return v, nil
+		case slow:
+			return client.Session{}, fail(http.StatusServiceUnavailable, machine.CodeNodeUnreachable, v.Why)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return client.Session{}, context.Cause(ctx)
+		case <-c.ctx.Done():
+			return client.Session{}, fail(http.StatusServiceUnavailable, "stopping", "control is stopping")
+		}
+	}
+}
+
+// ending is why a session could not be opened.
+func ending(v client.Session) error {
+	status := http.StatusBadGateway
+	switch v.Code {
+	case machine.CodeNodeUnreachable, machine.CodeNodeRefused:
+		status = http.StatusServiceUnavailable
+	case machine.CodeNoPrekey, machine.CodeDeviceSilent:
+		status = http.StatusGatewayTimeout
+	case "":
+		return fail(http.StatusConflict, keys.ReasonClosed, "the session was closed meanwhile")
+	}
+	return fail(status, v.Code, v.Why)
+}
+
+// closeFor ends s.
+func (c *Control) closeFor(s *session, code, why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.cfg.Now()
+	s.m.Close(now, code, why)
+	c.act(s, now)
+}
+
+// open returns an open session that u may see.
+func (c *Control) sessionFor(u User, id string) (*session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.sessions[id]
+	if s == nil {
+		return nil, errNotFound
+	}
+	if err := c.policy().Authorise(u, auth.Request{Action: auth.View, Device: s.dev.row.ID, Group: s.dev.row.Group}); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// mayChange decides whether u may extend or close s: his own, one that nobody is
+// in, or, as an approver, any.
+func (c *Control) mayChange(u User, s *session) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := auth.Request{Action: auth.Override, Device: s.dev.row.ID, Group: s.dev.row.Group}
+	in := s.present()
+	if len(in) == 0 || slices.ContainsFunc(in, func(o operator) bool { return o.user == u.Name }) {
+		r.Action = auth.Change
+	}
+	return c.policy().Authorise(u, r)
+}
+
+// extendSession lets a session last for lifetime from now.
+func (c *Control) extendSession(ctx context.Context, u User, id string, lifetime time.Duration) (client.Session, error) {
+	s, err := c.sessionFor(u, id)
+	if err != nil {
+		return client.Session{}, err
+	}
+	if err := c.mayChange(u, s); err != nil {
+		return client.Session{}, err
+	}
+	total := (c.cfg.Now().Sub(s.opened) + lifetime).Round(time.Second)
+	if lifetime <= 0 || total > c.cfg.Longest+time.Second {
+		return client.Session{}, fail(http.StatusUnprocessableEntity, "too_long", "a session lasts at most "+c.cfg.Longest.String())
+	}
+	if err := c.issue(s, change{lifetime: min(total, c.cfg.Longest)}); err != nil {
+		if errors.Is(err, errNoPrekey) {
+			err = fail(http.StatusConflict, "opening", "the session is not open yet")
+		}
+		return client.Session{}, err
+	}
+	c.note(store.Audit{Who: u.Name, What: auditExtend, Device: s.dev.row.ID, Session: s.id, Node: s.name, Detail: total.String()})
+	c.mu.Lock()
+	rev, own := s.m.Rev, ""
+	for _, o := range s.present() {
+		if o.user == u.Name {
+			own = o.id
+		}
+	}
+	c.mu.Unlock()
+	v, err := c.await(ctx, s, rev, own)
+	if own == "" {
+		v.Grant = ""
+	}
+	return v, err
+}
+
+// closeSession removes an operator, by default all that are the caller's; with the
+// last one the session ends.
+func (c *Control) closeSession(u User, id, which string) (client.Session, error) {
+	s, err := c.sessionFor(u, id)
+	if err != nil {
+		return client.Session{}, err
+	}
+	if err := c.mayChange(u, s); err != nil {
+		return client.Session{}, err
+	}
+	c.mu.Lock()
+	var own, others []string
+	for _, o := range s.present() {
+		if o.id == which || which == "" && o.user == u.Name {
+			own = append(own, o.id)
+		} else {
+			others = append(others, o.id)
+		}
+	}
+	ended := s.m.Ended()
+	c.mu.Unlock()
+	switch {
+	case ended:
+	case which != "" && len(own) == 0:
+		return client.Session{}, fail(http.StatusNotFound, "not_found", "no such operator in the session")
+	case len(own) == 0 || len(others) == 0:
+		c.note(store.Audit{Who: u.Name, What: auditClose, Device: s.dev.row.ID, Session: s.id, Node: s.name})
+		c.closeFor(s, "", "")
+	default:
+		if which != "" {
+			if err := c.mayRemove(u, s, which); err != nil {
+				return client.Session{}, err
+			}
+		}
+		if err := c.issue(s, change{remove: own}); err != nil {
+			return client.Session{}, err
+		}
+		c.note(store.Audit{Who: u.Name, What: auditLeave, Device: s.dev.row.ID, Session: s.id, Node: s.name})
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return s.show(), nil
+}
+
+// mayRemove decides whether u may remove one operator, who may be another.
+func (c *Control) mayRemove(u User, s *session, which string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := auth.Request{Action: auth.Override, Device: s.dev.row.ID, Group: s.dev.row.Group}
+	if slices.ContainsFunc(s.present(), func(o operator) bool { return o.id == which && o.user == u.Name }) {
+		r.Action = auth.Change
+	}
+	return c.policy().Authorise(u, r)
+}

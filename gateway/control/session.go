@@ -1,0 +1,356 @@
+package control
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/machine"
+	"github.com/boothwire/boothwire/gateway/control/internal/pool"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling"
+)
+
+// session is one session about which something is left to be done. Control.mu
+// guards it, but for issuing.
+type session struct {
+	id   string
+	dev  *device
+	node *node // nil: its node was deleted
+	name string
+	m    *machine.Machine
+
+	opened, closed time.Time
+	lifetime       time.Duration // from opened, as of the latest revision
+	reason, ticket string
+	user           User
+	bare           bool
+	boot           string
+	prekey         keys.PublicKey
+	address        netip.Addr
+	operators      []operator
+	ladder         []client.Step
+	path           string
+	rtt            time.Duration
+	rx, tx         uint64
+
+	grant     []byte
+	down      []byte         // signed, once needed
+	nonce     string         // of the ask under way
+	re        string         // of the request that the latest revision answers
+	fresh     keys.PublicKey // from an answer or a request, for the next revision
+	freshBoot string
+	wakes     int // commands sent for the latest revision under different ids
+
+	timer   *time.Timer
+	version uint64
+	changed chan struct{} // closed at each change
+
+	issuing sync.Mutex // one revision at a time
+}
+
+// operator is one person in a session; removed ones stay for the record.
+type operator struct {
+	id, user string
+	key      keys.PublicKey
+	address  netip.Addr
+	ports    []keys.Port
+	added    time.Time
+	removed  time.Time
+}
+
+// maxOperators bounds who is in one session: a grant with eight fits a command.
+const maxOperators = 8
+
+// maxSteps bounds a ladder, whatever a device makes up.
+const maxSteps = 64
+
+func (s *session) wakeID() string { return s.id + "." + itoa(s.m.Rev) + "." + itoa(s.wakes) }
+func (s *session) askID() string  { return s.id + ".ask" }
+func (s *session) downID() string { return s.id + ".down" }
+
+// concerns reports whether a device speaks of this session.
+func (s *session) concerns(st *signaling.Status) bool {
+	return st.Session == s.id || st.Session == "" && s.isReply(st.Re)
+}
+
+func (s *session) isReply(re string) bool {
+	return re != "" && (re == s.askID() || strings.HasPrefix(re, s.id+"."+itoa(s.m.Rev)+"."))
+}
+
+// heard takes over what a device says about how the session is.
+func (s *session) heard(st *signaling.Status) {
+	for _, p := range st.Ladder {
+		s.step(client.Step{Stage: p.Stage, After: client.Micros(p.After.Microseconds()), Code: p.Code, By: client.ByDevice})
+	}
+	if st.VPN == signaling.Connected || st.VPN == signaling.Degraded {
+		s.path, s.rtt = st.Path, st.RTT
+	}
+}
+
+// step adds a step that is not there yet.
+func (s *session) step(p client.Step) {
+	if len(s.ladder) >= maxSteps || slices.ContainsFunc(s.ladder, func(o client.Step) bool {
+		return o.Stage == p.Stage && o.By == p.By && o.Code == p.Code
+	}) {
+		return
+	}
+	s.ladder = append(s.ladder, p)
+}
+
+// own adds a step of control or a node.
+func (s *session) own(by string, stage signaling.Stage, now time.Time) {
+	s.step(client.Step{Stage: stage, After: client.Micros(now.Sub(s.opened).Microseconds()), By: by})
+}
+
+// The steps that control and nodes report beside the device's.
+const (
+	stageAsked     signaling.Stage = "asked"     // control asked for a one-time key
+	stageGranted   signaling.Stage = "granted"   // control signed
+	stageInstalled signaling.Stage = "installed" // the node is ready for the device
+	stageWoken     signaling.Stage = "woken"     // control sent the command
+)
+
+func (s *session) present() []operator {
+	var list []operator
+	for _, o := range s.operators {
+		if o.removed.IsZero() {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// show is the session as the API has it.
+func (s *session) show() client.Session {
+	v := client.Session{
+		ID: s.id, Rev: s.m.Rev, Device: s.dev.row.ID, Node: s.name, State: client.SessionState(s.m.State),
+		Ladder: slices.Clone(s.ladder), Code: s.m.Code, Why: s.m.Why, Path: s.path, RTT: client.Micros(s.rtt.Microseconds()),
+		Address: s.address, Operators: []client.Operator{}, Reason: s.reason, Ticket: s.ticket, Bare: s.bare,
+		Opened: s.opened.UTC(), Ends: s.m.Ends.UTC(), Rx: s.rx, Tx: s.tx,
+	}
+	if v.Ladder == nil {
+		v.Ladder = []client.Step{}
+	}
+	if n := len(v.Ladder); n > 0 {
+		v.Stage = string(v.Ladder[n-1].Stage)
+	}
+	if !s.closed.IsZero() {
+		v.Closed = s.closed.UTC()
+	}
+	for _, o := range s.present() {
+		v.Operators = append(v.Operators, client.Operator{ID: o.id, User: o.user, Key: o.key, Address: o.address, Ports: o.ports})
+	}
+	return v
+}
+
+// row is the session as the store has it.
+func (s *session) row() store.Session {
+	r := store.Session{
+		ID: s.id, Device: s.dev.row.ID, Node: s.name, State: string(s.m.State), Clean: s.m.Over(),
+		Rev: s.m.Rev, Installed: s.m.Installed, Acked: s.m.Acked, Ready: s.m.Ready, Proved: s.m.Proved,
+		Code: s.m.Code, Why: s.m.Why, Path: s.path, RTT: s.rtt, Boot: s.boot, Nonce: s.nonce, Bare: s.bare,
+		Reason: s.reason, Ticket: s.ticket, User: s.user.Name, Role: string(s.user.Role),
+		Lifetime: s.lifetime, Opened: s.opened, Ends: s.m.Ends, Closed: s.closed, Rx: s.rx, Tx: s.tx,
+	}
+	if !s.m.Over() {
+		r.Prekey = s.prekey.String()
+	}
+	if s.address.IsValid() {
+		r.Address = s.address.String()
+	}
+	if n := len(s.ladder); n > 0 {
+		r.Stage = string(s.ladder[n-1].Stage)
+	}
+	for _, o := range s.operators {
+		r.Operators = append(r.Operators, o.row())
+	}
+	for _, p := range s.ladder {
+		r.Steps = append(r.Steps, store.Step{Stage: string(p.Stage), Code: p.Code, By: p.By, After: p.After.Duration()})
+	}
+	return r
+}
+
+func (o operator) row() store.Operator {
+	r := store.Operator{ID: o.id, User: o.user, Key: o.key.String(), Address: o.address.String(), Added: o.added, Removed: o.removed}
+	for _, p := range o.ports {
+		r.Ports = append(r.Ports, p.String())
+	}
+	return r
+}
+
+// showRow is a session that is over, as the API has it.
+func showRow(r store.Session) client.Session {
+	v := client.Session{
+		ID: r.ID, Rev: r.Rev, Device: r.Device, Node: r.Node, State: client.SessionState(r.State), Stage: r.Stage,
+		Ladder: []client.Step{}, Code: r.Code, Why: r.Why, Path: r.Path, RTT: client.Micros(r.RTT.Microseconds()),
+		Operators: []client.Operator{}, Reason: r.Reason, Ticket: r.Ticket, Bare: r.Bare,
+		Opened: r.Opened, Ends: r.Ends, Closed: r.Closed, Rx: r.Rx, Tx: r.Tx,
+	}
+	v.Address, _ = netip.ParseAddr(r.Address)
+	for _, p := range r.Steps {
+		v.Ladder = append(v.Ladder, client.Step{Stage: signaling.Stage(p.Stage), After: client.Micros(p.After.Microseconds()), Code: p.Code, By: p.By})
+	}
+	for _, o := range r.Operators {
+		v.Operators = append(v.Operators, readOperator(o).show())
+	}
+	return v
+}
+
+func (o operator) show() client.Operator {
+	return client.Operator{ID: o.id, User: o.user, Key: o.key, Address: o.address, Ports: o.ports}
+}
+
+func readOperator(r store.Operator) operator {
+	o := operator{id: r.ID, user: r.User, added: r.Added, removed: r.Removed, ports: []keys.Port{}}
+	o.key, _ = keys.ParsePublicKey(r.Key)
+	o.address, _ = netip.ParseAddr(r.Address)
+	for _, p := range r.Ports {
+		if port, err := keys.ParsePort(p); err == nil {
+			o.ports = append(o.ports, port)
+		}
+	}
+	return o
+}
+
+// act does what the machine of s wants, writes it down and tells who watches; mu is
+// held, and nothing here waits.
+func (c *Control) act(s *session, now time.Time) {
+	for _, a := range s.m.Take() {
+		switch a {
+		case machine.Ask:
+			c.ask(s, now)
+		case machine.Issue:
+			if c.begin() {
+				go func() {
+					defer c.work.Done()
+					c.reissue(s)
+				}()
+			}
+		case machine.Install:
+			s.wakes = 0
+			c.install(s)
+		case machine.Wake:
+			c.wake(s, now)
+		case machine.Down:
+			c.sendDown(s)
+		case machine.End:
+			c.endAtNode(s)
+		}
+	}
+	if s.m.State == machine.Connected {
+		s.own(client.ByControl, signaling.Ready, now)
+	}
+	if s.m.Ended() {
+		c.detach(s)
+		if s.closed.IsZero() {
+			s.closed = now
+			c.ended(s)
+		}
+	}
+	if s.m.Over() {
+		c.forget(s, now)
+	}
+	s.version++
+	close(s.changed)
+	s.changed = make(chan struct{})
+	row := s.row()
+	c.store.Later("session/"+s.id, func(tx *store.Tx) error { return tx.PutSession(row) })
+	c.rearm(s, now)
+}
+
+// rearm sets the timer of s to what is due next.
+func (c *Control) rearm(s *session, now time.Time) {
+	at := s.m.Next()
+	if at.IsZero() || c.shut {
+		s.timer.Stop()
+		return
+	}
+	s.timer.Reset(max(at.Sub(now), time.Millisecond))
+}
+
+// tick is what the timer of s calls.
+func (c *Control) tick(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shut || c.sessions[s.id] != s {
+		return
+	}
+	now := c.cfg.Now()
+	s.m.Tick(now)
+	c.act(s, now)
+}
+
+// track makes s known; mu is held.
+func (c *Control) track(s *session) {
+	s.changed = make(chan struct{})
+	s.version = uint64(c.cfg.Now().UnixMicro()) // higher than what a watcher saw before a restart
+	s.timer = time.AfterFunc(time.Hour, func() { c.tick(s) })
+	s.timer.Stop()
+	c.sessions[s.id] = s
+	if s.node != nil {
+		s.node.sessions[s.id] = s
+	}
+}
+
+// detach lets the device have another session while s closes.
+func (c *Control) detach(s *session) {
+	d := s.dev
+	if d.session == s {
+		d.session = nil
+		d.closing = append(d.closing, s)
+	}
+}
+
+// ended says that s is over for its operators.
+func (c *Control) ended(s *session) {
+	row := store.Audit{What: auditEnded, Device: s.dev.row.ID, Session: s.id, Node: s.name, Code: s.m.Code, Detail: s.m.Why}
+	if s.m.State == machine.Failed {
+		c.counts.failed.Add(1)
+	}
+	c.note(row)
+}
+
+// forget drops s, about which nothing is left to be done.
+func (c *Control) forget(s *session, now time.Time) {
+	s.timer.Stop()
+	delete(c.sessions, s.id)
+	if s.node != nil {
+		delete(s.node.sessions, s.id)
+	}
+	s.dev.closing = slices.DeleteFunc(s.dev.closing, func(o *session) bool { return o == s })
+	s.prekey, s.fresh, s.grant = keys.PublicKey{}, keys.PublicKey{}, nil
+	var rest []pool.Address
+	for _, o := range s.operators {
+		if a, ok := c.pool.Release(pool.Operator, o.id, now); ok && o.removed.IsZero() {
+			rest = append(rest, a)
+		}
+	}
+	if s.dev.session == nil && len(s.dev.closing) == 0 {
+		if a, ok := c.pool.Release(pool.Device, s.dev.row.ID, now); ok {
+			rest = append(rest, a)
+		}
+	}
+	if len(rest) > 0 {
+		c.store.Later("addresses/"+s.id, func(tx *store.Tx) error { return takeAll(tx, rest) })
+	}
+}
+
+func takeAll(tx *store.Tx, list []pool.Address) error {
+	for _, a := range list {
+		if err := tx.TakeAddress(store.Address{Address: a.Addr.String(), Kind: string(a.Kind), Holder: a.Holder, Used: a.Used}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byAge orders sessions, the latest first.
+func byAge(a, b client.Session) int {
+	return cmp.Or(b.Opened.Compare(a.Opened), strings.Compare(b.ID, a.ID))
+}
