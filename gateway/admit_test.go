@@ -215,6 +215,42 @@ func TestRevs(t *testing.T) {
 	}
 }
 
+// What was seen before a rev changed the key is not said of the new key.
+func TestSightingsBelongToTheirRev(t *testing.T) {
+	a := newAuthority(t, "test")
+	n, r, _ := newQuietNode(t, a, nil)
+	p := newPair(n, 1)
+	admit(t, n, a, &p.grant)
+	g := must(n.roots.VerifyGrant(a.sign(t, p.next(func(g *keys.Grant) { g.Prekey = keys.NewPrivateKey().Public() }))))
+	n.mu.Lock()
+	n.seen.add(KindProved, p.grant.Session)
+	err := n.admit(g)
+	n.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := wait(t, r, KindProved, p.grant.Session); e.Rev != 1 {
+		t.Errorf("proved as rev %d", e.Rev)
+	}
+	if got := n.Sessions()[0]; !got.Proved.IsZero() {
+		t.Error("the new key is proved by the old one's packet")
+	}
+}
+
+func TestTraffic(t *testing.T) {
+	a := newAuthority(t, "test")
+	n, _, _ := newQuietNode(t, a, nil)
+	p := newPair(n, 1)
+	admit(t, n, a, &p.grant)
+	last := make(map[string]uint64)
+	if list := n.traffic(last); len(list) != 1 || list[0].Kind != KindBytes || list[0].Rx != 1 || list[0].Tx != 2 || list[0].Session != p.grant.Session {
+		t.Errorf("first: %+v", list)
+	}
+	if list := n.traffic(last); len(list) != 0 {
+		t.Errorf("unchanged: %+v", list)
+	}
+}
+
 func TestMove(t *testing.T) {
 	a := newAuthority(t, "test")
 	n, r, plane := newQuietNode(t, a, nil)

@@ -254,7 +254,7 @@ func TestRekey(t *testing.T) {
 	renewed := up(t, n.FarEnd(), fresh, p.devAddr())
 	renewed.serve(t, 22)
 	if !renewed.ping(n.FarEnd().Proof, 15*time.Second) {
-		t.Fatal("no proof under the new key")
+		t.Fatalf("no proof under the new key: %+v, %+v", n.Stats(), n.Sessions())
 	}
 	eventually(t, "a second proof", func() bool { return r.count(KindProved) == 2 })
 	if !operator.reaches(renewed.address, keys.TCP(22), 15*time.Second) {

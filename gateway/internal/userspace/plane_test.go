@@ -159,6 +159,35 @@ func TestPendingKey(t *testing.T) {
 	expect(t, p, "removed while pending", map[byte][]string{})
 }
 
+// What the old key sends while another is pending proves nothing about that one.
+func TestPendingKeyProves(t *testing.T) {
+	proved := 0
+	p := newPlane(t, Config{Patience: time.Hour, Proved: func(string) { proved++ }})
+	s := session("one")
+	r := newRouter(p.table, &p.tally, DefaultMTU)
+	defer r.Close()
+	send := func() { r.Write([][]byte{segment(devAddr, opAddr, 22, 40000, 60)}, offset) }
+	set := func(key byte) {
+		t.Helper()
+		s.Device.Key = [32]byte{key}
+		if err := p.Set(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(1)
+	set(7)
+	send()
+	if proved != 0 {
+		t.Error("the old key proved the new one")
+	}
+	p.promote("one", [32]byte{7})
+	send()
+	send()
+	if proved != 1 {
+		t.Errorf("proved %d times, want 1", proved)
+	}
+}
+
 func TestPatienceEnds(t *testing.T) {
 	p := newPlane(t, Config{Patience: 50 * time.Millisecond})
 	s := session("one")
