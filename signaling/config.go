@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -38,7 +39,7 @@ func (c *Config) withDefaults() Config {
 		out.Due = defaultDue
 	}
 	out.Due = min(max(out.Due, time.Second), maxNext*time.Second).Truncate(time.Second)
-	out.Version = out.Version[:min(len(out.Version), 64)]
+	out.Version = strings.ToValidUTF8(out.Version[:min(len(out.Version), 64)], "")
 	out.Caps = slices.DeleteFunc(slices.Clone(out.Caps), func(w string) bool { return !validCode(w) })
 	out.Caps = out.Caps[:min(len(out.Caps), ourCaps)]
 	if out.Observe == nil {

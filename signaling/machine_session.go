@@ -150,17 +150,16 @@ func (m *machine) reach(now time.Time, n int, st Stage) {
 		return
 	}
 	fresh := o.step(st, now)
-	if st == Ready {
+	switch {
+	case st == Ready:
 		if o.show.VPN == Connecting {
 			o.show.VPN = Connected
-			m.replyNow(now, o.re)
-			m.changed(now)
-			return
 		}
 		m.replyNow(now, o.re)
-		return
-	}
-	if fresh {
+		if fresh {
+			m.changed(now)
+		}
+	case fresh:
 		m.replySoon(now, o.re)
 	}
 }

@@ -331,6 +331,44 @@ func TestMachine(t *testing.T) {
 			x.m.request(x.now, x.n, "n9", []byte("r"))
 			x.note()
 		}, []string{"answer n9 closed"}},
+		{"nor about the one after it", nil, func(x *rig) {
+			x.connect("c1", "s1")
+			x.returned(nil)
+			x.up("c2", "s2", 1)
+			x.wait(time.Second)
+			x.log, x.n = nil, 1
+			x.reach(Ready)
+			x.m.report(x.now, 1, Status{VPN: Degraded})
+			x.m.offer(1, []byte("x"))
+			x.returned(code("late"))
+		}, nil},
+		{"ready is published though connected was reported before", nil, func(x *rig) {
+			x.wait(time.Second)
+			x.up("c1", "s1", 1)
+			x.m.report(x.now, x.n, Status{VPN: Connected})
+			x.note()
+			x.wait(time.Second)
+			x.log = nil
+			x.reach(Ready)
+			x.reach(Ready)
+		}, []string{"reply c1 s1 connected r1", "doc connected", "reply c1 s1 connected r1"}},
+		{"a closing session reaches nothing", nil, func(x *rig) {
+			x.connect("c1", "s1")
+			x.down("c2", "s1")
+			x.log = nil
+			x.reach(Ready)
+			x.m.report(x.now, x.n, Status{VPN: Connected})
+			x.note()
+		}, nil},
+		{"nothing is sent while the line is down", nil, func(x *rig) {
+			x.line(false)
+			x.log = nil
+			x.connect("c1", "s1")
+			x.down("c2", "s1")
+			x.returned(nil)
+			x.cmd("c3", Ask, "bw-ask:{}")
+			x.wait(time.Hour)
+		}, []string{"stop down", "end s1"}},
 		{"a retained command", bare, func(x *rig) {
 			b, _ := json.Marshal(Command{ID: "c1", Action: Up, Token: []byte(grantFor("s1", 1))})
 			x.raw(string(b), true)
@@ -504,7 +542,7 @@ func TestMachine(t *testing.T) {
 			x.wait(time.Second)
 			x.log = nil
 			x.line(false)
-			x.wait(20 * time.Second)
+			x.wait(time.Second)
 			x.line(true)
 		}, []string{"notice line_down 0", "notice line_up 0", "rotate", "doc connecting", "request"}},
 		{"Serve ends", nil, func(x *rig) {

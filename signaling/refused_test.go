@@ -211,3 +211,22 @@ func TestFlood(t *testing.T) {
 		}
 	})
 }
+
+// TestAnothersMessage: a transport that mixes devices up wakes nobody.
+func TestAnothersMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		line := &road{open: true}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() {
+			done <- signaling.Serve(ctx, line, a.device, func(context.Context, *signaling.Session) error { t.Error("woken"); return nil }, nil)
+		}()
+		synctest.Wait()
+		up := command(signaling.Command{Action: signaling.Up, Token: a.grant("s1", 1, a.prekey(0))})
+		line.sink.Deliver(signaling.Message{Device: "kiosk-2", Payload: up})
+		time.Sleep(time.Second)
+		cancel()
+		<-done
+	})
+}

@@ -63,6 +63,9 @@ func TestRungs(t *testing.T) {
 		note(r.begin(zero, c.begin))
 		for _, s := range c.steps {
 			now := zero.Add(time.Duration(s.at * float64(time.Second)))
+			for at := r.next(); !at.IsZero() && at.Before(now); at = r.next() {
+				note(r.tick(at))
+			}
 			switch s.what {
 			case 'u', 'd':
 				note(r.connected(now, s.line, s.what == 'u'))

@@ -366,11 +366,18 @@ func TestSession(t *testing.T) {
 		d.send(signaling.Command{ID: "c3", Action: signaling.Up, Token: a.grant("s1", 3, prekey)})
 		time.Sleep(time.Second)
 		all := d.take()
-		offers, docs := 0, kind(keys.TypeStatus, all)
-		for _, s := range all {
+		offers, requests, docs := 0, 0, kind(keys.TypeStatus, all)
+		time.Sleep(time.Minute)
+		for _, s := range append(all, d.take()...) {
+			if s.Request != nil {
+				requests++
+			}
 			if string(s.Offer) == "candidates" && s.Session == "s1" {
 				offers++
 			}
+		}
+		if requests != 1 {
+			t.Errorf("a request that was given up was published %d times", requests)
 		}
 		if doc := docs[len(docs)-1]; offers != 1 || doc.VPN != signaling.Degraded || doc.Path != "relay" || doc.Rev != 3 || len(doc.Why) != 198 {
 			t.Errorf("%d offers, document %+v", offers, doc.Status)
@@ -436,7 +443,7 @@ func TestFits(t *testing.T) {
 			s.Report(&signaling.Status{VPN: signaling.Connected, Why: strings.Repeat("\x01", 300), Path: "relay", Code: strings.Repeat("d", 32), RTT: time.Hour})
 			<-ctx.Done()
 			return nil
-		}, &signaling.Config{Caps: caps, Version: strings.Repeat("\"", 100), Bare: []string{"x"}})
+		}, &signaling.Config{Caps: caps, Version: strings.Repeat("\"界", 30), Bare: []string{"x"}})
 		id := strings.Repeat("s", 64)
 		d.send(signaling.Command{ID: id, Action: signaling.Up, Token: a.grant(id, 1, a.prekey(0))})
 		time.Sleep(time.Second)
