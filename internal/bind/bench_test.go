@@ -59,8 +59,8 @@ func (s *side) pass(tb testing.TB) {
 	}
 }
 
-func sides(tb testing.TB) (bare, wrapped *side) {
-	l := newLoop(addrA)
+func sides(tb testing.TB, from ...string) (bare, wrapped *side) {
+	l := newLoop(from...)
 	make1 := func(b conn.Bind, ep conn.Endpoint) *side {
 		fns, _, err := b.Open(0)
 		if err != nil {
@@ -77,14 +77,20 @@ func sides(tb testing.TB) (bare, wrapped *side) {
 	}
 	b := New(l, Config{})
 	p := b.AddPeer("far")
-	p.SetPath(addr(addrA))
+	p.SetPaths(addr(addrA), addr(addrB))
+	p.SetPath(addr(addrA)) // B stays known
 	return make1(l, l.eps[0]), make1(b, p.ep)
 }
 
 func TestNoAllocationPerBatch(t *testing.T) {
-	_, wrapped := sides(t)
-	if got := testing.AllocsPerRun(100, func() { wrapped.pass(t) }); got != 0 {
-		t.Errorf("%v allocations a batch, want 0", got)
+	for name, from := range map[string][]string{
+		"one known address":      {addrA},
+		"known and unknown ones": {addrA, addrB, addrC},
+	} {
+		_, wrapped := sides(t, from...)
+		if got := testing.AllocsPerRun(100, func() { wrapped.pass(t) }); got != 0 {
+			t.Errorf("%s: %v allocations a batch, want 0", name, got)
+		}
 	}
 }
 
@@ -92,7 +98,7 @@ func TestNoAllocationPerBatch(t *testing.T) {
 // batch received and sent: the median difference of alternating rounds. Run it
 // with -benchtime 1x.
 func BenchmarkBind(b *testing.B) {
-	bare, wrapped := sides(b)
+	bare, wrapped := sides(b, addrA)
 	const rounds, batches = 1001, 200
 	round := func(s *side) float64 {
 		start := time.Now()

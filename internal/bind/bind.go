@@ -37,7 +37,7 @@ type Bind struct {
 	inner    conn.Bind
 	cfg      Config
 	start    time.Time
-	table    atomic.Pointer[table]
+	table    *table
 	count    atomic.Int64 // of peers
 	port     atomic.Uint32
 	diverted atomic.Pointer[packetConn]
@@ -46,7 +46,6 @@ type Bind struct {
 	mu     sync.Mutex
 	peers  map[string]*Peer
 	added  uint64
-	claims claims
 	local  map[uint32]*Peer // by the indices that our ends chose
 	remote map[uint32]*Peer // by those that the far ends chose
 	plain  bool             // the device was given an endpoint that is no peer's
@@ -60,17 +59,15 @@ func New(inner conn.Bind, cfg Config) *Bind {
 	if inner == nil {
 		inner = conn.NewDefaultBind()
 	}
-	b := &Bind{
+	return &Bind{
 		inner:  inner,
 		cfg:    cfg,
 		start:  time.Now(),
 		peers:  make(map[string]*Peer),
-		claims: make(claims),
+		table:  newTable(),
 		local:  make(map[uint32]*Peer),
 		remote: make(map[uint32]*Peer),
 	}
-	b.table.Store(&table{})
-	return b
 }
 
 // now is the Bind's clock; at turns it into a time, the zero time for 0.

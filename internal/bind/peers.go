@@ -39,25 +39,16 @@ func (b *Bind) RemovePeer(id string) {
 	}
 	delete(b.peers, id)
 	b.count.Store(int64(len(b.peers)))
-	var addrs []netip.AddrPort
 	for _, s := range p.sources {
-		b.claims.remove(s)
-		addrs = append(addrs, s.addr)
+		b.table.remove(s)
 	}
 	p.sources = nil
-	b.publish(addrs...)
 	forget(b.local, p, p.local)
 	forget(b.remote, p, p.remote)
 	p.local, p.remote = nil, nil
 	p.path.Store(nil)
 	b.mu.Unlock()
 	p.rest(true)
-}
-
-// publish replaces the receivers' table; b.mu is held.
-func (b *Bind) publish(addrs ...netip.AddrPort) {
-	t := b.claims.after(*b.table.Load(), addrs...)
-	b.table.Store(&t)
 }
 
 // setPaths replaces a peer's path.
@@ -110,8 +101,7 @@ func (b *Bind) leg(p *Peer, addr netip.AddrPort) leg {
 	} else {
 		s = &source{peer: p, addr: addr}
 		p.sources = append(p.sources, s)
-		b.claims.add(s)
-		b.publish(addr)
+		b.table.add(s)
 	}
 	return leg{ep, s}
 }
@@ -121,8 +111,7 @@ func (b *Bind) forgetSources(p *Peer) {
 	for len(p.sources) > knownBefore+2 {
 		s := p.sources[0]
 		p.sources = p.sources[1:]
-		b.claims.remove(s)
-		b.publish(s.addr)
+		b.table.remove(s)
 	}
 }
 

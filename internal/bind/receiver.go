@@ -25,9 +25,9 @@ type receiver struct {
 	origin origin
 
 	// The newest look-up, because packets of one batch mostly come from one place.
-	table *table
-	addr  netip.AddrPort
-	src   *source
+	version uint64 // of the table then
+	addr    netip.AddrPort
+	src     *source
 }
 
 // receive is a conn.ReceiveFunc.
@@ -38,9 +38,8 @@ func (r *receiver) receive(bufs [][]byte, sizes []int, eps []conn.Endpoint) (int
 	}
 	r.wait = 0
 	b := r.bind
-	t := b.table.Load()
-	if t != r.table {
-		r.table, r.addr, r.src = t, netip.AddrPort{}, nil
+	if v := b.table.version.Load(); v != r.version {
+		r.version, r.addr, r.src = v, netip.AddrPort{}, nil
 	}
 	var run run
 	for i, size := range sizes[:n] {
@@ -83,7 +82,7 @@ func (r *receiver) source(ep conn.Endpoint) *source {
 
 func (r *receiver) lookUp(ep conn.Endpoint) *source {
 	if addr := r.origin.addrPort(ep); addr != r.addr {
-		r.addr, r.src = addr, (*r.table)[unmap(addr)]
+		r.addr, r.src = addr, r.bind.table.find(unmap(addr))
 	}
 	return r.src
 }

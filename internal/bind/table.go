@@ -1,8 +1,9 @@
 package bind
 
 import (
-	"maps"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -16,44 +17,44 @@ type source struct {
 
 func (s *source) touch(now time.Duration) { s.rx.Store(int64(now)) }
 
-// A table maps the known addresses to their peers. It is never changed, only
-// replaced, so that receivers need no lock.
-type table map[netip.AddrPort]*source
+// A table says whose the known addresses are. An address that two peers claim is
+// nobody's: WireGuard tells their packets apart.
+type table struct {
+	version atomic.Uint64 // counts changes
 
-// claims says who means an address to be his; guarded by Bind.mu.
-type claims map[netip.AddrPort][]*source
-
-// add notes that s's peer uses s's address.
-func (c claims) add(s *source) { c[s.addr] = append(c[s.addr], s) }
-
-// remove takes s back.
-func (c claims) remove(s *source) {
-	rest := c[s.addr][:0:0]
-	for _, other := range c[s.addr] {
-		if other != s {
-			rest = append(rest, other)
-		}
-	}
-	if len(rest) == 0 {
-		delete(c, s.addr)
-		return
-	}
-	c[s.addr] = rest
+	mu     sync.RWMutex
+	claims map[netip.AddrPort][]*source
 }
 
-// after returns t with the addresses as they are claimed now. An address that
-// two peers claim is nobody's: WireGuard tells their packets apart.
-func (c claims) after(t table, addrs ...netip.AddrPort) table {
-	t = maps.Clone(t)
-	if t == nil {
-		t = make(table)
+func newTable() *table { return &table{claims: make(map[netip.AddrPort][]*source)} }
+
+// find returns the source with that address, nil if it is nobody's.
+func (t *table) find(addr netip.AddrPort) *source {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if c := t.claims[addr]; len(c) == 1 {
+		return c[0]
 	}
-	for _, a := range addrs {
-		if s := c[a]; len(s) == 1 {
-			t[a] = s[0]
-		} else {
-			delete(t, a)
-		}
+	return nil
+}
+
+// add notes that s's peer uses s's address.
+func (t *table) add(s *source) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.claims[s.addr] = append(t.claims[s.addr], s)
+	t.version.Add(1)
+}
+
+// remove takes s back.
+func (t *table) remove(s *source) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rest := slices.DeleteFunc(t.claims[s.addr], func(other *source) bool { return other == s })
+	if len(rest) == 0 {
+		delete(t.claims, s.addr)
+	} else {
+		t.claims[s.addr] = rest
 	}
-	return t
+	t.version.Add(1)
 }

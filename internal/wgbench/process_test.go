@@ -50,7 +50,7 @@ func spawn(ctx context.Context, h *netlab.Host, r role) (*process, error) {
 	}
 	if line, err := p.out.ReadString('\n'); err != nil || line != "ready\n" {
 		p.stop()
-		return nil, fmt.Errorf("%s on %s: %q, %w: %s", r.Kind, h.Name, line, err, p.err.String())
+		return nil, fmt.Errorf("wgbench: %s on %s is not ready: %q, %v: %s", r.Kind, h.Name, line, err, p.err.String())
 	}
 	return p, nil
 }

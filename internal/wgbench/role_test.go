@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/netip"
 	"os"
@@ -138,12 +139,12 @@ func (r *role) end() (stop func(), err error) {
 		ours.PacketConn() // as a tunnel's is that looks for paths
 		b, endpoint = ours, "peer:far"
 	}
-	dev := device.NewDevice(nic, b, device.NewLogger(device.LogLevelError, "wgbench: "))
+	dev := device.NewDevice(nic, b, &device.Logger{
+		Verbosef: device.DiscardLogf,
+		Errorf:   log.New(os.Stderr, "", log.Ltime).Printf, // stdout is for reports
+	})
 	err = dev.IpcSet(fmt.Sprintf("private_key=%s\nlisten_port=%d\npublic_key=%s\nendpoint=%s\nallowed_ip=%v/32\n",
 		r.Private, port, r.Public, endpoint, r.Far))
-	if err == nil {
-		err = dev.Up()
-	}
 	for _, args := range [][]string{
 		{"addr", "add", r.Own.String() + "/32", "dev", name},
 		{"link", "set", name, "up"},
@@ -154,6 +155,9 @@ func (r *role) end() (stop func(), err error) {
 				err = fmt.Errorf("ip %q: %w: %s", args, e, out)
 			}
 		}
+	}
+	if err == nil {
+		err = dev.Up() // once the TUN can take what arrives
 	}
 	if err != nil {
 		dev.Close()
