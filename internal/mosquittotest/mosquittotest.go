@@ -5,6 +5,7 @@ package mosquittotest
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -55,6 +56,7 @@ type Broker struct {
 	bin   string
 	dir   string
 	ports [4]int
+	open  []int // of ports
 	cmd   *exec.Cmd
 	done  chan struct{} // closed when the process is gone
 }
@@ -192,8 +194,9 @@ func (b *Broker) configure(o Options) {
 	if cert == "" {
 		cert, key = b.CA.Server("broker", []string{"localhost", "127.0.0.1", "::1"})
 	}
-	b.ports = freePorts(b.t)
+	b.ports, b.open = freePorts(b.t), nil
 	listener := func(which int, tls, websockets bool) {
+		b.open = append(b.open, b.ports[which])
 		fmt.Fprintf(&c, "listener %d 127.0.0.1\n", b.ports[which])
 		if websockets {
 			c.WriteString("protocol websockets\n")
@@ -237,13 +240,8 @@ func (b *Broker) start() error {
 	}()
 	b.cmd, b.done = cmd, done
 	for range 500 {
-		if c, err := net.Dial("tcp", b.Addr()); err == nil {
-			c.Close()
-			select {
-			case <-done: // the port is somebody else's
-			case <-time.After(20 * time.Millisecond):
-				return nil
-			}
+		if b.answers() {
+			return nil
 		}
 		select {
 		case <-done:
@@ -256,20 +254,41 @@ func (b *Broker) start() error {
 	return fmt.Errorf("mosquitto does not answer: %s", b.Log())
 }
 
+// answers reports whether every listener is up. The plain one is the first that
+// Mosquitto opens; where a later one fails, it gives up.
+func (b *Broker) answers() bool {
+	for _, port := range b.open {
+		c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			return false
+		}
+		c.Close()
+	}
+	return true
+}
+
 func (b *Broker) write(name, text string) {
 	if err := os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
+// freePorts finds ports below those that systems give to outgoing connections: a
+// broker that is restarted wants its own again.
 func freePorts(t testing.TB) (ports [4]int) {
 	for i := range ports {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+		for tries := 0; ; tries++ {
+			port := 10000 + rand.N(20000)
+			ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+			if err == nil {
+				defer ln.Close()
+				ports[i] = port
+				break
+			}
+			if tries == 100 {
+				t.Fatal(err)
+			}
 		}
-		defer ln.Close()
-		ports[i] = ln.Addr().(*net.TCPAddr).Port
 	}
 	return ports
 }
