@@ -77,6 +77,7 @@ type ending struct {
 	rev int
 	sum [sha256.Size]byte
 	st  Status
+	err error // its grant was refused: nothing opened
 }
 
 // pending is a reply that gathers stages.
@@ -127,7 +128,7 @@ type (
 const (
 	keepOver   = 1024 // sessions that are over and remembered, as keys.Device does
 	keepDead   = 64   // requests that were given up
-	keepFinal  = 4    // of which the end is remembered
+	keepFinal  = 16   // of which the end is remembered
 	gatherFor  = 100 * time.Millisecond
 	docSpacing = 250 * time.Millisecond
 	maxWhyOurs = 200 // bytes

@@ -91,7 +91,11 @@ func (m *machine) commandUp(now, at time.Time, c *Command) {
 	}
 	o := m.cur
 	if e := m.ended(g); e != nil && (o == nil || o.id != g.Session) {
-		m.answer(c.ID, e.st)
+		if e.err != nil {
+			m.refuse(now, refusal{re: c.ID, session: g.Session, verified: true, err: e.err})
+		} else {
+			m.answer(c.ID, e.st)
+		}
 		return
 	}
 	switch {
@@ -184,7 +188,7 @@ func (m *machine) commandDown(now time.Time, c *Command) {
 		}
 		st := Status{VPN: Disconnected, Session: d.Session}
 		for _, e := range m.final {
-			if e.st.Session == d.Session {
+			if e.st.Session == d.Session && e.err == nil {
 				st = e.st
 			}
 		}

@@ -34,13 +34,20 @@ func (m *machine) send(a sendAction) {
 }
 
 // changed has the document published: at once, but not too often.
-func (m *machine) changed(now time.Time) {
-	if !m.up || !m.docDue.IsZero() {
-		return
+func (m *machine) changed(now time.Time) { m.changedBy(now, now) }
+
+// changedBy has the document published at the given time, or before if
+// something else changes.
+func (m *machine) changedBy(now, at time.Time) {
+	if least := m.docAt.Add(docSpacing); !m.docAt.IsZero() && at.Before(least) {
+		at = least
 	}
-	m.docDue = m.docAt.Add(docSpacing)
-	if m.docAt.IsZero() || !now.Before(m.docDue) {
+	switch {
+	case !m.up: // it is published when the line comes up
+	case !now.Before(at):
 		m.publish(now)
+	case m.docDue.IsZero() || at.Before(m.docDue):
+		m.docDue = at
 	}
 }
 

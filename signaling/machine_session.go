@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,8 +20,10 @@ func (m *machine) open(now, at time.Time, c *Command, g *claims) {
 		o.bind(now, g)
 	}
 	m.do(startAction{n: o.n, id: o.id, server: o.server, grant: c.Token})
+	// Whether the Device accepts the grant is known in a moment: until then
+	// there is nothing to tell.
 	m.replySoon(now, c.ID)
-	m.changed(now)
+	m.changedBy(now, now.Add(gatherFor))
 }
 
 // bind gives the session what its first grant says.
@@ -75,7 +78,10 @@ func (m *machine) returned(now time.Time, n int, err error) {
 	if o == nil || o.n != n {
 		return
 	}
-	again := !o.closing && o.untouched(err)
+	if !o.closing && o.untouched(err) {
+		m.refused(now, o, err)
+		return
+	}
 	switch {
 	case o.closing:
 		o.show.VPN = Disconnected
@@ -94,14 +100,9 @@ func (m *machine) returned(now time.Time, n int, err error) {
 	o.show.IP = netip.Addr{}
 	m.last = m.state()
 	if o.id != "" {
-		if !again {
-			m.over.add(o.id)
-			m.do(endAction{o.id})
-		}
-		if len(m.final) == keepFinal {
-			m.final = m.final[1:]
-		}
-		m.final = append(m.final, ending{o.rev, o.sum, m.last})
+		m.over.add(o.id)
+		m.do(endAction{o.id})
+		m.remember(ending{rev: o.rev, sum: o.sum, st: m.last})
 	}
 	m.cur = nil
 	m.replyNow(now, o.re)
@@ -112,17 +113,33 @@ func (m *machine) returned(now time.Time, n int, err error) {
 	}
 }
 
-// untouched reports whether the session failed before anything opened, because
-// its prekey was stale: control then asks for a fresh one and sends the same
-// session again, so it is not over.
+// refused takes back a session whose grant the Device did not accept: the
+// device is as it was before, and the session is not over.
+func (m *machine) refused(now time.Time, o *opened, err error) {
+	m.remember(ending{rev: o.rev, sum: o.sum, st: Status{Session: o.id}, err: err})
+	m.abandon(o, err)
+	m.cur, m.reply = nil, pending{}
+	m.refuse(now, refusal{re: o.re, session: o.id, verified: true, err: err})
+	m.changed(now)
+}
+
+// remember keeps how a session ended.
+func (m *machine) remember(e ending) {
+	if len(m.final) == keepFinal {
+		m.final = m.final[1:]
+	}
+	m.final = append(m.final, e)
+}
+
+// untouched reports whether the grant was refused at the door, so that nothing
+// opened. Where its prekey was stale, control asks for a fresh one and sends
+// the same session again.
 func (o *opened) untouched(err error) bool {
-	for _, s := range o.show.Ladder {
-		if s.Stage == Keyed && s.Code == "" {
-			return false
-		}
+	if o.id == "" || slices.ContainsFunc(o.show.Ladder, func(s Step) bool { return s.Stage == Keyed }) {
+		return false
 	}
 	switch codeOf(err, "") {
-	case "unknown_prekey", "used_prekey", "wrong_boot":
+	case "unknown_prekey", "used_prekey", "wrong_boot", "node_not_allowed", "port_not_allowed":
 		return true
 	}
 	return false

@@ -205,7 +205,7 @@ func TestMachine(t *testing.T) {
 			x.wait(time.Millisecond)
 			x.reach(Socket)
 			x.wait(time.Second)
-		}, []string{"start s1 at wg", "doc connecting", "99 ms", "reply c1 s1 connecting r1", "reply c1 s1 connecting r1"}},
+		}, []string{"start s1 at wg", "99 ms", "reply c1 s1 connecting r1", "doc connecting", "reply c1 s1 connecting r1"}},
 		{"a repeated up opens nothing and is answered again", nil, func(x *rig) {
 			x.connect("c1", "s1")
 			x.up("c1", "s1", 1)
@@ -296,7 +296,7 @@ func TestMachine(t *testing.T) {
 			x.returned(code("no_driver"))
 			x.up("c1", "s1", 1)
 			x.wait(time.Second)
-		}, []string{"start s1 at wg", "doc connecting", "end s1", "reply c1 s1 failed r1 no_driver", "reply c1 s1 failed r1 no_driver", "doc failed no_driver"}},
+		}, []string{"start s1 at wg", "end s1", "reply c1 s1 failed r1 no_driver", "doc failed no_driver", "reply c1 s1 failed r1 no_driver"}},
 		{"an error without a code", nil, func(x *rig) {
 			x.up("c1", "s1", 1)
 			x.returned(errors.New("boom"))
@@ -312,7 +312,16 @@ func TestMachine(t *testing.T) {
 			x.returned(code("unknown_prekey"))
 			x.up("c1", "s1", 1)
 			x.up("c2", "s1", 2)
-		}, []string{"start s1 at wg", "reply c1 s1 failed r1 unknown_prekey", "reply c1 s1 failed r1 unknown_prekey", "start s1 at wg"}},
+		}, []string{"start s1 at wg", "notice refused unknown_prekey 1", "refuse c1 s1 unknown_prekey 1", "refuse c1 s1 unknown_prekey 1", "start s1 at wg"}},
+		{"a grant that is refused at the door leaves the device as it was", nil, func(x *rig) {
+			x.connect("c0", "s0")
+			x.returned(code("no_driver"))
+			x.wait(time.Second)
+			x.log = nil
+			x.up("c1", "s1", 1)
+			x.returned(code("port_not_allowed"))
+			x.wait(time.Second)
+		}, []string{"start s1 at wg", "notice refused port_not_allowed 1", "refuse c1 s1 port_not_allowed 1", "doc failed no_driver"}},
 		{"but not once a key was accepted", nil, func(x *rig) {
 			x.up("c1", "s1", 1)
 			x.reach(Keyed)
@@ -426,7 +435,7 @@ func TestMachine(t *testing.T) {
 			x.returned(nil)
 			x.wait(time.Second)
 		}, []string{
-			"bare start at wg", "doc connecting", "request", "reply connecting r0", "request",
+			"bare start at wg", "request", "reply connecting r0", "doc connecting", "request",
 			"answer n1 s1 granted", "doc connecting", "reply c1 s1 connected r1", "doc connected",
 			"reply s1 connected r1", "stop down", "reply s1 disconnecting r1", "doc disconnecting",
 			"end s1", "reply s1 disconnected r1", "doc disconnected",

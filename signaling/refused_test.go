@@ -108,7 +108,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestHandlerRefuses: what only Accept can see becomes a failure with its code.
+// TestHandlerRefuses: what only Accept can see is refused with its code too.
 func TestHandlerRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, code string
@@ -117,6 +117,13 @@ func TestHandlerRefuses(t *testing.T) {
 		{"prekey of nobody", "unknown_prekey", func(a *authority) []byte { return a.grant("s2", 1, keys.NewPrivateKey().Public()) }},
 		{"prekey of another boot", "wrong_boot", func(a *authority) []byte {
 			return a.grant("s2", 1, a.prekey(1), func(g *keys.Grant) { g.Boot = "b" })
+		}},
+		{"prekey of another session", "used_prekey", func(a *authority) []byte {
+			k := a.prekey(2)
+			if _, _, err := a.device.Accept(a.grant("s1", 1, k)); err != nil {
+				a.t.Fatal(err)
+			}
+			return a.grant("s2", 1, k)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -129,7 +136,7 @@ func TestHandlerRefuses(t *testing.T) {
 				d.send(signaling.Command{ID: "c1", Action: signaling.Up, Token: c.grant(a)})
 				time.Sleep(time.Second)
 				r := kind(keys.TypeReply, d.take())
-				if n := len(r); n == 0 || r[n-1].VPN != signaling.Failed || r[n-1].Code != c.code || r[n-1].Re != "c1" || r[n-1].Session != "s2" {
+				if len(r) != 1 || r[0].Count != 1 || r[0].VPN != signaling.Disconnected || r[0].Code != c.code || r[0].Re != "c1" || r[0].Session != "s2" {
 					t.Fatalf("replies %+v", r)
 				}
 				// Control asks for a fresh prekey and sends the same session again.
