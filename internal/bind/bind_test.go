@@ -246,9 +246,14 @@ func TestRoamingMovesThePath(t *testing.T) {
 		t.Errorf("path %v, adopted %q", p.Path(), adopted)
 	}
 	receive(t, f, r, arrival{transport(7, 2), addrC}, arrival{transport(7, 2), addrA})
-	if r.eps[0] != conn.Endpoint(p.ep) || r.eps[1] != conn.Endpoint(p.ep) {
-		t.Error("the new or the old address is unknown")
+	if r.eps[0] != conn.Endpoint(p.ep) || r.eps[1] == conn.Endpoint(p.ep) {
+		t.Error("the new address is unknown, or the old one known: WireGuard cannot roam back")
 	}
+	send(t, b, r.eps[1], transport(70, 1))
+	if wantSent(t, f, addrA); p.Path() != addr(addrA) {
+		t.Errorf("path %v after roaming back", p.Path())
+	}
+	adopted = adopted[:1]
 	ep, _ := b.inner.ParseEndpoint("192.0.2.4:4")
 	send(t, b, ep, transport(80, 1))
 	if other.Path() != addr("192.0.2.4:4") || len(adopted) != 2 {

@@ -75,10 +75,11 @@ func (p *Peer) SetPath(addr netip.AddrPort) { p.SetPaths(addr, netip.AddrPort{})
 
 // SetPaths sends everything to primary from now on, and a copy to also unless
 // that is invalid; WireGuard at the far end drops the second of two copies. An
-// invalid primary is ClearPath. An initiation that waits for a path, or for an
+// invalid primary is ClearPath. Former addresses stay known, the last eight: what
+// still comes from there does not make WireGuard roam back. An initiation that waits for a path, or for an
 // answer, leaves for the new addresses at once.
 func (p *Peer) SetPaths(primary, also netip.AddrPort) {
-	p.bind.setPaths(p, unmap(primary), unmap(also))
+	p.bind.setPaths(p, unmap(primary), unmap(also), false)
 }
 
 // ClearPath leaves the peer without a path: initiations are kept, all else is
@@ -87,7 +88,8 @@ func (p *Peer) ClearPath() { p.SetPaths(netip.AddrPort{}, netip.AddrPort{}) }
 
 // Path returns where the peer is: of the addresses that packets go to, the one
 // that its newest packet came from, else the primary one. It is invalid while
-// there is no path. When WireGuard has roamed, it is where it roamed to.
+// there is no path. When WireGuard has roamed, it is where it roamed to: all other
+// addresses are unknown then, so that it can roam on.
 func (p *Peer) Path() netip.AddrPort {
 	pa := p.path.Load()
 	switch {

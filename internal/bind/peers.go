@@ -51,8 +51,8 @@ func (b *Bind) RemovePeer(id string) {
 	p.rest(true)
 }
 
-// setPaths replaces a peer's path.
-func (b *Bind) setPaths(p *Peer, primary, also netip.AddrPort) {
+// setPaths replaces a peer's path; roamed: by one that WireGuard found.
+func (b *Bind) setPaths(p *Peer, primary, also netip.AddrPort, roamed bool) {
 	if !primary.IsValid() {
 		also = netip.AddrPort{}
 	}
@@ -77,7 +77,7 @@ func (b *Bind) setPaths(p *Peer, primary, also netip.AddrPort) {
 		}
 	}
 	p.path.Store(next)
-	b.forgetSources(p)
+	b.forgetSources(p, roamed)
 	moved := primary != oldPrimary && primary != oldAlso
 	added := moved || also.IsValid() && also != oldPrimary && also != oldAlso
 	msg := p.pathChanged(next != nil, moved, added)
@@ -106,9 +106,15 @@ func (b *Bind) leg(p *Peer, addr netip.AddrPort) leg {
 	return leg{ep, s}
 }
 
-// forgetSources drops the oldest addresses over the limit; b.mu is held.
-func (b *Bind) forgetSources(p *Peer) {
-	for len(p.sources) > knownBefore+2 {
+// forgetSources drops former addresses of a peer, the oldest over the limit, or
+// all after WireGuard has roamed: where nobody chose the path, packets from a
+// former address must be able to move it back. b.mu is held.
+func (b *Bind) forgetSources(p *Peer, roamed bool) {
+	limit := knownBefore + 2
+	if roamed {
+		limit = 1
+	}
+	for len(p.sources) > limit {
 		s := p.sources[0]
 		p.sources = p.sources[1:]
 		b.table.remove(s)
@@ -217,7 +223,7 @@ func (b *Bind) sendRaw(bufs [][]byte, ep conn.Endpoint) error {
 		if handshakeKind(bufs[0]) == kindResponse {
 			p.abandon() // or the new path would carry it
 		}
-		p.SetPath(addr)
+		b.setPaths(p, addr, netip.AddrPort{}, true)
 		if b.cfg.Adopted != nil {
 			b.cfg.Adopted(p.id, addr)
 		}
