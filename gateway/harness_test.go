@@ -180,24 +180,31 @@ func newEnd(t testing.TB, far keys.FarEnd, key keys.PrivateKey, address string) 
 
 func (e *end) down() { e.device.Close() }
 
-// ping sends one echo and reports whether a reply came.
+// ping sends echoes until a reply comes, and reports whether one did. The reader
+// waits before the first is sent, and on: netstack wakes only those who wait.
 func (e *end) ping(to netip.Addr, patience time.Duration) bool {
 	c, err := e.net.DialPingAddr(e.address, to)
 	if err != nil {
 		return false
 	}
 	defer c.Close()
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		if _, err := c.Write([]byte{8, 0, 0, 0, 0x12, 0x34, 0, 1, 'p', 'r', 'o', 'o', 'f'}); err != nil {
-			return false
-		}
-		c.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
+	c.SetReadDeadline(time.Now().Add(patience))
+	replied := make(chan bool, 1)
+	go func() {
 		var b [64]byte
-		if _, err := c.Read(b[:]); err == nil {
-			return true
+		_, err := c.Read(b[:])
+		replied <- err == nil
+	}()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		select {
+		case ok := <-replied:
+			return ok
+		case <-again.C:
+			c.Write([]byte{8, 0, 0, 0, 0x12, 0x34, 0, 1, 'p', 'r', 'o', 'o', 'f'})
 		}
 	}
-	return false
 }
 
 // pair is a session of one device and one operator with all that goes with it.

@@ -212,10 +212,10 @@ func TestEndCutsConnections(t *testing.T) {
 	a := newAuthority(t, "test")
 	n, r := newNode(t, a, nil)
 	p := newPair(n, 1, keys.TCP(22))
-	p.grant.End = time.Now().Add(2 * time.Second).Truncate(time.Second).Add(time.Second)
+	p.grant.End = time.Now().Add(4 * time.Second).Truncate(time.Second).Add(time.Second)
 	admit(t, n, a, &p.grant)
 	device := up(t, n.FarEnd(), p.device, p.devAddr())
-	if !device.ping(n.FarEnd().Proof, 2*time.Second) {
+	if !device.ping(n.FarEnd().Proof, 4*time.Second) {
 		t.Fatal("no proof")
 	}
 	if e := wait(t, r, KindClosed, p.grant.Session); e.Code != CodeExpired {
