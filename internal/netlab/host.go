@@ -1,6 +1,7 @@
 package netlab
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -109,8 +110,8 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 	return cmd
 }
 
-// Run runs a program inside the host to its end and returns its output; it
-// fails the test when the program does.
+// Run runs a program inside the host to its end and returns what it prints on
+// stdout; it fails the test when the program does.
 func (h *Host) Run(name string, args ...string) string {
 	h.lab.t.Helper()
 	out, err := h.Output(name, args...)
@@ -124,11 +125,14 @@ func (h *Host) Run(name string, args ...string) string {
 func (h *Host) Output(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.ns, name}, args...)...).CombinedOutput()
-	if err != nil {
-		return string(out), fmt.Errorf("netlab: %s: %s %s: %w: %s", h.Name, name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.ns, name}, args...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("netlab: %s: %s %s: %w: %s%s", h.Name, name, strings.Join(args, " "), err,
+			strings.TrimSpace(stdout.String()), strings.TrimSpace(stderr.String()))
 	}
-	return string(out), nil
+	return stdout.String(), nil
 }
 
 // Route adds a route: "default" or a prefix, by way of a neighbour.

@@ -35,7 +35,10 @@ type app struct {
 // Main runs boothctl and returns the process's exit status: 0 done, 1 failed, 2
 // called wrongly, or the status of the ssh that it ran.
 func Main(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// ssh ends its ProxyCommand with a hangup and a closed pipe: both must leave
+	// time to take leave of control.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}
 	root := a.root()

@@ -1,0 +1,137 @@
+// Package config is boothwire-control's configuration file.
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/internal/daemon"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling/mqtt"
+)
+
+// Config is the file; example.toml beside main.go explains each field.
+type Config struct {
+	daemon.Settings
+	State         string          `toml:"state"`
+	Database      string          `toml:"database"`
+	Listen        string          `toml:"listen"`
+	Issuer        string          `toml:"issuer"`
+	Pool          string          `toml:"pool"`
+	Lifetime      daemon.Duration `toml:"lifetime"`
+	Longest       daemon.Duration `toml:"longest"`
+	Idle          daemon.Duration `toml:"idle"`
+	RequireReason bool            `toml:"require_reason"`
+	RequireTicket bool            `toml:"require_ticket"`
+	Exclusive     bool            `toml:"exclusive"`
+	BareNodes     []string        `toml:"bare_nodes"`
+	TLS           daemon.TLS      `toml:"tls"`
+	MQTT          MQTT            `toml:"mqtt"`
+
+	pool netip.Prefix
+}
+
+// MQTT is the connection to the broker; without a URL there is none.
+type MQTT struct {
+	daemon.TLS
+	URL          string          `toml:"url"`
+	Username     string          `toml:"username"`
+	Password     string          `toml:"password"`
+	PasswordFile string          `toml:"password_file"`
+	ClientID     string          `toml:"client_id"`
+	Spread       daemon.Duration `toml:"spread"`
+	Insecure     bool            `toml:"insecure"`
+}
+
+// Validate checks what types cannot say, before anything is opened.
+func (c *Config) Validate() error {
+	if c.State == "" {
+		return daemon.Wrong("state", "a folder for the signing keys and the database is required")
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return daemon.Wrong("listen", "%q is no address such as 0.0.0.0:443", c.Listen)
+	}
+	if c.Pool != "" {
+		p, err := netip.ParsePrefix(c.Pool)
+		if err != nil || !p.Addr().Is4() {
+			return daemon.Wrong("pool", "%q is no IPv4 prefix such as 10.166.0.0/16", c.Pool)
+		}
+		c.pool = p
+	}
+	for _, n := range c.BareNodes {
+		if !keys.ValidID(n) {
+			return daemon.Wrong("bare_nodes", "%q is no node name", n)
+		}
+	}
+	if c.MQTT.URL != "" {
+		u, err := url.Parse(c.MQTT.URL)
+		if err != nil || u.Host == "" {
+			return daemon.Wrong("mqtt.url", "%q is no URL such as mqtts://broker.example.com:8883", c.MQTT.URL)
+		}
+	}
+	return nil
+}
+
+// DSN is where the database is.
+func (c *Config) DSN() string {
+	if c.Database != "" {
+		return c.Database
+	}
+	return "file:" + filepath.Join(c.State, "control.db")
+}
+
+// Control is how the back end decides; pin is that of its certificate.
+func (c *Config) Control(pin string, log *zap.Logger) *control.Config {
+	return &control.Config{
+		Store:         keys.Dir(c.State),
+		Issuer:        c.Issuer,
+		Pool:          c.pool,
+		Lifetime:      time.Duration(c.Lifetime),
+		Longest:       time.Duration(c.Longest),
+		Idle:          time.Duration(c.Idle),
+		RequireReason: c.RequireReason,
+		RequireTicket: c.RequireTicket,
+		Exclusive:     c.Exclusive,
+		Bare:          control.BarePolicy{Nodes: c.BareNodes},
+		Pin:           pin,
+		Logger:        log,
+	}
+}
+
+// Sender opens the connection to the broker, nil when there is none.
+func (c *Config) Sender(log *zap.Logger) (*mqtt.Sender, error) {
+	m := &c.MQTT
+	if m.URL == "" {
+		return nil, nil
+	}
+	tls, err := m.TLS.Config()
+	if err != nil {
+		return nil, err
+	}
+	password := m.Password
+	if m.PasswordFile != "" {
+		data, err := os.ReadFile(m.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the password: %w", err)
+		}
+		password = strings.TrimRight(string(data), "\r\n")
+	}
+	return mqtt.NewSender(m.URL, &mqtt.Config{
+		TLS:      tls,
+		Username: m.Username,
+		Password: password,
+		ClientID: m.ClientID,
+		Spread:   time.Duration(m.Spread),
+		Insecure: m.Insecure,
+		Logger:   log,
+	})
+}

@@ -1,0 +1,98 @@
+// Package serve is boothwire-control at work: one HTTPS address for the API, the
+// nodes and the devices that signal over HTTPS, and a connection to the broker.
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/cmd/boothwire-control/internal/config"
+	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/signaling"
+	"github.com/boothwire/boothwire/signaling/https"
+)
+
+// grace is how long requests under way may take when the program ends.
+const grace = 5 * time.Second
+
+// Run serves until ctx ends.
+func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
+	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
+		return fmt.Errorf("make the state folder: %w", err)
+	}
+	cert, pin, err := certificate(cfg)
+	if err != nil {
+		return err
+	}
+	c, err := control.Open(ctx, cfg.DSN(), cfg.Control(pin, log))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+
+	polls := https.NewSender(c, &https.Config{Logger: log})
+	defer polls.Close()
+	lines := []signaling.Sender{polls}
+	broker, err := cfg.Sender(log)
+	if err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
+	if broker != nil {
+		lines = append(lines, broker)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/device/", polls)
+	mux.Handle("/", c)
+	ln, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	srv := https.Server(mux)
+	srv.ErrorLog = zap.NewStdLog(log)
+	srv.TLSConfig = &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		MinVersion:   tls.VersionTLS12,
+		ClientAuth:   tls.RequestClientCert, // nodes show theirs; control knows their keys
+		NextProtos:   []string{"http/1.1"},
+	}
+	log.Info("serving", zap.Stringer("address", ln.Addr()))
+	return serve(ctx, c, srv, tls.NewListener(ln, srv.TLSConfig), lines)
+}
+
+// serve runs control and its server until ctx or either of them ends.
+func serve(ctx context.Context, c *control.Control, srv *http.Server, ln net.Listener, lines []signaling.Sender) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	srv.BaseContext = func(net.Listener) context.Context { return ctx }
+	failed := make(chan error, 2)
+	go func() { failed <- srv.Serve(ln) }()
+	go func() { failed <- c.Run(ctx, lines...) }()
+	var err error
+	pending := 2
+	select {
+	case err = <-failed:
+		pending--
+	case <-ctx.Done():
+	}
+	cancel()
+	end, stop := context.WithTimeout(context.Background(), grace)
+	defer stop()
+	if srv.Shutdown(end) != nil {
+		srv.Close()
+	}
+	for range pending {
+		<-failed
+	}
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,138 @@
+package fleet
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/cmd/boothwire-demo/internal/booth"
+	"github.com/boothwire/boothwire/cmd/boothwire-demo/internal/broker"
+	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling/https"
+	"github.com/boothwire/boothwire/signaling/mqtt"
+	"github.com/boothwire/boothwire/tunnel"
+	"github.com/boothwire/boothwire/tunnel/agent"
+)
+
+// startControl runs the back end behind a certificate of its own.
+func (f *Fleet) startControl(ctx, run context.Context, b *broker.Broker) error {
+	log := f.log.Named("control")
+	cert, pool, pin, err := f.certificate()
+	if err != nil {
+		return err
+	}
+	c, err := control.Open(ctx, "file:"+filepath.Join(f.Dir, "control.db"), &control.Config{
+		Store:  keys.Dir(filepath.Join(f.Dir, "control")),
+		Pin:    pin,
+		Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	f.later(c.Close)
+	sender, err := mqtt.NewSender(b.URL, &mqtt.Config{Username: broker.Control, Password: b.Password(broker.Control), Spread: -1, Logger: log})
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	srv := https.Server(c)
+	srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert, NextProtos: []string{"http/1.1"}}
+	srv.ErrorLog = zap.NewStdLog(log)
+	f.later(srv.Close)
+	f.work.Go(func() { srv.Serve(tls.NewListener(ln, srv.TLSConfig)) })
+	f.work.Go(func() {
+		<-run.Done()
+		srv.Close()
+	})
+	f.work.Go(func() {
+		if err := c.Run(run, sender); err != nil && run.Err() == nil {
+			log.Error("run", zap.Error(err))
+		}
+	})
+	f.URL = "https://" + ln.Addr().String()
+	token, err := c.Client(control.User{Name: "demo", Role: control.Admin}).CreateToken(ctx, &client.TokenRequest{User: "engineer", Role: "admin"})
+	if err != nil {
+		return err
+	}
+	f.Token = token.Secret
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	f.later(func() error { transport.CloseIdleConnections(); return nil })
+	f.Client = client.New(f.URL, &client.Config{Token: f.Token, HTTP: &http.Client{Transport: transport}})
+	return nil
+}
+
+// certificate makes control's certificate, which is its own authority.
+func (f *Fleet) certificate() (tls.Certificate, *x509.CertPool, string, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, nil, "", err
+	}
+	t := &x509.Certificate{
+		SerialNumber:          big.NewInt(time.Now().UnixNano()),
+		Subject:               pkix.Name{CommonName: "boothwire demo"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().AddDate(0, 1, 0),
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
+	if err != nil {
+		return tls.Certificate{}, nil, "", err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return tls.Certificate{}, nil, "", err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	f.CA = filepath.Join(f.Dir, "control.pem")
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	sum := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool,
+		base64.RawURLEncoding.EncodeToString(sum[:]), os.WriteFile(f.CA, text, 0o644)
+}
+
+// agent is what a kiosk embeds, on a connection of its own to the broker.
+func (f *Fleet) agent(device *keys.Device, b *broker.Broker, k *Kiosk) (*agent.Agent, error) {
+	log := f.log.Named("agent")
+	line, err := mqtt.NewListener(device, b.URL, &mqtt.Config{Username: k.ID, Password: b.Password(k.ID), Spread: -1, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	return agent.New(device, line, &agent.Config{
+		Mode:     tunnel.Driverless,
+		Services: map[keys.Port]string{keys.TCP(22): k.SSH.Addr()},
+		MayOpen: func(context.Context, agent.Session) error {
+			if _, err := os.Stat(filepath.Join(k.Dir, booth.Printer)); err != nil {
+				return errors.New("the booth is not ready")
+			}
+			return nil
+		},
+		Version: "boothwire-demo",
+		Logger:  log,
+	})
+}
