@@ -251,3 +251,50 @@ func TestFollowOnce(t *testing.T) {
 		t.Errorf("a closed node: %v", err)
 	}
 }
+
+// Ten thousand sessions' counters go in several reports.
+func TestReportsAreBounded(t *testing.T) {
+	a := newAuthority(t, "test")
+	c := newFakeControl(t, a)
+	store := keys.NewMemory()
+	e, err := Enroll(t.Context(), c.server.URL, store, &EnrollConfig{Claim: c.claim(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _, _ := newQuietNode(t, a, nil)
+	ready, _ := n.out.open()
+	defer n.out.close()
+	link := must(newControl(c.server.URL, nil, must(keys.OpenIdentity(store, nameIdentity)), "wg-bj-01", e.Pin))
+	defer link.close()
+	f := &follower{node: n, link: link, ready: ready, bytes: make(map[string]uint64)}
+	const all = 2*maxEvents + 100
+	list := make([]Event, all)
+	for i := range list {
+		list[i] = Event{Kind: KindBytes, Rev: i}
+	}
+	f.gather(list)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.report(ctx) }()
+	eventually(t, "three reports", func() bool { _, list := c.got(); return len(list) == 3 })
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	next := 0
+	_, reports := c.got()
+	for _, r := range reports {
+		if len(r.Events) > maxEvents {
+			t.Errorf("%d events in a report", len(r.Events))
+		}
+		for _, e := range r.Events {
+			if e.Rev != next {
+				t.Fatalf("event %d in place of %d", e.Rev, next)
+			}
+			next++
+		}
+	}
+	if next != all {
+		t.Errorf("%d events of %d", next, all)
+	}
+}

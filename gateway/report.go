@@ -86,14 +86,13 @@ func (f *follower) gather(list []Event) {
 	}
 }
 
-// send posts one report until control has it.
+// send posts the first of the batch until control has it. Control bounds a report
+// to 1 MiB, so 10,000 sessions' counters have to go in several.
 func (f *follower) send(ctx context.Context, first bool) error {
 	f.seq++
 	for wait := newBackoff(); ; {
-		r := report{Seq: f.seq, Events: f.batch}
-		if r.Events == nil {
-			r.Events = []reportEvent{}
-		}
+		now := f.batch[:min(maxEvents, len(f.batch))]
+		r := report{Seq: f.seq, Events: append([]reportEvent{}, now...)}
 		stats := f.node.Stats()
 		r.Stats = &stats
 		if first {
@@ -104,7 +103,7 @@ func (f *follower) send(ctx context.Context, first bool) error {
 		}
 		err := f.link.post(ctx, pathReport, r, nil)
 		if err == nil {
-			f.batch = f.batch[:0]
+			f.drop(len(now))
 			f.node.out.poke()
 			return nil
 		}
@@ -115,7 +114,7 @@ func (f *follower) send(ctx context.Context, first bool) error {
 		var refused *ControlError
 		if errors.As(err, &refused) && refused.lasting() {
 			if refused.Status != 401 && refused.Status != 403 {
-				f.batch = f.batch[:0] // it would never get through
+				f.drop(len(now)) // it would never get through
 			}
 			return err
 		}
@@ -124,6 +123,8 @@ func (f *follower) send(ctx context.Context, first bool) error {
 		}
 	}
 }
+
+func (f *follower) drop(n int) { f.batch = append(f.batch[:0], f.batch[n:]...) }
 
 // holding is what the node holds, for the first report of a follow.
 func (n *Node) holding() []reportSession {
