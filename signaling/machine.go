@@ -54,8 +54,8 @@ type machine struct {
 type opened struct {
 	n        int // of its run
 	id       string
-	server   string
-	bare     bool // a bare up began it
+	wanted   string // the node that a bare up named
+	bare     bool   // a bare up began it
 	rev      int
 	sum      [sha256.Size]byte // of that rev's payload
 	received time.Time

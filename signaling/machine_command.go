@@ -138,7 +138,7 @@ func (m *machine) bareUp(now, at time.Time, c *Command) {
 		m.open(now, at, c, nil)
 	case o.closing:
 		m.hold(now, at, c)
-	case o.bare && o.server == c.Server:
+	case o.bare && o.wanted == c.Server:
 		m.replySoon(now, c.ID)
 	default:
 		m.refuse(now, refusal{re: c.ID, err: refuse(ReasonBusy, "another session is open")})

@@ -12,14 +12,16 @@ import (
 // open starts a session: with a grant, or, bare, without one.
 func (m *machine) open(now, at time.Time, c *Command, g *claims) {
 	m.runs++
-	o := &opened{n: m.runs, server: c.Server, bare: g == nil, received: at, re: c.ID}
+	o := &opened{n: m.runs, wanted: c.Server, bare: g == nil, received: at, re: c.ID}
 	o.show = Status{VPN: Connecting}
 	o.step(Received, at)
 	m.cur = o
+	server := c.Server
 	if g != nil {
 		o.bind(now, g)
+		server = g.Far.Node
 	}
-	m.do(startAction{n: o.n, id: o.id, server: o.server, grant: c.Token})
+	m.do(startAction{n: o.n, id: o.id, server: server, grant: c.Token})
 	// Whether the Device accepts the grant is known in a moment: until then
 	// there is nothing to tell.
 	m.replySoon(now, c.ID)
@@ -29,9 +31,6 @@ func (m *machine) open(now, at time.Time, c *Command, g *claims) {
 // bind gives the session what its first grant says.
 func (o *opened) bind(now time.Time, g *claims) {
 	o.id, o.rev, o.sum = g.Session, g.Rev, g.sum
-	if g.Far.Node != "" {
-		o.server = g.Far.Node
-	}
 	o.address(g)
 	o.step(Authorised, now)
 }

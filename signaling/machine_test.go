@@ -444,6 +444,15 @@ func TestMachine(t *testing.T) {
 			x.connect("c1", "s1")
 			x.bare("c2", Up, "wg")
 		}, []string{"notice refused busy 1", "refuse c2 busy 1"}},
+		{"control may choose another node than a bare up names", bare, func(x *rig) {
+			x.bare("", Up, "wg2")
+			x.m.request(x.now, x.n, "n1", []byte("r"))
+			x.cmd("c1", Up, grantFor("s1", 1, `,"re":"n1"`))
+			x.wait(time.Second)
+			x.log = nil
+			x.bare("", Up, "wg2")
+			x.wait(time.Second)
+		}, []string{"reply s1 connecting r1"}},
 		{"a bare up for another node", bare, func(x *rig) {
 			x.bare("", Up, "wg")
 			x.log = nil

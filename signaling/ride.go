@@ -23,8 +23,8 @@ type Ride struct {
 	doc    outbox
 	rest   outbox
 
-	mu   sync.Mutex
-	sink Sink // nil: nobody listens
+	mu   sync.Mutex // before post.mu
+	sink Sink       // nil: nobody listens
 }
 
 const keepReplies = 32 // that wait to be published
@@ -65,12 +65,11 @@ func (r *Ride) Deliver(topic string, payload []byte, retained bool) bool {
 // Connected says, each time, that the host is connected and subscribed to
 // Topic, or no longer is. It never blocks.
 func (r *Ride) Connected(up bool) {
+	r.mu.Lock() // also over the sink's call, so that it hears of changes in their order
+	defer r.mu.Unlock()
 	r.post.change(func() { r.post.up = up })
-	r.mu.Lock()
-	sink := r.sink
-	r.mu.Unlock()
-	if sink != nil {
-		sink.Connected(up)
+	if r.sink != nil {
+		r.sink.Connected(up)
 	}
 }
 
@@ -86,12 +85,11 @@ func (r *Ride) Listen(ctx context.Context, sink Sink) error {
 		return errors.New("signaling: the ride has a listener")
 	}
 	r.sink = sink
-	r.mu.Unlock()
-	var up bool
-	r.post.change(func() { up, r.post.draining = r.post.up, false })
-	if up {
+	r.post.change(func() { r.post.draining = false })
+	if r.post.up {
 		sink.Connected(true)
 	}
+	r.mu.Unlock()
 
 	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()

@@ -36,6 +36,7 @@ type checker struct {
 	over    map[string]bool // sessions that must not open any more
 	session string          // that runs; empty: not known yet
 	stopped bool            // it was told to end
+	keyed   bool            // its grant was accepted
 	nonces  int
 	nonce   string
 }
@@ -78,15 +79,19 @@ func (c *checker) step(i int, op byte) {
 	case 11:
 		x.cmd(id, Up, grantFor(session, rev, fmt.Sprintf(`,"re":"n%d"`, c.nonces)))
 	case 12:
-		x.reach([]Stage{Keyed, Proved, Ready}[op/16%3])
+		st := []Stage{Keyed, Proved, Ready}[op/16%3]
+		c.keyed = c.keyed || c.running && !c.stopped && st == Keyed
+		x.reach(st)
 	case 13:
 		if c.running {
 			c.check(false) // what came before it returned
-			if !c.stopped && c.session != "" {
+			err := []error{nil, code("no_driver"), code("unknown_prekey")}[op/16%3]
+			door := err == code("unknown_prekey") && !c.keyed // it may come again
+			if !c.stopped && c.session != "" && !door {
 				c.over[c.session] = true
 			}
-			c.running, c.session, c.stopped = false, "", false
-			x.returned([]error{nil, code("no_driver")}[op/16%2])
+			c.running, c.session, c.stopped, c.keyed = false, "", false, false
+			x.returned(err)
 		}
 	case 14:
 		x.line(op/16%2 == 0)
