@@ -68,7 +68,11 @@ func (t *Tunnel) Dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, t.opError("dial", network, fmt.Errorf("no address of the family of %v", to.Addr()))
 	}
 	d := net.Dialer{LocalAddr: netAddr(network, netip.AddrPortFrom(own, 0))}
-	return d.DialContext(ctx, network, to.String())
+	conn, err := d.DialContext(ctx, network, to.String())
+	if err != nil {
+		return nil, err
+	}
+	return t.sockets.keep(conn)
 }
 
 // Listen accepts connections at the tunnel's own address, in this process;
@@ -97,9 +101,10 @@ func (t *Tunnel) Listen(ctx context.Context, network, address string) (net.Liste
 	if err != nil {
 		return nil, err
 	}
-	// The address goes with the adapter; a socket bound to it would stay.
-	context.AfterFunc(t.ctx, func() { _ = l.Close() })
-	return l, nil
+	if !t.sockets.add(l) {
+		return nil, t.opError("listen", network, net.ErrClosed)
+	}
+	return &keptListener{l, &t.sockets}, nil
 }
 
 func (t *Tunnel) opError(op, network string, err error) error {

@@ -46,6 +46,7 @@ type Tunnel struct {
 	done     chan struct{} // closed when nothing is left
 	work     sync.WaitGroup
 	events   events
+	sockets  sockets // over an adapter
 
 	// Of run alone.
 	far   *far          // the far end that carries traffic

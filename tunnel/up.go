@@ -202,6 +202,7 @@ func (t *Tunnel) newBind(c *Config) *bind.Bind {
 // release takes down whatever bringUp made, in the order in which nothing is cut
 // off that still has something to say.
 func (t *Tunnel) release() {
+	t.sockets.end()
 	if t.stack != nil {
 		_ = t.stack.Close()
 	}
