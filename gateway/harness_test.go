@@ -180,9 +180,19 @@ func newEnd(t testing.TB, far keys.FarEnd, key keys.PrivateKey, address string) 
 
 func (e *end) down() { e.device.Close() }
 
-// ping sends echoes until a reply comes, and reports whether one did. The reader
-// waits before the first is sent, and on: netstack wakes only those who wait.
+// ping sends echoes until a reply comes, and reports whether one did.
 func (e *end) ping(to netip.Addr, patience time.Duration) bool {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if e.pingOnce(to, min(500*time.Millisecond, time.Until(end))) {
+			return true
+		}
+	}
+	return false
+}
+
+// pingOnce has a socket of its own and reads before it sends: netstack wakes only
+// a reader that waits already, and only for the first packet of an empty buffer.
+func (e *end) pingOnce(to netip.Addr, patience time.Duration) bool {
 	c, err := e.net.DialPingAddr(e.address, to)
 	if err != nil {
 		return false
@@ -195,16 +205,9 @@ func (e *end) ping(to netip.Addr, patience time.Duration) bool {
 		_, err := c.Read(b[:])
 		replied <- err == nil
 	}()
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	for {
-		select {
-		case ok := <-replied:
-			return ok
-		case <-again.C:
-			c.Write([]byte{8, 0, 0, 0, 0x12, 0x34, 0, 1, 'p', 'r', 'o', 'o', 'f'})
-		}
-	}
+	time.Sleep(20 * time.Millisecond)
+	c.Write([]byte{8, 0, 0, 0, 0x12, 0x34, 0, 1, 'p', 'r', 'o', 'o', 'f'})
+	return <-replied
 }
 
 // pair is a session of one device and one operator with all that goes with it.
