@@ -86,7 +86,7 @@ func fallback(m signaling.Memory, roads []*road) signaling.Listener {
 
 func TestFallbackClimbs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		roads := []*road{{}, {}, {open: true}}
+		roads := []*road{{quit: time.Second}, {}, {open: true}}
 		m, e := keys.NewMemory(), new(ear)
 		f := fallback(m, roads)
 		stop := listen(f, e)

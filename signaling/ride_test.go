@@ -169,6 +169,14 @@ func TestRidePublishes(t *testing.T) {
 				t.Errorf("a reply was tried %d times", w.tries)
 			}
 		})
+		w.set(func() { w.tries = 0 })
+		r.Publish([]byte("reply"), false)
+		time.Sleep(time.Hour)
+		w.set(func() {
+			if w.tries != 3 {
+				t.Errorf("the reply after it was tried %d times", w.tries)
+			}
+		})
 		r.Publish([]byte("doc3"), true)
 		time.Sleep(time.Hour)
 		w.set(func() { w.fail = nil })
