@@ -110,11 +110,11 @@ func cut[T any](list []T, q api.Query, id func(T) string) ([]T, string) {
 }
 
 // ClaimNode implements api.Backend.
-func (b backend) ClaimNode(_ context.Context, u auth.User, name string) (client.Claim, error) {
+func (b backend) ClaimNode(ctx context.Context, u auth.User, name string) (client.Claim, error) {
 	if err := b.may(u, auth.Manage); err != nil {
 		return client.Claim{}, err
 	}
-	return b.c.newClaim(u, name)
+	return b.c.newClaim(ctx, u, name)
 }
 
 // DeleteNode implements api.Backend.

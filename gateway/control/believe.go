@@ -28,6 +28,9 @@ func (c *Control) believe(d *device, v *verified) {
 	if v.batch != nil && c.present(d, v.batch.Boot, v.now) {
 		c.offered(d, v)
 	}
+	if p := d.probe; p != nil && v.token != nil && v.token.Boot == p.boot {
+		p.said = v
+	}
 	if v.request != nil && c.present(d, v.request.Boot, v.now) && v.request.Seq > d.row.RequestSeq {
 		d.row.RequestSeq = v.request.Seq
 		d.line = v.line
@@ -99,14 +102,19 @@ func (c *Control) answered(d *device, v *verified) {
 		c.log.Warn("two runs of one device", zap.String("device", d.row.ID))
 	}
 	if probed {
+		said := d.probe.said
 		d.probe = nil
-		if a.Boot != d.row.Boot {
-			c.adopt(d, a.Boot, v.now)
-			if s != nil {
-				c.detach(s)
-				s.m.Rebooted(v.now)
-				c.act(s, v.now)
-			}
+		if a.Boot == d.row.Boot {
+			return
+		}
+		c.adopt(d, a.Boot, v.now)
+		if s != nil {
+			c.detach(s)
+			s.m.Rebooted(v.now)
+			c.act(s, v.now)
+		}
+		if said != nil && said.token.Boot == a.Boot {
+			c.believe(d, said)
 		}
 		return
 	}

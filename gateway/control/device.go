@@ -31,7 +31,8 @@ type device struct {
 // when a message of an unknown run came while another has a session: the message
 // may have been held back by a broker for days.
 type probe struct {
-	boot  string // in question
+	boot  string    // in question
+	said  *verified // the latest that it said, to be believed if it is the present one
 	nonce string
 	until time.Time
 }

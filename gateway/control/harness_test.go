@@ -449,3 +449,7 @@ func code(err error) string {
 }
 
 func op(name string) User { return User{Name: name, Role: Operator} }
+
+func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}

@@ -121,13 +121,19 @@ func (c *Control) choose(name string) (*node, error) {
 	return best, nil
 }
 
-// keep writes a node, soon; mu is held.
-func (c *Control) keep(n *node) {
+// stored is the node as the store has it.
+func (n *node) stored() store.Node {
 	row := n.row
 	row.Endpoints = nil
 	for _, e := range n.endpoints {
 		row.Endpoints = append(row.Endpoints, e.String())
 	}
+	return row
+}
+
+// keep writes a node, soon; mu is held.
+func (c *Control) keep(n *node) {
+	row := n.stored()
 	c.store.Later("node/"+row.Name, func(tx *store.Tx) error { return tx.PutNode(row) })
 }
 

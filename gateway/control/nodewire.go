@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -110,7 +111,7 @@ const (
 
 // newClaim makes a claim for a node of that name; an enrolled one keeps its place
 // until the claim is used.
-func (c *Control) newClaim(u User, name string) (client.Claim, error) {
+func (c *Control) newClaim(ctx context.Context, u User, name string) (client.Claim, error) {
 	if !keys.ValidID(name) {
 		return client.Claim{}, fail(http.StatusUnprocessableEntity, keys.ReasonMalformed, "a node's name is 1 to 64 of letters, digits, '.', '_' and '-'")
 	}
@@ -119,21 +120,30 @@ func (c *Control) newClaim(u User, name string) (client.Claim, error) {
 	text := base64.RawURLEncoding.EncodeToString(secret[:])
 	now := c.cfg.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	n := c.nodes[name]
+	a, err := c.pool.Take(pool.Node, name, now)
+	if err != nil {
+		c.mu.Unlock()
+		return client.Claim{}, fail(http.StatusServiceUnavailable, "no_address", err.Error())
+	}
 	if n == nil {
-		a, err := c.pool.Take(pool.Node, name, now)
-		if err != nil {
-			return client.Claim{}, fail(http.StatusServiceUnavailable, "no_address", err.Error())
-		}
 		n = &node{row: store.Node{Name: name, Created: now, Proof: a.Addr.String()}, proof: a.Addr, sessions: make(map[string]*session)}
 		c.nodes[name] = n
-		c.store.Later("addresses/node/"+name, func(tx *store.Tx) error { return takeAll(tx, []pool.Address{a}) })
 	}
 	n.row.ClaimHash, n.row.ClaimExpires = hashOf(text), now.Add(claimFor)
-	c.keep(n)
+	row := n.stored()
+	c.mu.Unlock()
+	// What is shown must be there when it is used.
+	if err := c.store.Do(ctx, func(tx *store.Tx) error {
+		if err := takeAll(tx, []pool.Address{a}); err != nil {
+			return err
+		}
+		return tx.PutNode(row)
+	}); err != nil {
+		return client.Claim{}, err
+	}
 	c.note(store.Audit{Who: u.Name, What: auditClaim, Node: name})
-	return client.Claim{Node: name, Claim: claimStart + text + "." + c.cfg.Pin, Expires: n.row.ClaimExpires.UTC()}, nil
+	return client.Claim{Node: name, Claim: claimStart + text + "." + c.cfg.Pin, Expires: row.ClaimExpires.UTC()}, nil
 }
 
 // identityOf is the key of the certificate with which a request came, zero if it

@@ -197,7 +197,9 @@ func showRow(r store.Session) client.Session {
 		v.Ladder = append(v.Ladder, client.Step{Stage: signaling.Stage(p.Stage), After: client.Micros(p.After.Microseconds()), Code: p.Code, By: p.By})
 	}
 	for _, o := range r.Operators {
-		v.Operators = append(v.Operators, readOperator(o).show())
+		if o.Removed.IsZero() {
+			v.Operators = append(v.Operators, readOperator(o).show())
+		}
 	}
 	return v
 }

@@ -2,7 +2,6 @@ package control
 
 import (
 	"testing"
-	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/signaling"
@@ -68,5 +67,4 @@ func TestStory(t *testing.T) {
 		t.Errorf("again as %+v after %+v", again, s)
 	}
 	w.reaches(again.ID, client.Connected)
-	_ = time.Now
 }
