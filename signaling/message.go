@@ -74,4 +74,9 @@ type Device interface {
 // is disconnected, an error failed, with the error's Code() if it has one. An
 // error may also have a method Stage() Stage that says which stage failed. A
 // panic is an error with the code "internal".
+//
+// An error with one of the codes unknown_prekey, used_prekey, wrong_boot,
+// node_not_allowed and port_not_allowed before Keyed was reached says that the
+// Device did not accept the grant: that is told as a refusal, the device is as
+// it was, and control may send the session again with another prekey.
 type Handler func(ctx context.Context, s *Session) error
