@@ -1,0 +1,296 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// overTLS serves control as a program does, and returns clients with certificates.
+func (w *world) overTLS() (url string, with func(id *keys.Identity) *http.Client) {
+	w.t.Helper()
+	s := httptest.NewUnstartedServer(w.c)
+	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	s.StartTLS()
+	w.t.Cleanup(s.Close)
+	return s.URL, func(id *keys.Identity) *http.Client {
+		t := s.Client().Transport.(*http.Transport).Clone()
+		if id != nil {
+			cert, err := keys.TLSCertificate(id, "node")
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			t.TLSClientConfig.Certificates = []tls.Certificate{cert}
+		}
+		w.t.Cleanup(t.CloseIdleConnections)
+		return &http.Client{Transport: t}
+	}
+}
+
+func identity(t testing.TB) *keys.Identity {
+	t.Helper()
+	id, err := keys.OpenIdentity(keys.NewMemory(), "node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func post(t testing.TB, c *http.Client, url string, in any) (status int, code string, body []byte) {
+	t.Helper()
+	b, ok := in.([]byte)
+	if !ok {
+		var err error
+		if b, err = json.Marshal(in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := c.Post(url, "application/json", bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	var buf bytes.Buffer
+	_, _ = buf.ReadFrom(r.Body)
+	var e client.Error
+	_ = json.Unmarshal(buf.Bytes(), &e)
+	return r.StatusCode, e.Code, buf.Bytes()
+}
+
+func TestEnrolment(t *testing.T) {
+	now := time.Now()
+	w := newWorld(t, &Config{Pin: strings.Repeat("A", 43), Now: func() time.Time { return now }})
+	url, with := w.overTLS()
+	claim, err := w.admin.ClaimNode(t.Context(), "wg-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(claim.Claim, "bwn1.") || !strings.HasSuffix(claim.Claim, "."+strings.Repeat("A", 43)) {
+		t.Errorf("claim %q", claim.Claim)
+	}
+	one, two := identity(t), identity(t)
+	key := keys.NewPrivateKey().Public()
+	request := enrolRequest{Claim: claim.Claim, Name: "wg-1", Key: key, Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1")}}
+	try := func(id *keys.Identity, change func(*enrolRequest)) string {
+		t.Helper()
+		r := request
+		if change != nil {
+			change(&r)
+		}
+		status, code, _ := post(t, with(id), url+pathEnroll, r)
+		if status == http.StatusOK {
+			return "ok"
+		}
+		return code
+	}
+	for _, tc := range []struct {
+		name   string
+		id     *keys.Identity
+		change func(*enrolRequest)
+		want   string
+	}{
+		{"without a certificate", nil, nil, "no_certificate"},
+		{"another name", one, func(r *enrolRequest) { r.Name = "wg-2" }, "wrong_node"},
+		{"a guess", one, func(r *enrolRequest) { r.Claim = "bwn1." + strings.Repeat("A", 22) + "." }, "claim_used"},
+		{"no claim", one, func(r *enrolRequest) { r.Claim = "" }, keys.ReasonMalformed},
+		{"an empty claim", one, func(r *enrolRequest) { r.Claim = "bwn1.." }, keys.ReasonMalformed},
+		{"no key", one, func(r *enrolRequest) { r.Key = keys.PublicKey{} }, keys.ReasonMalformed},
+		{"right", one, nil, "ok"},
+		{"the same node again", one, nil, "ok"},
+		{"another node with the same claim", two, nil, "claim_used"},
+		{"the same node with another key", one, func(r *enrolRequest) { r.Key = keys.NewPrivateKey().Public() }, "claim_used"},
+	} {
+		if got := try(tc.id, tc.change); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
+		}
+	}
+	_, _, body := post(t, with(one), url+pathEnroll, request)
+	var out enrolAnswer
+	if err := json.Unmarshal(body, &out); err != nil || out.Name != "wg-1" || out.Issuer != keys.DefaultIssuer || out.Roots[0] != w.c.Roots()[0] || out.Proof.String() != "10.166.255.0" || out.Pool.String() != "10.166.0.0/16" {
+		t.Errorf("answered %+v, %v", out, err)
+	}
+	// An identity is one node's.
+	claim, _ = w.admin.ClaimNode(t.Context(), "wg-2")
+	if got := try(one, func(r *enrolRequest) { r.Claim, r.Name = claim.Claim, "wg-2" }); got != "key_in_use" {
+		t.Errorf("a second node of one identity: %s", got)
+	}
+	// A claim is replaced by a later one, and grows old.
+	later, _ := w.admin.ClaimNode(t.Context(), "wg-2")
+	if got := try(two, func(r *enrolRequest) { r.Claim, r.Name = claim.Claim, "wg-2" }); got != "claim_used" {
+		t.Errorf("a replaced claim: %s", got)
+	}
+	now = now.Add(claimFor)
+	if got := try(two, func(r *enrolRequest) { r.Claim, r.Name = later.Claim, "" }); got != "claim_expired" {
+		t.Errorf("an old claim: %s", got)
+	}
+	// What is written holds no secret.
+	secret := strings.Split(later.Claim, ".")[1]
+	rows, err := w.c.store.Nodes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if strings.Contains(r.ClaimHash, secret) || r.Name == "wg-1" && r.ClaimHash != "" {
+			t.Errorf("stored %+v", r)
+		}
+	}
+	// Bodies are bounded and strict.
+	big := append([]byte(`{"claim":"`), bytes.Repeat([]byte("a"), 1<<20)...)
+	if status, code, _ := post(t, with(one), url+pathEnroll, big); status != http.StatusRequestEntityTooLarge || code != keys.ReasonOversized {
+		t.Errorf("1 MiB: %d %s", status, code)
+	}
+	if status, code, _ := post(t, with(one), url+pathReport, []byte(`{"seq":1,"seq":2}`)); status != http.StatusBadRequest || code != keys.ReasonDuplicateKey {
+		t.Errorf("twice: %d %s", status, code)
+	}
+}
+
+func TestNodesAreApart(t *testing.T) {
+	w := newWorld(t, nil)
+	url, with := w.overTLS()
+	stranger := with(identity(t))
+	if status, code, _ := post(t, stranger, url+pathReport, nodeReport{}); status != http.StatusForbidden || code != "unknown_node" {
+		t.Errorf("a stranger's report: %d %s", status, code)
+	}
+	for name, c := range map[string]*http.Client{"a stranger": stranger, "nobody": with(nil)} {
+		r, err := c.Get(url + pathFollow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		if r.StatusCode != http.StatusForbidden {
+			t.Errorf("%s follows: %d", name, r.StatusCode)
+		}
+	}
+	good := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	good.mute = true
+	opened := make(chan error, 1)
+	var s client.Session
+	go func() {
+		v, err := w.open(op("ann"), "kiosk-1")
+		s = v
+		opened <- err
+	}()
+	eventually(t, "the grant at its node", func() bool { good.mu.Lock(); defer good.mu.Unlock(); return len(good.held) == 1 })
+	id := ""
+	good.mu.Lock()
+	for id = range good.held {
+	}
+	good.mu.Unlock()
+	// Another node has no say: not that it is installed, proved or closed.
+	evil := w.node("wg-2")
+	for _, kind := range []string{eventInstalled, eventProved, eventClosed, eventRefused} {
+		evil.say(kind, id, 1, "")
+	}
+	evil.report(nodeReport{Events: []nodeEvent{{Kind: eventBytes, Session: id, Rx: 1 << 40}}})
+	if v, err := w.admin.Session(t.Context(), id); err != nil || v.State != client.Opening || v.Rx != 0 {
+		t.Fatalf("another node made it %+v, %v", v, err)
+	}
+	if b.last() != nil {
+		t.Fatal("another node had the device woken")
+	}
+	if w.audited(auditNode, "unknown_session") == 0 {
+		t.Error("not audited")
+	}
+	good.proves(b)
+	good.say(eventInstalled, id, 1, "")
+	if err := <-opened; err != nil {
+		t.Fatal(err)
+	}
+	w.reaches(s.ID, client.Connected)
+	good.report(nodeReport{Events: []nodeEvent{{Kind: eventBytes, Session: id, Rx: 10, Tx: 20}}})
+	if v, _ := w.admin.Session(t.Context(), id); v.Rx != 10 || v.Tx != 20 {
+		t.Errorf("counted %d, %d", v.Rx, v.Tx)
+	}
+	// The node ends it by itself.
+	good.say(eventClosed, id, 1, "expired")
+	if v := w.reaches(id, client.Closed); v.Code != "expired" {
+		t.Errorf("closed as %+v", v)
+	}
+	if _, err := w.admin.Device(t.Context(), "kiosk-1"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLeastLoaded(t *testing.T) {
+	w := newWorld(t, nil)
+	one, two := w.node("wg-1"), w.node("wg-2")
+	count := map[string]int{}
+	for _, id := range []string{"a", "b", "c", "d"} {
+		b := w.booth(id, true).serve().known()
+		s := w.mustOpen(op("ann"), id)
+		count[s.Node]++
+		_ = b
+	}
+	if count["wg-1"] != 2 || count["wg-2"] != 2 {
+		t.Errorf("spread as %v", count)
+	}
+	list := map[string]client.Node{}
+	for n, err := range w.admin.Nodes(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list[n.Name] = n
+	}
+	if n := list["wg-1"]; n.State != "connected" || n.Sessions != 2 || n.Identity != one.id.Key() || n.Key != one.key.Public() || n.Version != "test" || n.Proof == list["wg-2"].Proof {
+		t.Errorf("shown as %+v", n)
+	}
+	two.mu.Lock()
+	two.deleted = true
+	two.mu.Unlock()
+	if err := w.admin.DeleteNode(t.Context(), "wg-2"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its sessions end", func() bool { return w.c.Stats().Sessions == 2 })
+	if status := two.post(pathReport, nodeReport{}, nil); status != http.StatusForbidden {
+		t.Errorf("a deleted node reports: %d", status)
+	}
+}
+
+// A real server, a real stream: pings keep it, and a second one takes its place.
+func TestFollowOverTLS(t *testing.T) {
+	w := newWorld(t, nil)
+	url, with := w.overTLS()
+	claim, err := w.admin.ClaimNode(t.Context(), "wg-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := with(identity(t))
+	if status, code, _ := post(t, c, url+pathEnroll, enrolRequest{Claim: claim.Claim, Key: keys.NewPrivateKey().Public()}); status != http.StatusOK {
+		t.Fatalf("enrol: %d %s", status, code)
+	}
+	follow := func() (*http.Response, func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url+pathFollow, nil)
+		r, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var l nodeLine
+		if err := json.NewDecoder(r.Body).Decode(&l); err != nil || l.Kind != lineHello || l.Pool != w.c.cfg.Pool {
+			t.Fatalf("greeted with %+v, %v", l, err)
+		}
+		return r, func() { cancel(); r.Body.Close() }
+	}
+	first, endFirst := follow()
+	_, endSecond := follow()
+	if _, err := new(bytes.Buffer).ReadFrom(first.Body); err != nil && w.c.Stats().Nodes != 1 {
+		t.Errorf("after a second follow: %v", err)
+	}
+	endFirst()
+	if w.c.Stats().Nodes != 1 {
+		t.Error("the end of the first stream ended the second")
+	}
+	endSecond()
+	eventually(t, "gone", func() bool { return w.c.Stats().Nodes == 0 })
+}
