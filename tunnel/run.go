@@ -98,17 +98,15 @@ func (t *Tunnel) step() (next time.Duration, err error) {
 	t.mu.Lock()
 	end := t.end
 	t.mu.Unlock()
-	if end != 0 {
-		if now >= end {
-			return 0, ErrLifetime
-		}
-		next = min(next, end)
+	over, at := watchdog.Ends(now, end, t.idle, stats.LastUse)
+	switch over {
+	case watchdog.Lifetime:
+		return 0, ErrLifetime
+	case watchdog.Unused:
+		return 0, ErrIdle
 	}
-	if t.idle > 0 {
-		if now >= stats.LastUse+t.idle {
-			return 0, ErrIdle
-		}
-		next = min(next, stats.LastUse+t.idle)
+	if at != 0 {
+		next = min(next, at)
 	}
 	if moved := t.clock.Check(t.hooks.now(), now); moved != 0 {
 		t.tell(Event{Kind: EventClock, Err: &ClockError{moved}})
