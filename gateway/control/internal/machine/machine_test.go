@@ -1,0 +1,238 @@
+package machine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// play runs a script against a machine and returns what it wanted done and how it
+// is, a line for each step. Steps are names of inputs, "+5s" lets time pass with a
+// Tick at each time that is due.
+type play struct {
+	m   *Machine
+	now time.Time
+}
+
+func newPlay() *play {
+	now := time.Unix(1_800_000_000, 0)
+	return &play{New(now.Add(time.Hour)), now}
+}
+
+func (p *play) step(s string) {
+	m := p.m
+	name, arg, _ := strings.Cut(s, " ")
+	n := 0
+	fmt.Sscan(arg, &n)
+	switch name {
+	case "ask":
+		m.Ask(p.now)
+	case "answered":
+		m.Answered()
+	case "issued":
+		m.Issued(p.now, m.Rev+1, m.Ends)
+	case "longer":
+		m.Issued(p.now, m.Rev+1, m.Ends.Add(time.Hour))
+	case "unissued":
+		m.Unissued(p.now, arg, "")
+	case "installed":
+		m.NodeInstalled(p.now, n)
+	case "noderefused":
+		m.NodeRefused(p.now, m.Rev, "overlap")
+	case "proved":
+		m.NodeProved()
+	case "nodeclosed":
+		m.NodeClosed(p.now, arg)
+	case "authorised":
+		m.DeviceSaid(p.now, Reply{Re: true, Rev: n, VPN: "connecting"})
+	case "ready":
+		m.DeviceSaid(p.now, Reply{Re: true, Rev: n, VPN: "connected"})
+	case "degraded":
+		m.DeviceSaid(p.now, Reply{Rev: n, VPN: "degraded", Code: "unproved"})
+	case "failed":
+		m.DeviceSaid(p.now, Reply{Re: true, Rev: m.Rev, VPN: "failed", Code: arg})
+	case "oldfailed":
+		m.DeviceSaid(p.now, Reply{Rev: m.Rev - 1, VPN: "failed", Code: arg})
+	case "gone":
+		m.DeviceSaid(p.now, Reply{Rev: m.Rev, VPN: "disconnected", Code: arg})
+	case "refused":
+		m.DeviceSaid(p.now, Reply{Re: true, Refusal: true, Code: arg, VPN: "disconnected"})
+	case "refusedother":
+		m.DeviceSaid(p.now, Reply{Refusal: true, Code: arg, VPN: "disconnected"})
+	case "busysibling":
+		m.DeviceSaid(p.now, Reply{Re: true, Refusal: true, Code: "busy", VPN: "connected", Sibling: true})
+	case "rebooted":
+		m.Rebooted(p.now)
+	case "close":
+		m.Close(p.now, "", "")
+	case "restored":
+		m.Restored(p.now)
+	default:
+		d, err := time.ParseDuration(strings.TrimPrefix(s, "+"))
+		if err != nil {
+			panic("no such step: " + s)
+		}
+		for end := p.now.Add(d); ; {
+			at := m.Next()
+			if at.IsZero() || at.After(end) {
+				p.now = end
+				return
+			}
+			if at.After(p.now) {
+				p.now = at
+			} else {
+				p.now = p.now.Add(time.Millisecond) // what is due again at once would spin
+			}
+			m.Tick(p.now)
+		}
+	}
+}
+
+func TestMachine(t *testing.T) {
+	for _, tc := range []struct{ name, script, actions, state string }{
+		{"with a prekey", "issued, installed 1, authorised 1, ready 1, proved", "install wake", "connected"},
+		{"proved first", "issued, installed 1, proved, ready 1", "install wake", "connected"},
+		{"ready alone is not connected", "issued, installed 1, ready 1", "install wake", "connecting"},
+		{"proved alone is not connected", "issued, installed 1, proved", "install wake", "connecting"},
+		{"never woken before the node has it", "issued, +4s", "install", "opening"},
+		{"the node is silent", "issued, +6s", "install end", "failed node_unreachable"},
+		{"the node refuses", "issued, noderefused", "install end", "failed node_refused"},
+		{"another revision's install", "issued, installed 2, +4s", "install", "opening"},
+		{"without a prekey", "ask, answered, issued, installed 1, ready 1, proved", "ask issue install wake", "connected"},
+		{"three asks, ten seconds", "ask, +11s", "ask ask ask", "failed no_prekey over"},
+		{"the ask is refused", "ask, refused closed", "ask", "failed closed over"},
+		{"a flooded ask is repeated", "ask, refused flood, +1500ms", "ask ask", "opening"},
+		{"an answer to no ask", "answered", "", "opening"},
+		{"no grant could be made", "ask, answered, unissued no_address", "ask issue", "failed no_address over"},
+		{"the command again each 5 s", "issued, installed 1, +16s", "install wake wake wake wake", "connecting"},
+		{"the device is silent", "issued, installed 1, +61s", "install wake wake wake wake wake wake wake wake wake wake wake wake down end", "failed device_silent"},
+		{"its reply ends the repeats", "issued, installed 1, authorised 1, +30s", "install wake", "connecting"},
+		{"no proof", "issued, installed 1, authorised 1, +61s", "install wake down end", "failed no_proof"},
+		{"ready without the node's proof", "issued, installed 1, ready 1, +61s", "install wake down end", "failed no_proof"},
+		{"a stale prekey, once", "issued, installed 1, refused unknown_prekey, answered, issued, installed 2, ready 2, proved", "install wake ask issue install wake", "connected"},
+		{"a stale prekey, failed by the handler", "issued, installed 1, failed wrong_boot, answered, issued, installed 2, oldfailed wrong_boot, ready 2, proved", "install wake ask issue install wake", "connected"},
+		{"a stale prekey, twice", "issued, installed 1, refused unknown_prekey, answered, issued, installed 2, refused unknown_prekey", "install wake ask issue install wake down end", "failed unknown_prekey"},
+		{"refused", "issued, installed 1, refused port_not_allowed", "install wake down end", "failed port_not_allowed"},
+		{"another command's refusal", "issued, installed 1, refusedother port_not_allowed", "install wake", "connecting"},
+		{"busy", "issued, installed 1, refused busy", "install wake down end", "failed busy"},
+		{"busy while an earlier one closes", "issued, installed 1, busysibling, +1500ms, ready 1, proved", "install wake wake", "connected"},
+		{"failed on the device", "issued, installed 1, authorised 1, failed driver", "install wake end", "failed driver"},
+		{"degraded and back", "issued, installed 1, ready 1, proved, degraded 1", "install wake", "degraded"},
+		{"and back", "issued, installed 1, ready 1, proved, degraded 1, ready 1", "install wake", "connected"},
+		{"a later revision: the node first", "issued, installed 1, ready 1, proved, issued, +4s", "install wake install", "connected"},
+		{"then the device", "issued, installed 1, ready 1, proved, issued, installed 2, ready 2, +30s", "install wake install wake", "connected"},
+		{"a later one that nobody answers", "issued, installed 1, ready 1, proved, issued, installed 2, +70s", "install wake install " + strings.TrimSpace(strings.Repeat("wake ", 12)), "connected"},
+		{"a later one that the device refuses", "issued, installed 1, ready 1, proved, issued, installed 2, refused port_not_allowed, +30s", "install wake install wake", "connected"},
+		{"closed", "issued, installed 1, ready 1, proved, close, gone, nodeclosed", "install wake down end", "closed over"},
+		{"closed, node first", "issued, installed 1, ready 1, proved, close, nodeclosed, gone", "install wake down end", "closed over"},
+		{"closing needs the device", "issued, installed 1, ready 1, proved, close, nodeclosed", "install wake down end", "closing"},
+		{"closing needs the node", "issued, installed 1, ready 1, proved, close, gone, +30s", "install wake down end", "closing"},
+		{"a ready is no closed", "issued, installed 1, ready 1, proved, close, nodeclosed, ready 1", "install wake down end", "closing"},
+		{"a closed session's refusal", "issued, installed 1, ready 1, close, nodeclosed, refused closed", "install wake down end", "closed over"},
+		{"another refusal says nothing", "issued, installed 1, ready 1, close, nodeclosed, refused flood", "install wake down end", "closing"},
+		{"the down again", "issued, installed 1, ready 1, close, nodeclosed, +11s", "install wake down end down down", "closing"},
+		{"until the end", "issued, installed 1, ready 1, proved, close, +2h", "install wake down end" + strings.Repeat(" down", 71), "closed over"},
+		{"never woken", "issued, close, nodeclosed", "install end", "closed over"},
+		{"nothing issued", "ask, close", "ask", "closed over"},
+		{"expired", "issued, installed 1, ready 1, proved, +1h", "install wake down end", "closing expired"},
+		{"and over soon after", "issued, installed 1, ready 1, proved, +61m", "install wake down end", "closed expired over"},
+		{"longer", "issued, installed 1, ready 1, proved, longer, installed 2, ready 2, +90m", "install wake install wake", "connected"},
+		{"closed by the device", "issued, installed 1, ready 1, proved, gone idle, nodeclosed", "install wake end", "closed idle over"},
+		{"closed by the node", "issued, installed 1, ready 1, proved, nodeclosed expired, gone", "install wake down", "closed expired over"},
+		{"rebooted", "issued, installed 1, ready 1, proved, rebooted, nodeclosed", "install wake end", "closed rebooted over"},
+		{"rebooted while closing", "issued, installed 1, ready 1, proved, close, nodeclosed, rebooted", "install wake down end", "closed over"},
+		{"nothing after the end", "issued, installed 1, close, gone, nodeclosed, ready 1, proved, issued, +2h", "install wake down end", "closed over"},
+		{"a failed one is cleaned up", "issued, installed 1, refused driver, gone, nodeclosed", "install wake down end", "failed driver over"},
+	} {
+		p := newPlay()
+		var did []string
+		for _, s := range strings.Split(tc.script, ", ") {
+			p.step(s)
+			for _, a := range p.m.Take() {
+				did = append(did, string(a))
+			}
+		}
+		state := string(p.m.State)
+		if p.m.Code != "" && p.m.State != Degraded {
+			state += " " + p.m.Code
+		}
+		if p.m.Over() {
+			state += " over"
+		}
+		if got := strings.Join(did, " "); got != tc.actions || state != tc.state {
+			t.Errorf("%s:\n got %s: %s\nwant %s: %s", tc.name, got, state, tc.actions, tc.state)
+		}
+	}
+}
+
+func TestRestored(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for _, tc := range []struct {
+		name    string
+		m       Machine
+		actions []Action
+		state   State
+	}{
+		{"connected", Machine{State: Connected, Rev: 2, Installed: 2, Acked: 2, Ready: true, Proved: true, Woken: true}, []Action{Install}, Connected},
+		{"not acked", Machine{State: Connecting, Rev: 2, Installed: 2, Acked: 1, Woken: true}, []Action{Install, Wake}, Connecting},
+		{"not installed", Machine{State: Opening, Rev: 1}, []Action{Install}, Opening},
+		{"not issued", Machine{State: Opening}, nil, Failed},
+		{"closing", Machine{State: Closing, Rev: 1, Woken: true}, []Action{Down, End}, Closing},
+		{"failed", Machine{State: Failed, Rev: 1}, []Action{End}, Failed},
+	} {
+		tc.m.Ends = now.Add(time.Hour)
+		tc.m.Sync()
+		if !tc.m.Resumes() {
+			t.Errorf("%s: does not resume", tc.name)
+		}
+		tc.m.Restored(now)
+		if got := tc.m.Take(); !slices.Equal(got, tc.actions) || tc.m.State != tc.state || tc.m.Resumes() {
+			t.Errorf("%s: %v, %s, want %v, %s", tc.name, got, tc.m.State, tc.actions, tc.state)
+		}
+	}
+}
+
+// Whatever happens in whatever order: a session ends, final states stay, a device
+// is not woken before its node has the revision, and nothing is done after the end.
+func FuzzMachine(f *testing.F) {
+	steps := []string{"ask", "answered", "issued", "unissued x", "installed 1", "installed 2", "noderefused", "proved", "nodeclosed", "authorised 1",
+		"ready 1", "ready 2", "degraded 1", "failed driver", "failed unknown_prekey", "oldfailed wrong_boot", "gone", "refused busy", "refused unknown_prekey",
+		"busysibling", "rebooted", "close", "+1s", "+6s", "+70s"}
+	f.Add([]byte{2, 4, 10, 7, 21, 16, 8})
+	f.Add([]byte{0, 1, 2, 4, 18, 1, 2, 5, 11, 7})
+	for range 20 {
+		b := make([]byte, 30)
+		for i := range b {
+			b[i] = byte(rand.N(len(steps)))
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, script []byte) {
+		p := newPlay()
+		for _, b := range script[:min(len(script), 200)] {
+			was, over := p.m.State, p.m.Over()
+			p.step(steps[int(b)%len(steps)])
+			for _, a := range p.m.Take() {
+				switch {
+				case over:
+					t.Fatalf("%s after the end", a)
+				case a == Wake && p.m.Installed == 0:
+					t.Fatal("woken before the node has it")
+				}
+			}
+			if (was == Failed || was == Closed) && p.m.State != was {
+				t.Fatalf("%s became %s", was, p.m.State)
+			}
+			if p.m.State == Connected && !(p.m.Ready && p.m.Proved) {
+				t.Fatal("connected without both words")
+			}
+		}
+		p.step("+3h")
+		if !p.m.Over() {
+			t.Fatalf("never over: %+v", p.m)
+		}
+	})
+}

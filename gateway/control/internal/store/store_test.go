@@ -1,0 +1,439 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// opener opens the same database again and again: that of one test.
+type opener func(t *testing.T) *Store
+
+func TestSQLite(t *testing.T) {
+	suite(t, func(t *testing.T) opener {
+		dsn := "file:" + filepath.Join(t.TempDir(), "control.db")
+		return func(t *testing.T) *Store {
+			s, err := Open(t.Context(), dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+	})
+}
+
+func TestMemory(t *testing.T) {
+	s, err := Open(t.Context(), ":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	do(t, s, func(tx *Tx) error { return tx.PutDevice(Device{ID: "a", Key: "k"}) })
+	if list, err := s.Devices(t.Context()); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
+// suite is what every database must do. database makes an empty one.
+func suite(t *testing.T, database func(t *testing.T) opener) {
+	for name, test := range map[string]func(*testing.T, opener){
+		"devices": devices, "prekeys": prekeys, "commands": commands, "sessions": sessions, "nodes": nodes,
+		"addresses": addresses, "audit": audit, "tokens": tokens, "transactions": transactions, "behind": behind,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, database(t)) })
+	}
+}
+
+func do(t *testing.T, s *Store, f func(*Tx) error) {
+	t.Helper()
+	if err := s.Do(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s:\n got %+v\nwant %+v", what, got, want)
+	}
+}
+
+func at(n int) time.Time { return time.UnixMicro(1_800_000_000_000_000 + int64(n)*1000).UTC() }
+
+func devices(t *testing.T, open opener) {
+	s := open(t)
+	d := Device{
+		ID: "kiosk-1", Key: "key", Group: "north", Gen: 3, Created: at(1), State: "connected", Version: "v", Caps: []string{"a", "b"},
+		Seen: at(2), Due: at(3), Roots: 2, Boot: "boot", Seq: 1 << 40, RequestSeq: 7, Batch: 3, Prekeys: []string{"p", "q"},
+		SSH: "s", RDP: "r", Foreign: "f", ForeignAt: at(4),
+	}
+	do(t, s, func(tx *Tx) error { return tx.PutDevice(d) })
+	d.Seq, d.State, d.Prekeys = d.Seq+1, "failed", nil
+	do(t, s, func(tx *Tx) error { return tx.UpdateDevice(d) })
+	// What another machine of that id said is not this one's.
+	do(t, s, func(tx *Tx) error { return tx.UpdateDevice(Device{ID: "kiosk-1", Key: "other", State: "bad"}) })
+	do(t, s, func(tx *Tx) error { return tx.UpdateDevice(Device{ID: "gone", Key: "key"}) })
+	for i := range maxBoots + 10 {
+		do(t, s, func(tx *Tx) error { return tx.EndBoot("kiosk-1", fmt.Sprintf("boot-%d", i), at(i)) })
+	}
+	do(t, s, func(tx *Tx) error { return tx.ReviveBoot("kiosk-1", "boot-60") })
+	s.Close()
+	s = open(t)
+	defer s.Close()
+	list, err := s.Devices(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "devices", list, []Device{d})
+	boots, err := s.Boots(t.Context())
+	if err != nil || len(boots) != maxBoots-1 || boots[0].Boot != "boot-10" {
+		t.Errorf("%d boots from %v, %v", len(boots), boots[0], err)
+	}
+	do(t, s, func(tx *Tx) error { return tx.DeleteDevice("kiosk-1") })
+	if list, _ := s.Devices(t.Context()); len(list) != 0 {
+		t.Errorf("left %v", list)
+	}
+}
+
+func prekeys(t *testing.T, open opener) {
+	s := open(t)
+	defer s.Close()
+	do(t, s, func(tx *Tx) error { return tx.SpendPrekey("p", "a", "one", at(1)) })
+	for _, session := range []string{"one", "two"} {
+		if err := s.Do(t.Context(), func(tx *Tx) error { return tx.SpendPrekey("p", "b", session, at(2)) }); !errors.Is(err, ErrTaken) {
+			t.Errorf("spent again: %v", err)
+		}
+	}
+	// Of many at once one wins.
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			err := s.Do(t.Context(), func(tx *Tx) error { return tx.SpendPrekey("q", "a", fmt.Sprint(i), at(5)) })
+			if err == nil {
+				won.Add(1)
+			} else if !errors.Is(err, ErrTaken) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d spent one key", won.Load())
+	}
+	do(t, s, func(tx *Tx) error { return tx.ForgetPrekeys(at(3)) })
+	got, err := s.SpentPrekeys(t.Context(), "a")
+	if err != nil || len(got) != 1 || got["q"] == "" {
+		t.Errorf("spent %v, %v", got, err)
+	}
+}
+
+func commands(t *testing.T, open opener) {
+	s := open(t)
+	do(t, s, func(tx *Tx) error { return tx.PutDevice(Device{ID: "a", Key: "k"}) })
+	push := func(c string, floor uint64, when int) (n uint64, err error) {
+		err = s.Do(t.Context(), func(tx *Tx) error {
+			n, err = tx.PushCommand("a", []byte(c), floor, at(when), at(when-100), 3)
+			return err
+		})
+		return n, err
+	}
+	for i, tc := range []struct {
+		c     string
+		floor uint64
+		when  int
+		n     uint64
+		err   error
+	}{
+		{"one", 100, 1, 100, nil}, {"two", 5, 2, 101, nil}, {"two", 5, 3, 101, nil}, {"\x00three", 200, 4, 200, nil}, {"four", 0, 5, 0, ErrTaken},
+		{"five", 0, 102, 201, nil}, // one has grown too old
+	} {
+		if n, err := push(tc.c, tc.floor, tc.when); n != tc.n || !errors.Is(err, tc.err) {
+			t.Errorf("%d: %d, %v, want %d, %v", i, n, err, tc.n, tc.err)
+		}
+	}
+	if err := s.Do(t.Context(), func(tx *Tx) error {
+		_, err := tx.PushCommand("nobody", nil, 0, at(1), at(0), 3)
+		return err
+	}); !errors.Is(err, ErrAbsent) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nobody: %v", err)
+	}
+	do(t, s, func(tx *Tx) error { return tx.AckCommands("a", 101) })
+	s.Close()
+	s = open(t)
+	defer s.Close()
+	list, err := s.Commands(t.Context(), "a", at(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "commands", list, []Command{{200, []byte("\x00three"), at(4)}, {201, []byte("five"), at(102)}})
+	if list, _ := s.Commands(t.Context(), "a", at(50)); len(list) != 1 {
+		t.Errorf("not too old: %v", list)
+	}
+	// Numbers go on after all were fetched.
+	do(t, s, func(tx *Tx) error { return tx.AckCommands("a", 999) })
+	if n, err := push("six", 0, 103); n != 202 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	for _, v := range []string{"x", "y"} {
+		do(t, s, func(tx *Tx) error { return tx.InitMeta("m", v) })
+	}
+	if v, err := s.Meta(t.Context(), "m"); v != "x" || err != nil {
+		t.Errorf("%q, %v", v, err)
+	}
+	if _, err := s.Meta(t.Context(), "none"); !errors.Is(err, ErrAbsent) {
+		t.Error(err)
+	}
+}
+
+func sessions(t *testing.T, open opener) {
+	s := open(t)
+	full := Session{
+		ID: "s1", Device: "a", Node: "n", State: "connected", Stage: "ready", Rev: 2, Installed: 2, Acked: 1, Ready: true, Proved: true,
+		Code: "c", Why: "w", Path: "direct", RTT: 3 * time.Millisecond, Address: "10.166.0.1", Boot: "b", Prekey: "p", Nonce: "x", Bare: true,
+		Reason: "r", Ticket: "t", User: "u", Role: "operator", Lifetime: time.Hour, Opened: at(1), Ends: at(2), Closed: at(3), Rx: 1 << 50, Tx: 2,
+		Operators: []Operator{
+			{ID: "o1", User: "ann", Key: "k1", Address: "10.166.192.0", Ports: []string{"tcp/22"}, Added: at(1)},
+			{ID: "o2", User: "bob", Key: "k2", Address: "10.166.192.1", Added: at(2), Removed: at(3)},
+		},
+		Steps: []Step{{"granted", "", "control", time.Microsecond}, {"ready", "bad", "device", time.Second}},
+	}
+	early := full
+	early.Operators, early.Steps, early.Rev, early.State = full.Operators[:1], full.Steps[:1], 1, "opening"
+	do(t, s, func(tx *Tx) error {
+		if err := tx.PutSession(early); err != nil {
+			return err
+		}
+		return tx.AddGrant("s1", 1, "first", at(1))
+	})
+	do(t, s, func(tx *Tx) error { return tx.AddGrant("s1", 2, "second", at(2)) })
+	open1, err := s.OpenSessions(t.Context())
+	if err != nil || len(open1) != 1 || open1[0].Grant != "second" || open1[0].Rev != 2 {
+		t.Errorf("open: %+v, %v", open1, err)
+	}
+	do(t, s, func(tx *Tx) error { return tx.PutSession(full) })
+	for i := range 5 {
+		do(t, s, func(tx *Tx) error {
+			return tx.PutSession(Session{ID: fmt.Sprintf("t%d", i), Device: "b", Node: "n", State: "closed", Clean: true, Opened: at(10 + i/2), Ends: at(20)})
+		})
+	}
+	s.Close()
+	s = open(t)
+	defer s.Close()
+	got, err := s.Session(t.Context(), "s1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "session", got, full)
+	if _, err := s.Session(t.Context(), "none"); !errors.Is(err, ErrAbsent) {
+		t.Error(err)
+	}
+	if list, err := s.OpenSessions(t.Context()); err != nil || len(list) != 1 || list[0].ID != "s1" {
+		t.Errorf("open: %v, %v", list, err)
+	}
+	var ids []string
+	for after := ""; ; {
+		list, err := s.Sessions(t.Context(), SessionFilter{After: after, Limit: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range list {
+			ids = append(ids, v.ID)
+			after = v.ID
+		}
+		if len(list) < 2 {
+			break
+		}
+	}
+	same(t, "pages", ids, []string{"t4", "t3", "t2", "t1", "t0", "s1"})
+	if list, _ := s.Sessions(t.Context(), SessionFilter{Device: "a", Limit: 9}); len(list) != 1 {
+		t.Errorf("of a: %v", list)
+	}
+	if err := s.Do(t.Context(), func(tx *Tx) error { return tx.AddGrant("s1", 2, "again", at(3)) }); err == nil {
+		t.Error("one revision twice")
+	}
+}
+
+func nodes(t *testing.T, open opener) {
+	s := open(t)
+	n := Node{
+		Name: "wg-1", Identity: "i", Key: "k", Endpoints: []string{"192.0.2.1:1"}, Proof: "10.166.255.0", Version: "v", Draining: true,
+		Seen: at(1), Created: at(2), ClaimHash: "h", ClaimExpires: at(100),
+	}
+	do(t, s, func(tx *Tx) error { return tx.PutNode(n) })
+	for _, tc := range []struct {
+		name, hash string
+		now        int
+		want       error
+	}{{"wg-1", "x", 1, ErrTaken}, {"wg-2", "h", 1, ErrTaken}, {"wg-1", "h", 100, ErrTaken}, {"wg-1", "h", 99, nil}, {"wg-1", "h", 99, ErrTaken}} {
+		if err := s.Do(t.Context(), func(tx *Tx) error { return tx.UseClaim(tc.name, tc.hash, at(tc.now)) }); !errors.Is(err, tc.want) {
+			t.Errorf("%+v: %v", tc, err)
+		}
+	}
+	s.Close()
+	s = open(t)
+	defer s.Close()
+	n.ClaimHash, n.ClaimExpires = "", time.Time{}
+	list, err := s.Nodes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "nodes", list, []Node{n})
+	do(t, s, func(tx *Tx) error { return tx.DeleteNode("wg-1") })
+	if list, _ := s.Nodes(t.Context()); len(list) != 0 {
+		t.Errorf("left %v", list)
+	}
+}
+
+func addresses(t *testing.T, open opener) {
+	s := open(t)
+	defer s.Close()
+	take := func(a Address) { t.Helper(); do(t, s, func(tx *Tx) error { return tx.TakeAddress(a) }) }
+	take(Address{"10.166.0.1", "device", "a", at(1)})
+	take(Address{"10.166.0.2", "device", "b", at(1)})
+	take(Address{"10.166.0.1", "device", "a", at(2)})
+	take(Address{"10.166.0.1", "device", "b", at(3)}) // from a, and b's former one is free
+	list, err := s.Addresses(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "addresses", list, []Address{{"10.166.0.1", "device", "b", at(3)}})
+}
+
+func audit(t *testing.T, open opener) {
+	s := open(t)
+	defer s.Close()
+	for i := range 5 {
+		a := Audit{ID: int64(i + 1), At: at(i), Who: "w", What: "x", Device: fmt.Sprint(i % 2), Session: "s", Node: "n", Code: "c", Count: 1, Detail: "d"}
+		do(t, s, func(tx *Tx) error { return tx.AddAudit(a) })
+		a.Count = 10 * i
+		do(t, s, func(tx *Tx) error { return tx.AddAudit(a) })
+	}
+	if n, err := s.LastAudit(t.Context()); n != 5 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	list, err := s.Audits(t.Context(), AuditFilter{Limit: 2, Before: 5})
+	if err != nil || len(list) != 2 || list[0].ID != 4 || list[0].Count != 30 || list[1].ID != 3 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if list, _ := s.Audits(t.Context(), AuditFilter{Device: "1", Session: "s", Limit: 9}); len(list) != 2 {
+		t.Errorf("of 1: %v", list)
+	}
+}
+
+func tokens(t *testing.T, open opener) {
+	s := open(t)
+	defer s.Close()
+	k := Token{ID: "t", Hash: "h", User: "u", Role: "viewer", Groups: []string{"north"}, Created: at(1), Expires: at(2)}
+	do(t, s, func(tx *Tx) error { return tx.AddToken(k) })
+	list, err := s.Tokens(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "tokens", list, []Token{k})
+	do(t, s, func(tx *Tx) error { return tx.DeleteToken("t") })
+	if err := s.Do(t.Context(), func(tx *Tx) error { return tx.DeleteToken("t") }); !errors.Is(err, ErrAbsent) {
+		t.Error(err)
+	}
+}
+
+// What fails is not written, and does not spoil what shares its transaction.
+func transactions(t *testing.T, open opener) {
+	s := open(t)
+	bad := errors.New("bad")
+	if err := s.Do(t.Context(), func(tx *Tx) error {
+		if err := tx.PutDevice(Device{ID: "half", Key: "k"}); err != nil {
+			return err
+		}
+		return bad
+	}); !errors.Is(err, bad) {
+		t.Error(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			err := s.Do(t.Context(), func(tx *Tx) error {
+				if err := tx.PutDevice(Device{ID: fmt.Sprint("d", i), Key: "k"}); err != nil || i%2 == 0 {
+					return err
+				}
+				return bad
+			})
+			if (i%2 == 0) != (err == nil) {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	list, err := s.Devices(t.Context())
+	if err != nil || len(list) != 50 {
+		t.Errorf("%d devices, %v", len(list), err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = s.Do(ctx, func(tx *Tx) error { return nil }) // it may have begun
+	s.Close()
+	if err := s.Do(t.Context(), func(tx *Tx) error { return nil }); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	s.Later("x", func(tx *Tx) error { t.Error("written after Close"); return nil })
+}
+
+func behind(t *testing.T, open opener) {
+	s := open(t)
+	var failures atomic.Int32
+	s.Failed(func(error) { failures.Add(1) })
+	block := make(chan struct{})
+	go s.Do(context.Background(), func(*Tx) error { <-block; return nil })
+	var ran atomic.Int32
+	for i := range 1000 {
+		s.Later("same", func(tx *Tx) error {
+			ran.Add(1)
+			return tx.PutDevice(Device{ID: "a", Key: "k", Roots: i})
+		})
+	}
+	s.Later("bad", func(*Tx) error { return errors.New("bad") })
+	close(block)
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.Devices(t.Context())
+	if err != nil || len(list) != 1 || list[0].Roots != 999 || failures.Load() != 1 {
+		t.Errorf("%+v, %v, %d failures", list, err, failures.Load())
+	}
+	if n := ran.Load(); n > 2 { // the first may have run before the block
+		t.Errorf("ran %d times", n)
+	}
+	for i := range 700 {
+		s.Later(fmt.Sprint(i), func(tx *Tx) error { return tx.PutDevice(Device{ID: fmt.Sprint(i), Key: "k"}) })
+	}
+	s.Close() // writes what is left
+	s = open(t)
+	defer s.Close()
+	if list, _ := s.Devices(t.Context()); len(list) != 701 {
+		t.Errorf("%d devices", len(list))
+	}
+}
+
+func TestRebind(t *testing.T) {
+	if got := rebind(Postgres, "a=? AND b IN (?,?)"); got != "a=$1 AND b IN ($2,$3)" {
+		t.Error(got)
+	}
+	if got := rebind(SQLite, "a=?"); got != "a=?" {
+		t.Error(got)
+	}
+	if _, err := Open(t.Context(), "postgres://x"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Error(err)
+	}
+}
