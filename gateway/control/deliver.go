@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"math"
 	"time"
 
 	"go.uber.org/zap"
@@ -109,6 +110,9 @@ func (v *verified) read(c *Control, st *signaling.Status, key keys.IdentityKey, 
 			if v.status, err = signaling.ParseStatus(v.token.Payload); err != nil {
 				return err
 			}
+			if v.token.Seq > math.MaxInt64 {
+				return &keys.GrantError{Reason: keys.ReasonMalformed, Err: errors.New("a number out of range")}
+			}
 		}
 		if len(st.Prekeys) > 0 && !same {
 			if v.batch, err = keys.VerifyPrekeys(st.Prekeys, c.cfg.Issuer, v.device, key); err != nil {
@@ -134,7 +138,7 @@ func (v *verified) read(c *Control, st *signaling.Status, key keys.IdentityKey, 
 			if err = strictjson.Unmarshal(v.request.Payload, &v.asks); err != nil {
 				return err
 			}
-			if v.asks.Prekey.IsZero() || !keys.ValidID(v.asks.Nonce) || v.asks.Session != "" && !keys.ValidID(v.asks.Session) {
+			if v.asks.Prekey.IsZero() || v.request.Seq > math.MaxInt64 || !keys.ValidID(v.asks.Nonce) || v.asks.Session != "" && !keys.ValidID(v.asks.Session) {
 				return &keys.GrantError{Reason: keys.ReasonMalformed, Err: errors.New("not a request")}
 			}
 		}

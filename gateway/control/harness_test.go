@@ -461,3 +461,7 @@ func op(name string) User { return User{Name: name, Role: Operator} }
 func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d)
 }
+
+func contextWithIdentity(ctx context.Context, k keys.IdentityKey) context.Context {
+	return context.WithValue(ctx, localIdentity{}, k)
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"math"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -252,12 +253,9 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 		}
 		return
 	}
-	if e.Rx > s.rx {
-		s.rx = e.Rx
-	}
-	if e.Tx > s.tx {
-		s.tx = e.Tx
-	}
+	// The database counts to 2^63.
+	s.rx = max(s.rx, min(e.Rx, math.MaxInt64))
+	s.tx = max(s.tx, min(e.Tx, math.MaxInt64))
 	switch e.Kind {
 	case eventInstalled:
 		if e.Rev == s.m.Rev {
