@@ -208,6 +208,7 @@ func TestSharedSubscription(t *testing.T) {
 // Two clients of one id give way to each other instead of fighting, whether or not
 // the broker says what happened (Mosquitto 2.0.11 does not).
 func TestTakeover(t *testing.T) {
+	t.Parallel()
 	b := mosquittotest.Start(t, mosquittotest.Options{})
 	one, _ := listen(t, "k1", b.URL(), nil)
 	one.awaitUp(t)
@@ -235,6 +236,7 @@ func TestShortLives(t *testing.T) {
 }
 
 func TestTakenOverByWord(t *testing.T) {
+	t.Parallel()
 	var n notices
 	b := startRaw(t, func(c net.Conn) {
 		if greet(c) == nil {

@@ -17,7 +17,9 @@ import (
 // copied on entry.
 type Config struct {
 	// TLS holds roots and client certificates, and the server's name if it is not
-	// the URL's host. Dates of certificates only warn; see package lenienttls.
+	// the URL's host. Certificates whose dates lie outside the present only warn;
+	// TLS.Time may return a later present than the clock's, such as the last time
+	// that came signed.
 	TLS *tls.Config
 	// Insecure permits mqtt and ws to other hosts than this one, without TLS.
 	Insecure bool

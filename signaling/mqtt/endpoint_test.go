@@ -47,6 +47,22 @@ func TestParseEndpoint(t *testing.T) {
 	}
 }
 
+func FuzzParseEndpoint(f *testing.F) {
+	for _, s := range []string{"mqtts://broker.example", "wss://[::1]:443/x", "mqtt://user:secret@h", "ws://%41", "mqtts://h:99999", "://"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		e, err := parseEndpoint(text, false)
+		if err != nil {
+			return
+		}
+		if e.host == "" || e.url.User != nil || !e.tls && !loopback(e.host) {
+			t.Errorf("%q is accepted: %+v", text, e)
+		}
+		e.request()
+	})
+}
+
 func TestConfigRefuses(t *testing.T) {
 	for name, cfg := range map[string]*Config{
 		"keepalive of half a second": {KeepAlive: time.Second / 2},

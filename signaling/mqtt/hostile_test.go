@@ -2,7 +2,7 @@ package mqtt
 
 import (
 	"bytes"
-	"fmt"
+	"context"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -210,14 +210,34 @@ func TestFlood(t *testing.T) {
 
 // A broker that stops reading does not hold up the end.
 func TestBrokerStopsReading(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	defer close(release)
 	b := startRaw(t, func(c net.Conn) {
 		if greet(c) == nil {
-			time.Sleep(3 * time.Second)
+			<-release
 		}
 	})
-	c, l := listen(t, "k1", b.url, quick())
+	l, err := newListener("k1", b.url, quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCatcher()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.Listen(ctx, c)
+	}()
 	c.awaitUp(t)
-	for i := range 2000 {
-		l.Publish(fmt.Append(make([]byte, 4000), i), false)
+	for i := range 32 { // of 1 MiB: more than the buffers of both sides
+		l.line.wg.Go(func() { l.line.publish(ctx, "x", make([]byte, 1<<20), i%2 == 0) })
+	}
+	time.Sleep(300 * time.Millisecond)
+	cancel()
+	select {
+	case <-done:
+	case <-time.After(writeTimeout - 5*time.Second):
+		t.Error("Listen does not return")
 	}
 }

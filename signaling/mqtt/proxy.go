@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/boothwire/boothwire/internal/lenienttls"
 	"golang.org/x/net/proxy"
 )
 
@@ -61,7 +62,7 @@ func dialConnect(ctx context.Context, through *url.URL, address string) (net.Con
 		return nil, err
 	}
 	if through.Scheme == "https" {
-		c = tls.Client(c, &tls.Config{ServerName: through.Hostname(), MinVersion: tls.VersionTLS12})
+		c = tls.Client(c, lenienttls.Config(&tls.Config{ServerName: through.Hostname()}, nil))
 	}
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	err = connect(c, through.User, address)

@@ -66,6 +66,7 @@ func TestClientCertificateAndRules(t *testing.T) {
 
 	t.Run("another device", func(t *testing.T) {
 		cfg := as("k1")
+		cfg.ClientID = "spy"
 		fleet, s := read(t, b.TLSURL(), as("control"))
 		send(t, s, "nobody", "{}")
 		spy, l := listen(t, "k2", b.TLSURL(), cfg) // k1's certificate
