@@ -31,10 +31,17 @@ func (c *Control) believe(d *device, v *verified) {
 	if p := d.probe; p != nil && v.token != nil && v.token.Boot == p.boot {
 		p.said = v
 	}
-	if v.request != nil && c.present(d, v.request.Boot, v.now) && v.request.Seq > d.row.RequestSeq {
-		d.row.RequestSeq = v.request.Seq
-		d.line = v.line
-		c.requested(d, v.asks, v.now)
+	if v.request != nil && c.present(d, v.request.Boot, v.now) {
+		switch {
+		case v.request.Seq > d.row.RequestSeq:
+			d.row.RequestSeq = v.request.Seq
+			d.line = v.line
+			c.requested(d, v.asks, v.now)
+		case v.asks.Nonce == d.denied.nonce:
+			c.deny(d, d.denied.nonce, d.denied.code) // the answer was lost
+		default:
+			c.counts.replayed.Add(1)
+		}
 	}
 	c.save(d)
 }
@@ -97,6 +104,10 @@ func (c *Control) answered(d *device, v *verified) {
 	}
 	d.line = v.line
 	if d.superseded(a.Boot) {
+		// What that run said before its answer is old.
+		defer func() {
+			d.row.Seq, d.row.RequestSeq = max(d.row.Seq, v.answer.Seq), max(d.row.RequestSeq, v.answer.Seq)
+		}()
 		c.note(store.Audit{Who: d.row.ID, What: auditClone, Device: d.row.ID, Code: "clone",
 			Detail: "a run that was over answered a fresh ask"})
 		c.log.Warn("two runs of one device", zap.String("device", d.row.ID))

@@ -271,8 +271,10 @@ func (c *Control) sweep() {
 		c.mu.Lock()
 		c.strangers.expire(now)
 		c.mu.Unlock()
-		if n%360 == 0 {
-			c.store.Later("prekeys", func(tx *store.Tx) error { return tx.ForgetPrekeys(now.Add(-keepSpent)) })
+		if n%60 == 0 {
+			c.store.Later("old", func(tx *store.Tx) error {
+				return errors.Join(tx.ForgetPrekeys(now.Add(-keepSpent)), tx.ForgetCommands(now.Add(-queueAge)))
+			})
 		}
 	}
 }
@@ -281,7 +283,7 @@ func (c *Control) sweep() {
 // hour, a session lasts a working day.
 const keepSpent = 7 * 24 * time.Hour
 
-// open reports whether work may begin, and counts it; done ends it. mu is held.
+// begin reports whether work may begin, and counts it; work.Done ends it. mu is held.
 func (c *Control) begin() bool {
 	if c.shut {
 		return false

@@ -25,7 +25,11 @@ type device struct {
 	session *session // that is not ending
 	closing []*session
 	probe   *probe
+	denied  denial
 }
+
+// denial is the refusal of a device's latest request, to be said again.
+type denial struct{ nonce, code string }
 
 // probe is a question to find out which run of a device is the present one, asked
 // when a message of an unknown run came while another has a session: the message

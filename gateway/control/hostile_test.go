@@ -199,6 +199,7 @@ func TestClone(t *testing.T) {
 	if got := w.shown("kiosk-1").Boot; got != two.Boot() {
 		t.Fatalf("boot %s", got)
 	}
+	early := says(t, one, keys.TypeStatus, signaling.Status{VPN: signaling.Connected, V: 1, Version: "early"})
 	// A replay of the former run is no clone.
 	w.hears("kiosk-1", says(t, one, keys.TypeStatus, signaling.Status{VPN: signaling.Disconnected, V: 1}), true)
 	if w.audited(auditClone, "") != 0 || w.shown("kiosk-1").Boot != two.Boot() {
@@ -221,6 +222,11 @@ func TestClone(t *testing.T) {
 	}
 	if w.audited(auditClone, "") != 1 || w.shown("kiosk-1").Boot != one.Boot() {
 		t.Error("two runs at once went unnoticed")
+	}
+	// What it said while it was over stays unsaid.
+	w.hears("kiosk-1", early, true)
+	if w.shown("kiosk-1").Version == "early" {
+		t.Error("a replay of the revived run was believed")
 	}
 }
 

@@ -88,8 +88,8 @@ func (c *Control) issueOnce(s *session, ch change) error {
 	}
 	s.operators, s.lifetime, s.grant, s.address = d.operators, d.lifetime, token, d.grant.Addresses[0]
 	s.prekey, s.boot, s.re = d.grant.Prekey, d.grant.Boot, d.grant.Re
-	s.own(client.ByControl, stageGranted, now)
 	now = c.cfg.Now()
+	s.own(client.ByControl, stageGranted, now)
 	s.m.Issued(now, d.grant.Rev, d.grant.End)
 	c.act(s, now)
 	return nil

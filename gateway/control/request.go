@@ -109,6 +109,7 @@ func (c *Control) bareSession(d *device, r requestPayload) (*session, error) {
 
 // deny tells a device, signed, that its request is refused; mu is held.
 func (c *Control) deny(d *device, nonce, code string) {
+	d.denied = denial{nonce, code}
 	if c.audit.count(c.store, c.cfg.Now(), store.Audit{Who: d.row.ID, What: auditRequest, Device: d.row.ID, Code: code}, 1) {
 		c.log.Warn("request refused", zap.String("device", d.row.ID), zap.String("code", code))
 	}

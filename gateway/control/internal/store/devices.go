@@ -188,6 +188,11 @@ func (t *Tx) AckCommands(device string, n uint64) error {
 	return t.exec(`DELETE FROM commands WHERE device=? AND n<=?`, device, n)
 }
 
+// ForgetCommands removes commands that were queued before a time.
+func (t *Tx) ForgetCommands(before time.Time) error {
+	return t.exec(`DELETE FROM commands WHERE queued < ?`, micros(before))
+}
+
 // Commands returns the commands that wait for a device and were queued since.
 func (s *Store) Commands(ctx context.Context, device string, since time.Time) ([]Command, error) {
 	return all(ctx, s, scanCommand, `SELECT n, command, queued FROM commands WHERE device=? AND queued>=? ORDER BY n`, device, micros(since))
