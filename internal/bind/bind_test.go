@@ -325,14 +325,27 @@ func TestHandshakeIsRepeatedByTheTimer(t *testing.T) {
 		send(t, b, p.ep, response(10, 100))
 		send(t, b, p.ep, initiation(11))
 		b.Close()
-		b.RemovePeer("far")
 		f.take()
 		time.Sleep(5 * time.Second)
 		wantSent(t, f)
+		b.RemovePeer("far")
+		send(t, b, p.ep, response(12, 120))
 		if b.waiting.Load() != 0 || len(b.local) != 0 || len(b.remote) != 0 {
 			t.Error("a removed peer left something")
 		}
 	})
+}
+
+func TestWinnerOfTwoPathsIsNoNewPath(t *testing.T) {
+	b, f, _ := opened(t, Config{HoldInitiation: time.Hour})
+	p := far(b, addrA, addrB)
+	p.handshake.holdUntil, p.handshake.begun = 0, true
+	send(t, b, p.ep, initiation(7))
+	wantSent(t, f, addrA, addrB)
+	p.SetPath(addr(addrB))
+	wantSent(t, f)
+	send(t, b, p.ep, initiation(8))
+	wantSent(t, f, addrB)
 }
 
 func TestHeldInitiationLeavesByTheTimer(t *testing.T) {

@@ -163,7 +163,6 @@ func (h *handshake) confirmed(index uint32) bool {
 
 // step returns what is due, in memory that is valid until the next call.
 func (h *handshake) step(now time.Duration) (initiation, response []byte) {
-	h.expire(now)
 	switch {
 	case h.state == initiationHeld && now >= h.due:
 		if h.hasPath {

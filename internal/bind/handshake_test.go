@@ -225,8 +225,8 @@ func TestUnansweredInitiationFollowsThePath(t *testing.T) {
 func TestForget(t *testing.T) {
 	var h handshake
 	h.pathChange(0, true, true, true)
-	h.initiate(0, initiation(1))
 	h.respond(0, response(2, 3))
+	h.initiate(0, initiation(1))
 	h.forget()
 	if _, ok := h.next(); ok || h.pathChange(1, true, true, true) {
 		t.Error("something is left to send")

@@ -158,8 +158,8 @@ func (c *packetConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 	if err != nil {
 		return 0, c.error("write", err)
 	}
-	// A copy without spare capacity, because the inner Bind may append to it.
-	if err := c.bind.inner.Send([][]byte{slices.Clip(slices.Clone(p))}, ep); err != nil {
+	// Without spare capacity, because an inner Bind may append to what it sends.
+	if err := c.bind.inner.Send([][]byte{slices.Clip(p)}, ep); err != nil {
 		return 0, c.error("write", err)
 	}
 	return len(p), nil

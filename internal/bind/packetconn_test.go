@@ -43,6 +43,16 @@ func TestDivertedPacketsAreReadInOrder(t *testing.T) {
 	}
 }
 
+func TestLargeDatagramIsNotKept(t *testing.T) {
+	b, f, r := opened(t, Config{})
+	b.PacketConn()
+	large := append(stun(1), make([]byte, divertedSize)...)
+	receive(t, f, r, arrival{large, addrA}, arrival{stun(2), addrA})
+	if got := b.diverted.Load().len; got != 1 || r.sizes[0] != 0 {
+		t.Errorf("%d datagrams kept, want 1; size %d", got, r.sizes[0])
+	}
+}
+
 func TestPacketConnAllocatesNothingToDeliver(t *testing.T) {
 	b, _, _ := opened(t, Config{})
 	b.PacketConn()

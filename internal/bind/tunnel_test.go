@@ -64,6 +64,31 @@ func TestCallersSocket(t *testing.T) {
 	}
 }
 
+func TestCallersSocketReceivesNothingOnceClosed(t *testing.T) {
+	s, other := socket(t), socket(t)
+	defer s.Close()
+	defer other.Close()
+	b := &packetBind{conn: s}
+	fns, _, err := b.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.Open(0); err != conn.ErrBindAlreadyOpen {
+		t.Errorf("second open: %v", err)
+	}
+	for range 2 {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := newReader(fns[0], 1).read(); err != net.ErrClosed {
+		t.Errorf("receive after close: %v", err)
+	}
+	if err := b.SetMark(1); err == nil {
+		t.Error("marked a caller's socket")
+	}
+}
+
 func TestInitiationWaitsForThePath(t *testing.T) {
 	began := time.Now()
 	inner := newLossy(nil)
