@@ -142,11 +142,11 @@ func (b *Bind) Send(bufs [][]byte, ep conn.Endpoint) error {
 }
 
 // transmit sends packets out of the socket. Packets of a batch that the kernel
-// refuses to segment, because they exceed the path MTU that it has learned, go
-// again one by one, which it fragments.
+// refuses to segment, because they exceed the path MTU that it knows (EMSGSIZE,
+// EINVAL before Linux 6.13), go again one by one, which it fragments.
 func (b *Bind) transmit(bufs [][]byte, ep conn.Endpoint) error {
 	err := b.inner.Send(bufs, ep)
-	if err == nil || len(bufs) < 2 || !errors.Is(err, syscall.EMSGSIZE) {
+	if err == nil || len(bufs) < 2 || !errors.Is(err, syscall.EMSGSIZE) && !errors.Is(err, syscall.EINVAL) {
 		return err
 	}
 	err = nil

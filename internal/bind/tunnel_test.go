@@ -2,6 +2,7 @@ package bind
 
 import (
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -86,6 +87,40 @@ func TestCallersSocketReceivesNothingOnceClosed(t *testing.T) {
 	}
 	if err := b.SetMark(1); err == nil {
 		t.Error("marked a caller's socket")
+	}
+}
+
+func TestCallersSocketOfBothFamilies(t *testing.T) {
+	s, err := net.ListenPacket("udp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	a, b := pair(t, NewPacketConn(s, Config{}), New(nil, Config{}))
+	a.far.SetPath(b.local())
+	a.send(1)
+	b.want(1)
+	b.send(2)
+	a.want(2)
+	if s := a.far.Stats(); s.RxPackets < 2 {
+		t.Errorf("%+v: packets from a mapped address are not the peer's", s)
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	if c, err := net.ListenPacket("udp6", "[::1]:0"); err != nil {
+		t.Skip("no IPv6 here:", err)
+	} else {
+		c.Close()
+	}
+	a, b := pair(t, New(nil, Config{}), New(nil, Config{}))
+	a.far.SetPath(netip.AddrPortFrom(netip.IPv6Loopback(), b.bind.Port()))
+	a.send(1)
+	b.want(1)
+	b.send(2)
+	a.want(2)
+	if got := b.far.Path().Addr(); got != netip.IPv6Loopback() {
+		t.Errorf("b sends to %v", got)
 	}
 }
 
