@@ -53,6 +53,8 @@ type line struct {
 	conn *conn  // nil: none yet
 	why  cause  // why the connection is being closed by us, or causeStart
 	cm   *autopaho.ConnectionManager
+	live context.Context // ends with the connection; nil: none yet
+	end  context.CancelFunc
 	stop context.CancelFunc
 }
 
@@ -130,8 +132,16 @@ func (l *line) close() {
 // publish returns when the broker has the message.
 func (l *line) publish(ctx context.Context, topic string, payload []byte, retain bool) error {
 	l.mu.Lock()
-	cm := l.cm
+	cm, live := l.cm, l.live
 	l.mu.Unlock()
+	if live == nil {
+		return errDown
+	}
+	// The client library may leave a publish waiting that a lost connection met on
+	// its way: only its timeout would end it.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(live, cancel)()
 	p := &paho.Publish{Topic: topic, Payload: payload, Retain: retain, QoS: 1}
 	if l.plan.expiry > 0 {
 		p.Properties = &paho.PublishProperties{MessageExpiry: ptr(l.plan.expiry)}
@@ -194,8 +204,9 @@ func (l *line) connected(ctx context.Context, cm *autopaho.ConnectionManager) {
 	defer l.mu.Unlock()
 	l.gen++
 	l.cm = cm
-	gen, c := l.gen, l.conn
-	l.wg.Go(func() { l.subscribe(ctx, cm, gen, c) })
+	l.live, l.end = context.WithCancel(ctx)
+	live, gen, c := l.live, l.gen, l.conn
+	l.wg.Go(func() { l.subscribe(live, cm, gen, c) })
 }
 
 func (l *line) subscribe(ctx context.Context, cm *autopaho.ConnectionManager, gen int, c *conn) {
@@ -247,6 +258,9 @@ func (l *line) lost() bool {
 func (l *line) down(why cause, err error) {
 	l.mu.Lock()
 	l.gen++
+	if l.end != nil {
+		l.end()
+	}
 	code := byte(reasonNone)
 	if l.conn != nil {
 		var fault error

@@ -54,7 +54,8 @@ type attachment struct {
 
 	mu   sync.Mutex
 	cm   *autopaho.ConnectionManager // nil: never connected
-	stop context.CancelFunc          // ends what belongs to the connection; nil: there is none
+	live context.Context             // ends with the connection
+	stop context.CancelFunc          // ends live; nil: there is no connection
 }
 
 func (a *attachment) up(cm *autopaho.ConnectionManager) {
@@ -63,7 +64,7 @@ func (a *attachment) up(cm *autopaho.ConnectionManager) {
 	if a.stop != nil {
 		a.stop()
 	}
-	a.cm, a.stop = cm, stop
+	a.cm, a.live, a.stop = cm, ctx, stop
 	a.mu.Unlock()
 	go a.follow(ctx, cm)
 }
@@ -138,11 +139,16 @@ func subscribe(ctx context.Context, cm *autopaho.ConnectionManager, topic string
 
 func (a *attachment) publish(ctx context.Context, topic string, payload []byte, retain bool) error {
 	a.mu.Lock()
-	cm := a.cm
+	cm, live := a.cm, a.live
 	a.mu.Unlock()
 	if cm == nil {
 		return autopaho.ConnectionDownError
 	}
+	// The library may leave a publish waiting that a lost connection met on its
+	// way: only its timeout would end it.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(live, cancel)()
 	if _, err := cm.Publish(ctx, &paho.Publish{Topic: topic, QoS: 1, Retain: retain, Payload: payload}); err != nil {
 		return fmt.Errorf("paho5: %w", err)
 	}
