@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/internal/api"
 	"github.com/boothwire/boothwire/gateway/control/internal/auth"
@@ -147,6 +149,26 @@ func (b backend) DeleteNode(ctx context.Context, u auth.User, name string) error
 	}
 	return c.store.Do(ctx, func(tx *store.Tx) error { return tx.DeleteNode(name) })
 }
+
+// DrainNode implements api.Backend.
+func (b backend) DrainNode(_ context.Context, u auth.User, name string, draining bool) (client.Node, error) {
+	if err := b.may(u, auth.Manage); err != nil {
+		return client.Node{}, err
+	}
+	b.c.mu.Lock()
+	defer b.c.mu.Unlock()
+	n := b.c.nodes[name]
+	if n == nil {
+		return client.Node{}, fail(http.StatusNotFound, "unknown_node", "no such node")
+	}
+	n.row.Draining = draining
+	b.c.keep(n)
+	b.c.note(store.Audit{Who: u.Name, What: auditDrain, Node: name, Code: strconv.FormatBool(draining)})
+	return n.show(), nil
+}
+
+// Fault implements api.Backend.
+func (b backend) Fault(err error) { b.c.log.Error("a request failed", zap.Error(err)) }
 
 // Audit implements api.Backend.
 func (b backend) Audit(ctx context.Context, u auth.User, q api.Query) ([]client.Audit, string, error) {

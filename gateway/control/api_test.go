@@ -73,6 +73,7 @@ func TestRolesOverHTTP(t *testing.T) {
 		{"PUT", "/devices/kiosk-1", device, [4]int{403, 403, 403, 200}},
 		{"POST", "/devices:import", "kiosk-1," + key.String(), [4]int{403, 403, 403, 200}},
 		{"POST", "/nodes", `{"name":"wg-1"}`, [4]int{403, 403, 403, 201}},
+		{"POST", "/nodes/wg-1/drain", `{"draining":true}`, [4]int{403, 403, 403, 200}},
 		{"DELETE", "/nodes/wg-9", "", [4]int{403, 403, 403, 404}},
 		{"POST", "/tokens", `{"user":"u","role":"viewer"}`, [4]int{403, 403, 403, 201}},
 		{"DELETE", "/tokens/nothing", "", [4]int{403, 403, 403, 404}},
@@ -325,7 +326,7 @@ func TestOpenAPI(t *testing.T) {
 		"DELETE /api/v1/devices/{id}", "DELETE /api/v1/nodes/{name}", "DELETE /api/v1/sessions/{id}", "DELETE /api/v1/tokens/{id}",
 		"GET /api/v1/audit", "GET /api/v1/devices", "GET /api/v1/devices/{id}", "GET /api/v1/nodes", "GET /api/v1/sessions",
 		"GET /api/v1/sessions/{id}", "GET /api/v1/sessions/{id}/events", "GET /api/v1/tokens", "GET /api/v1/trust",
-		"POST /api/v1/devices:import", "POST /api/v1/nodes", "POST /api/v1/sessions", "POST /api/v1/sessions/{id}/extend",
+		"POST /api/v1/devices:import", "POST /api/v1/nodes", "POST /api/v1/nodes/{name}/drain", "POST /api/v1/sessions", "POST /api/v1/sessions/{id}/extend",
 		"POST /api/v1/tokens", "PUT /api/v1/devices/{id}",
 	}
 	var got []string

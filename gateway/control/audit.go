@@ -25,6 +25,7 @@ const (
 	auditDevice  = "device"
 	auditClaim   = "node_claimed"
 	auditEnrol   = "node_enrolled"
+	auditDrain   = "node_drained"
 	auditNode    = "node_refused" // counted
 	auditToken   = "token"
 	whoControl   = "control"

@@ -119,6 +119,9 @@ func TestRekey(t *testing.T) {
 	if n.rev(s.ID) != 2 {
 		t.Error("the node does not have it")
 	}
+	if w.audited(auditRequest, "") != 0 {
+		t.Error("a repeat was looked at")
+	}
 	// Of a session that is not there it is refused.
 	token, _, err = b.keys.Request([]byte(`{"server":"wg-1","session":"nothing"}`))
 	if err != nil {

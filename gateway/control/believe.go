@@ -63,10 +63,6 @@ func (c *Control) present(d *device, boot string, now time.Time) bool {
 		c.audit.count(c.store, now, store.Audit{Who: d.row.ID, What: auditReboot, Device: d.row.ID}, 1)
 	}
 	c.adopt(d, boot, now)
-	for _, s := range d.closing {
-		s.m.Rebooted(now)
-		c.act(s, now)
-	}
 	return true
 }
 

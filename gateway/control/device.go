@@ -66,6 +66,11 @@ func (c *Control) adopt(d *device, boot string, now time.Time) {
 	d.row.Boot, d.row.Seq, d.row.RequestSeq, d.row.Batch = boot, 0, 0, 0
 	d.row.Prekeys, d.prekeys, d.batch, d.probe = nil, nil, [32]byte{}, nil
 	c.save(d)
+	// What the run before had not closed yet ended with it.
+	for _, s := range slices.Clone(d.closing) {
+		s.m.Rebooted(now)
+		c.act(s, now)
+	}
 }
 
 // save writes what a device said, soon; mu is held.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
@@ -216,6 +217,15 @@ func TestClone(t *testing.T) {
 		}
 		return nonce != ""
 	})
+	// An answer to another ask opens nothing, whoever signed it.
+	for _, old := range [][]byte{answerOf(t, w, two, session, "another"), answerOf(t, w, two, "another", nonce)} {
+		w.hears("kiosk-1", outer(t, signaling.Status{VPN: signaling.Disconnected, Answer: old}), false)
+	}
+	select {
+	case err := <-opened:
+		t.Fatalf("opened by an answer to another ask: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
 	w.hears("kiosk-1", outer(t, signaling.Status{VPN: signaling.Disconnected, Answer: answerOf(t, w, one, session, nonce)}), false)
 	if err := <-opened; err != nil {
 		t.Fatal(err)

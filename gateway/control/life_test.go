@@ -251,6 +251,27 @@ func TestReboot(t *testing.T) {
 	}
 }
 
+// A device that was off while its session closed has nothing of it after a restart.
+func TestRebootWhileClosing(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	s := w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(s.ID, client.Connected)
+	b.kill()
+	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node has let go", func() bool { return n.rev(s.ID) == 0 })
+	b.boot("kiosk-1")
+	b.serve()
+	w.reaches(s.ID, client.Closed)
+	b.known()
+	n.proves(b)
+	w.reaches(w.mustOpen(op("ann"), "kiosk-1").ID, client.Connected)
+}
+
 func TestRestart(t *testing.T) {
 	w := newWorld(t, nil)
 	n := w.node("wg-1")

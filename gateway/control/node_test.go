@@ -245,6 +245,17 @@ func TestLeastLoaded(t *testing.T) {
 	if n := list["wg-1"]; n.State != "connected" || n.Sessions != 2 || n.Identity != one.id.Key() || n.Key != one.key.Public() || n.Version != "test" || n.Proof == list["wg-2"].Proof {
 		t.Errorf("shown as %+v", n)
 	}
+	if n, err := w.admin.DrainNode(t.Context(), "wg-1", true); err != nil || !n.Draining {
+		t.Fatal(err)
+	}
+	w.booth("e", true).serve().known()
+	w.booth("f", true).serve().known()
+	if s := w.mustOpen(op("ann"), "e"); s.Node != "wg-2" {
+		t.Errorf("a draining node got a session: %+v", s)
+	}
+	if s := w.mustOpen(op("ann"), "f"); s.Node != "wg-2" {
+		t.Errorf("a draining node got a session: %+v", s)
+	}
 	two.mu.Lock()
 	two.deleted = true
 	two.mu.Unlock()

@@ -216,6 +216,13 @@ func (c *Client) ClaimNode(ctx context.Context, name string) (k Claim, err error
 	return k, err
 }
 
+// DrainNode gives a node no new sessions, or again some; those that it has go on.
+func (c *Client) DrainNode(ctx context.Context, name string, draining bool) (n Node, err error) {
+	in := map[string]bool{"draining": draining}
+	err = c.call(ctx, http.MethodPost, "/nodes/"+url.PathEscape(name)+"/drain", nil, in, &n)
+	return n, err
+}
+
 // DeleteNode removes a node; its sessions are closed.
 func (c *Client) DeleteNode(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodDelete, "/nodes/"+url.PathEscape(name), nil, nil, nil)

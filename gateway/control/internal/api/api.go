@@ -23,6 +23,8 @@ import (
 type Backend interface {
 	// Authenticate says who sent r.
 	Authenticate(r *http.Request) (auth.User, error)
+	// Fault hears of errors that are control's own.
+	Fault(err error)
 	// Ready returns why requests cannot be served at the moment.
 	Ready(ctx context.Context) error
 
@@ -44,6 +46,7 @@ type Backend interface {
 	Nodes(ctx context.Context, u auth.User, q Query) ([]client.Node, string, error)
 	ClaimNode(ctx context.Context, u auth.User, name string) (client.Claim, error)
 	DeleteNode(ctx context.Context, u auth.User, name string) error
+	DrainNode(ctx context.Context, u auth.User, name string, draining bool) (client.Node, error)
 
 	Audit(ctx context.Context, u auth.User, q Query) ([]client.Audit, string, error)
 	Trust(ctx context.Context, u auth.User) (client.Trust, error)
@@ -73,7 +76,7 @@ const (
 // Handler serves the API. It is registered under /, with patterns of its own.
 func Handler(b Backend) http.Handler {
 	mux := http.NewServeMux()
-	api := humago.New(mux, config())
+	api := humago.New(mux, config(b))
 	s := &service{b: b, api: api}
 	api.UseMiddleware(s.authenticate)
 	s.devices()
@@ -90,7 +93,7 @@ type service struct {
 	api huma.API
 }
 
-func config() huma.Config {
+func config(b Backend) huma.Config {
 	c := huma.DefaultConfig("boothwire control", "1")
 	c.Info.Description = "Opens, watches and closes sessions to devices. Errors are problem documents (RFC 9457) with a stable code."
 	c.CreateHooks = nil // no links to schemas in answers
@@ -105,8 +108,13 @@ func config() huma.Config {
 	}}
 	c.Formats = map[string]huma.Format{"application/json": f, "json": f}
 	c.Transformers = []huma.Transformer{func(_ huma.Context, _ string, v any) (any, error) {
-		if m, ok := v.(*huma.ErrorModel); ok {
-			return fromModel(m), nil
+		switch v := v.(type) {
+		case *huma.ErrorModel:
+			return fromModel(v), nil
+		case *problem:
+			if v.fault != nil {
+				b.Fault(v.fault)
+			}
 		}
 		return v, nil
 	}}
@@ -127,7 +135,10 @@ func marshal(w io.Writer, v any) error {
 }
 
 // problem is a *client.Error as an answer.
-type problem struct{ cause }
+type problem struct {
+	cause
+	fault error // for the log, not for the caller
+}
 
 // GetStatus implements huma.StatusError.
 func (p *problem) GetStatus() int { return p.Status }
@@ -137,7 +148,7 @@ func (p *problem) ContentType(string) string { return "application/problem+json"
 
 // fromModel gives what the framework refuses our shape.
 func fromModel(m *huma.ErrorModel) *problem {
-	p := &problem{cause{Status: m.Status, Code: "malformed", Title: m.Title, Detail: m.Detail}}
+	p := &problem{cause: cause{Status: m.Status, Code: "malformed", Title: m.Title, Detail: m.Detail}}
 	switch m.Status {
 	case http.StatusRequestEntityTooLarge:
 		p.Code = "oversized"
@@ -160,15 +171,15 @@ func refused(err error) error {
 	case err == nil:
 		return nil
 	case ok:
-		p := &problem{*e}
+		p := &problem{cause: *e}
 		if p.Title == "" {
 			p.Title = http.StatusText(p.Status)
 		}
 		return p
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return &problem{cause{Status: http.StatusServiceUnavailable, Code: "cancelled", Title: http.StatusText(http.StatusServiceUnavailable)}}
+		return &problem{cause: cause{Status: http.StatusServiceUnavailable, Code: "cancelled", Title: http.StatusText(http.StatusServiceUnavailable)}}
 	}
-	return &problem{cause{Status: http.StatusInternalServerError, Code: "internal", Title: http.StatusText(http.StatusInternalServerError)}}
+	return &problem{cause{Status: http.StatusInternalServerError, Code: "internal", Title: http.StatusText(http.StatusInternalServerError)}, err}
 }
 
 type userKey struct{}
@@ -185,7 +196,7 @@ func (s *service) authenticate(ctx huma.Context, next func(huma.Context)) {
 	if err != nil {
 		p, ok := errors.AsType[*problem](refused(err))
 		if !ok || p.Status == http.StatusInternalServerError {
-			p = &problem{cause{Status: http.StatusUnauthorized, Code: "unauthenticated", Title: http.StatusText(http.StatusUnauthorized)}}
+			p = &problem{cause: cause{Status: http.StatusUnauthorized, Code: "unauthenticated", Title: http.StatusText(http.StatusUnauthorized)}}
 		}
 		if p.Status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Bearer")

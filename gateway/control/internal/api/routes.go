@@ -75,7 +75,20 @@ func (s *service) nodes() {
 		})
 }
 
+func (s *service) drain() {
+	huma.Register(s.api, operation(http.MethodPost, "/nodes/{name}/drain", "drain-node", "Give a node no new sessions, or again some", "nodes"),
+		func(ctx context.Context, in *struct {
+			ByName
+			Body struct {
+				Draining bool `json:"draining"`
+			}
+		}) (*body[client.Node], error) {
+			return answer(s.b.DrainNode(ctx, userOf(ctx), in.Name, in.Body.Draining))
+		})
+}
+
 func (s *service) others() {
+	s.drain()
 	huma.Register(s.api, operation(http.MethodGet, "/audit", "list-audit", "List what happened, the latest first", "audit"),
 		func(ctx context.Context, in *Query) (*body[List[client.Audit]], error) {
 			return page(s.b.Audit(ctx, userOf(ctx), *in))
