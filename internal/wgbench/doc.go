@@ -4,4 +4,8 @@
 // benchmarks only.
 //
 //	go test ./internal/wgbench -run '^$' -bench Throughput -benchtime 1x
+//
+// It needs root, and says so where it is not. With -control it measures
+// WireGuard's own Bind against itself, which shows the method's noise; -pairs,
+// -window and -profile are for work on the Bind.
 package wgbench

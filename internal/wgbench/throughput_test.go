@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -149,6 +150,9 @@ func TestBothBindsCarryTraffic(t *testing.T) {
 // BenchmarkThroughput measures alternating pairs, ours against plain, and prints
 // the median of the pairs' ratios. Run it with -benchtime 1x.
 func BenchmarkThroughput(b *testing.B) {
+	if os.Getuid() != 0 {
+		b.Fatal("tunnel/throughput is not measured: network namespaces need root")
+	}
 	n := newBench(b)
 	kinds := [2]string{plainEnd, ourEnd}
 	if *control {
