@@ -84,6 +84,10 @@ func (t *Tunnel) config() *Config {
 // longest is how long run sleeps at most, so that a set clock is noticed.
 const longest = watchdog.Idle
 
+// lookEvery is how old Status.Handshake may be; WireGuard makes a new one each two
+// minutes.
+const lookEvery = 10 * time.Second
+
 // step does what is due and returns when the next thing is.
 func (t *Tunnel) step() (next time.Duration, err error) {
 	// Before the look at what has moved: what moves after it must wake run.
@@ -110,6 +114,9 @@ func (t *Tunnel) step() (next time.Duration, err error) {
 	}
 	if moved := t.clock.Check(t.hooks.now(), now); moved != 0 {
 		t.tell(Event{Kind: EventClock, Err: &ClockError{moved}})
+	}
+	if now >= t.looked+lookEvery {
+		t.lookForHandshake(t.far)
 	}
 	next = min(next, t.stepFar(t.far, now, stats))
 	if size := t.sizer.Step(now); size != 0 {
@@ -255,8 +262,9 @@ func (t *Tunnel) setMTU(mtu int) {
 	t.tell(Event{Kind: EventMTU, Err: err})
 }
 
-// lookForHandshake notices the first handshake with a far end.
+// lookForHandshake notices the handshakes with the far end that carries traffic.
 func (t *Tunnel) lookForHandshake(f *far) {
+	t.looked = t.gate.Now()
 	at, ok := t.handshake(f)
 	if !ok || f != t.far {
 		return

@@ -49,14 +49,15 @@ type Tunnel struct {
 	sockets  sockets // over an adapter
 
 	// Of run alone.
-	far   *far          // the far end that carries traffic
-	next  *far          // the one that a move is on its way to, else nil
-	ids   int           // far ends so far, to name them at the bind
-	opens map[int]*open // paths that a func finds
-	clock watchdog.Clock
-	sizer watchdog.Sizer
-	buf   []byte         // an echo
-	told  netip.AddrPort // of the newest EventPath
+	far    *far          // the far end that carries traffic
+	next   *far          // the one that a move is on its way to, else nil
+	ids    int           // far ends so far, to name them at the bind
+	opens  map[int]*open // paths that a func finds
+	clock  watchdog.Clock
+	sizer  watchdog.Sizer
+	buf    []byte         // an echo
+	told   netip.AddrPort // of the newest EventPath
+	looked time.Duration  // for handshakes
 
 	mu       sync.Mutex
 	cfg      *Config // as Up and Update left it

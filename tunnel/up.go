@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.zx2c4.com/wireguard/device"
@@ -209,6 +210,8 @@ func (t *Tunnel) release() {
 	if t.dev != nil {
 		t.dev.Close()
 		<-t.dev.Wait()
+		// wireguard-go keeps its key until it is collected.
+		_ = t.dev.IpcSet("private_key=" + strings.Repeat("0", 64) + "\n")
 	}
 	if t.nic != nil {
 		_ = t.nic.Close()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+
+	"github.com/boothwire/boothwire/internal/packet"
 )
 
 // Update makes the tunnel what a later grant says, while traffic goes on. cfg is
@@ -76,11 +78,15 @@ func (t *Tunnel) replace(c *Config, anew bool) error {
 
 // adopt makes c the tunnel's config, with the rules and times that it says.
 func (t *Tunnel) adopt(c *Config) {
-	t.filter.SetRules(c.rules(c.Far))
+	rules := c.rules(c.Far)
+	t.filter.SetRules(rules)
 	t.mu.Lock()
 	t.cfg = c
 	t.end = max(c.Lifetime, 0)
 	t.mu.Unlock()
+	if t.stack != nil && c.Role == Device {
+		t.stack.Recheck(func(remote netip.Addr, port uint16) bool { return rules.Reaches(remote, packet.TCP, port) })
+	}
 	t.idle = c.Idle
 	t.closeOpens()
 	t.startOpens(c)

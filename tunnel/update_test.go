@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,18 +27,44 @@ func dials(t *testing.T, o *Tunnel, address string) error {
 func TestUpdatePorts(t *testing.T) {
 	noLeaks(t)
 	device, operator := pair(t, keys.TCP(22))
-	address := serveTCP(t, func(c *net.TCPConn) {})
+	served := make(chan error, 10)
+	address := serveTCP(t, func(c *net.TCPConn) {
+		for {
+			if _, err := c.Read(make([]byte, 1)); err != nil {
+				served <- err
+				return
+			}
+			_, _ = c.Write([]byte("."))
+		}
+	})
 	device.Services = map[keys.Port]string{keys.TCP(22): address, keys.TCP(445): address}
 	d, o := up(t, device), up(t, operator)
 	ready(t, d, o)
 	if err := dials(t, o, ":445"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("before the grant: %v", err)
 	}
+	held, err := o.Dial(testContext(t), "tcp", ":22") // a connection to the port that goes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	_, _ = held.Write([]byte("x"))
+	if _, err := held.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
 	wide := *device
 	wide.Operators = []keys.Operator{{ID: "o", Address: operatorAddr, Ports: []keys.Port{keys.TCP(445)}}}
 	wide.Lifetime = time.Hour
 	if err := d.Update(testContext(t), &wide); err != nil {
 		t.Fatal(err)
+	}
+	select {
+	case err := <-served:
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the service's connection ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("the service waits for an operator who may not come any more")
 	}
 	if err := dials(t, o, ":445"); err != nil {
 		t.Errorf("after the grant: %v", err)

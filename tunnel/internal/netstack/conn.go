@@ -8,20 +8,21 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
-// tcpConn is a connection whose errors are those that package net would give:
+// A tcpConn is a connection whose errors are those that package net would give:
 // net.ErrClosed after the stack or the connection was closed, and the system's
 // words for resets and refusals.
 type tcpConn struct {
 	*gonet.TCPConn
-	ep    tcpip.Endpoint
+	ep    tcpip.Endpoint // of a forward
 	stack *Stack
 }
 
 func (c *tcpConn) Read(b []byte) (int, error) {
 	n, err := c.TCPConn.Read(b)
-	if err == io.EOF && c.stack.isClosed() {
+	if err == io.EOF && (c.stack.isClosed() || c.aborted()) {
 		// gVisor reads a connection that was aborted here as ended by the far side.
 		err = &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: net.ErrClosed}
 	}
@@ -31,6 +32,11 @@ func (c *tcpConn) Read(b []byte) (int, error) {
 func (c *tcpConn) Write(b []byte) (int, error) {
 	n, err := c.TCPConn.Write(b)
 	return n, c.stack.explain(err)
+}
+
+// aborted tells an end that this side made from one that the far side did.
+func (c *tcpConn) aborted() bool {
+	return c.ep != nil && tcp.EndpointState(c.ep.State()) == tcp.StateError
 }
 
 // abort ends the connection with a reset instead of an orderly close.

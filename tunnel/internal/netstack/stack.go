@@ -46,6 +46,8 @@ type Stack struct {
 	closed    bool
 	work      sync.WaitGroup // forwards; Add only under mu while not closed
 	udpFlows  int
+	forwards  map[*tcpConn]stack.TransportEndpointID
+	allowed   func(remote netip.Addr, port uint16) bool // of the newest Recheck; nil: all
 	listeners map[uint16]*udpListener
 }
 
@@ -56,6 +58,7 @@ func New(cfg Config) (*Stack, error) {
 		own:       cfg.Addresses,
 		service:   cfg.Service,
 		listeners: make(map[uint16]*udpListener),
+		forwards:  make(map[*tcpConn]stack.TransportEndpointID),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.stack = stack.New(stack.Options{
@@ -142,6 +145,26 @@ func (s *Stack) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed
+}
+
+// Recheck resets the forwarded connections that ok refuses: from remote to port.
+// Nothing of theirs would come through any more, and the service would wait. ok
+// is also asked of later ones, until the next Recheck.
+func (s *Stack) Recheck(ok func(remote netip.Addr, port uint16) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.allowed = ok
+	for c, id := range s.forwards {
+		s.check(c, id)
+	}
+}
+
+// check wants mu held.
+func (s *Stack) check(c *tcpConn, id stack.TransportEndpointID) {
+	remote, _ := netip.AddrFromSlice(id.RemoteAddress.AsSlice())
+	if s.allowed != nil && !s.allowed(remote, id.LocalPort) {
+		c.ep.Abort()
+	}
 }
 
 // Close resets every connection, tells the far ends so as long as the device is

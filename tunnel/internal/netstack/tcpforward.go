@@ -33,7 +33,8 @@ func (s *Stack) forwardTCP(r *tcp.ForwarderRequest) {
 	}
 	defer s.work.Done()
 
-	local := s.dialService("tcp", r.ID().LocalPort)
+	id := r.ID()
+	local := s.dialService("tcp", id.LocalPort)
 	if local == nil {
 		r.Complete(true)
 		return
@@ -47,7 +48,14 @@ func (s *Stack) forwardTCP(r *tcp.ForwarderRequest) {
 	}
 	r.Complete(false)
 	remote := &tcpConn{TCPConn: gonet.NewTCPConn(&queue, ep), ep: ep, stack: s}
+	s.mu.Lock()
+	s.forwards[remote] = id
+	s.check(remote, id) // a Recheck may have passed since the SYN
+	s.mu.Unlock()
 	splice(remote, local.(*net.TCPConn), s.ctx.Done())
+	s.mu.Lock()
+	delete(s.forwards, remote)
+	s.mu.Unlock()
 }
 
 // dialService connects to the local service behind a port, nil when there is

@@ -117,6 +117,9 @@ func TestDeviceRead(t *testing.T) {
 			}
 			d.ArmOut()
 			send(tcp(operator, 5000, stranger, 22, syn)) // dropped
+			for d.Filter().Stats().DroppedOut == 0 {     // a pipe would join it with the next
+				time.Sleep(time.Millisecond)
+			}
 			send(data)
 			if got := next(t, out); !bytes.Equal(got, data) {
 				t.Fatalf("got % x", got)

@@ -74,3 +74,9 @@ func (r *Rules) begins(p *packet.Info, in bool) bool {
 	peer := r.peer(p.Src)
 	return peer != nil && peer.reaches(p.Proto, p.DstPort)
 }
+
+// Reaches reports whether a peer may begin a flow to the port.
+func (r *Rules) Reaches(a netip.Addr, proto uint8, number uint16) bool {
+	peer := r.peer(a)
+	return !r.Outbound && peer != nil && peer.reaches(proto, number)
+}
