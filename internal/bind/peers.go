@@ -13,6 +13,8 @@ const knownIndices = 4
 
 // AddPeer returns the peer of that id, made if there is none: from here on
 // ParseEndpoint("peer:ID") returns its endpoint. Ids are the caller's.
+// Give all peers of a device one, or none: while a Bind has a single peer, what
+// WireGuard sends to an address of its own finding is taken to be for that one.
 func (b *Bind) AddPeer(id string) *Peer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
