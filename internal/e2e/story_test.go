@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"bufio"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -129,23 +131,24 @@ func (w *world) snapshot() state {
 // goroutines is the first line of a process's goroutine profile, which counts.
 func (w *world) goroutines(h *netlab.Host) string {
 	w.t.Helper()
-	var text string
-	err := h.Do(func() error {
-		// One connection, closed at once: it must not be among what is compared.
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-		r, err := client.Get("http://127.0.0.1:6060/debug/pprof/goroutine?debug=1")
-		if err != nil {
-			return err
-		}
-		defer r.Body.Close()
-		b, err := io.ReadAll(r.Body)
-		text = string(b)
-		return err
-	})
+	var c net.Conn
+	err := h.Do(func() (err error) { c, err = net.Dial("tcp", "127.0.0.1:6060"); return })
 	if err != nil {
 		w.t.Fatalf("%s: %v", h.Name, err)
 	}
-	return text
+	defer c.Close()
+	// Closed after the answer, so that it is not among what is compared.
+	fmt.Fprint(c, "GET /debug/pprof/goroutine?debug=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		w.t.Fatalf("%s: %v", h.Name, err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.t.Fatalf("%s: %v", h.Name, err)
+	}
+	return string(b)
 }
 
 func (w *world) compare(before, after state) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -85,7 +86,21 @@ func reclaim() {
 			continue
 		}
 		if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+			kill(e.Name())
 			exec.Command("ip", "netns", "del", e.Name()).Run()
+		}
+	}
+}
+
+// kill ends the processes that live in a namespace of ours.
+func kill(ns string) {
+	out, err := exec.Command("ip", "netns", "pids", ns).Output()
+	if err != nil {
+		return
+	}
+	for _, f := range strings.Fields(string(out)) {
+		if pid, err := strconv.Atoi(f); err == nil && pid != os.Getpid() {
+			syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
 }
@@ -110,6 +125,7 @@ func (l *Lab) close() {
 		h.stop()
 	}
 	for _, h := range l.hosts {
+		kill(h.ns) // what the programs of the test started in their turn
 		if out, err := exec.Command("ip", "netns", "del", h.ns).CombinedOutput(); err != nil {
 			l.t.Errorf("netlab: delete %s: %v: %s", h.ns, err, out)
 		}
