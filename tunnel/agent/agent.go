@@ -31,6 +31,7 @@ type Config struct {
 	Services map[keys.Port]string // where a granted port is served; default 127.0.0.1, same port
 	Bare     []string             // nodes for which a bare vpn_up may ask control; default none
 	Due      time.Duration        // time between statuses; default 15 min
+	Prove    time.Duration        // from a session's acceptance to its first proof, else it fails as no_proof; default and at most 60 s
 	Version  string               // of the host application, shown to operators
 	Logger   *zap.Logger          // default silent
 }
@@ -84,6 +85,10 @@ type Agent struct {
 	open *session // nil when none
 }
 
+// proveFor bounds what a grant that a broker delivers late can cost: knocking at
+// the grant's own far end for so long. Control gives up after as long.
+const proveFor = 60 * time.Second
+
 // New makes an agent of the device's identity and a line to control. Nothing
 // runs before Run.
 func New(device *keys.Device, line signaling.Listener, cfg *Config) (*Agent, error) {
@@ -96,6 +101,9 @@ func New(device *keys.Device, line signaling.Listener, cfg *Config) (*Agent, err
 	a := &Agent{device: device}
 	if cfg != nil {
 		a.cfg = *cfg
+	}
+	if a.cfg.Prove <= 0 || a.cfg.Prove > proveFor {
+		a.cfg.Prove = proveFor
 	}
 	a.log = a.cfg.Logger
 	if a.log == nil {

@@ -110,6 +110,55 @@ func TestLifetimeEndsASession(t *testing.T) {
 	})
 }
 
+// A grant that comes late, when its node knows nothing of it any more, costs no
+// more than knocking there for a while.
+func TestNoProofEndsASession(t *testing.T) {
+	leaks(t)
+	r := newRig(t, &agent.Config{Prove: time.Second})
+	key := keys.NewPrivateKey()
+	g := r.grant("s1", 1, key.Public())
+	r.command(signaling.Command{ID: "late", Action: signaling.Up, Token: must(g.Sign(r.signer))})
+	r.wait("control hears that nothing was proved", func() bool {
+		return r.statuses.find(func(s *signaling.Status) bool {
+			return s.VPN == signaling.Failed && s.Code == "no_proof" && s.Session == "s1"
+		}) != nil
+	})
+	r.waitState(signaling.Failed)
+	if s := r.agent.Stats(); s.Sessions != 0 || s.Failed != 1 {
+		t.Errorf("stats %+v", s)
+	}
+	// One that was proved stays.
+	g = r.grant("s2", 1, key.Public())
+	r.command(signaling.Command{ID: "spent", Action: signaling.Up, Token: must(g.Sign(r.signer))})
+	r.wait("control hears that its key was used", func() bool {
+		return r.statuses.find(func(s *signaling.Status) bool { return s.Code == keys.ReasonUsedPrekey && s.Count == 1 }) != nil
+	})
+	if s := r.agent.Status(); s.State != signaling.Failed || s.Session.ID != "" || len(s.Ladder) < 3 || r.agent.Stats().Failed != 1 {
+		t.Errorf("a refused grant changed the agent: %+v", s)
+	}
+	r.device.Rotate()
+	r.send(r.grant("s3", 1, keys.NewPrivateKey().Public()))
+	r.waitState(signaling.Connected)
+	time.Sleep(2 * time.Second)
+	if s := r.agent.Status(); s.State != signaling.Connected || s.Session.ID != "s3" {
+		t.Errorf("later: %+v", s)
+	}
+}
+
+// The time for a proof counts from acceptance, whatever the host is waiting for.
+func TestNoProofWhileTheHostThinks(t *testing.T) {
+	leaks(t)
+	r := newRig(t, &agent.Config{Prove: time.Second, MayOpen: func(ctx context.Context, _ agent.Session) error {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}})
+	key := keys.NewPrivateKey()
+	r.send(r.grant("s1", 1, key.Public()))
+	r.wait("control hears that nothing was proved", func() bool {
+		return r.statuses.find(func(s *signaling.Status) bool { return s.VPN == signaling.Failed && s.Code == "no_proof" }) != nil
+	})
+}
+
 func TestLaterGrantNarrowsAndAdds(t *testing.T) {
 	leaks(t)
 	r := newRig(t, nil)

@@ -16,6 +16,17 @@ func (hangup) Error() string { return "closed at the device" }
 // Code is "hangup".
 func (hangup) Code() string { return "hangup" }
 
+// ErrNoProof is why a session failed that was not proved in time: its far end may
+// be gone, or its grant came late.
+var ErrNoProof = noProof{}
+
+type noProof struct{}
+
+func (noProof) Error() string { return "no proof came back in time" }
+
+// Code is "no_proof".
+func (noProof) Code() string { return "no_proof" }
+
 // A RefusedError is the host's no, by MayOpen. The engineer reads its text.
 type RefusedError struct{ Err error }
 

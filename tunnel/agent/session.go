@@ -24,6 +24,7 @@ type session struct {
 
 	// Of the session's own goroutine.
 	began time.Time
+	limit *time.Timer // of the first proof
 	shown Session
 	rev   int
 	why   error // a planned end that the session came to by itself
@@ -34,6 +35,7 @@ type session struct {
 // serve is the signaling.Handler.
 //
 //	accept -> host agrees -> tunnel up -> proved -> ready -> ... -> closed
+//	   \-> refused: nothing happened    (60 s at most)
 //
 // ctx ends with the session's down; then, or on the first error, everything is
 // taken down before serve returns.
@@ -41,8 +43,17 @@ func (a *Agent) serve(ctx context.Context, line *signaling.Session) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := &session{a: a, line: line, cancel: cancel, gone: make(chan struct{}), began: time.Now(), log: a.log.With(zap.String("session", line.ID))}
+	var grant *keys.Grant
+	var key keys.PrivateKey
+	if line.Grant != nil {
+		// What is refused at the door changes nothing here; signalling tells of it.
+		var err error
+		if grant, key, err = a.device.Accept(line.Grant); err != nil {
+			return err
+		}
+	}
 	a.begin(s)
-	err := s.serve(ctx)
+	err := s.serve(ctx, grant, key)
 	if cause := context.Cause(ctx); errors.Is(cause, ErrHangup) {
 		line.Report(&signaling.Status{Code: ErrHangup.Code(), Why: ErrHangup.Error()})
 		s.why, err = cause, nil
@@ -51,35 +62,44 @@ func (a *Agent) serve(ctx context.Context, line *signaling.Session) error {
 	return err
 }
 
-func (s *session) serve(ctx context.Context) error {
-	token := s.line.Grant
-	if token == nil {
-		var err error
-		if token, err = s.line.Request(ctx); err != nil {
+// serve serves a session with its grant, or asks for one first.
+func (s *session) serve(ctx context.Context, grant *keys.Grant, key keys.PrivateKey) error {
+	if grant == nil {
+		token, err := s.line.Request(ctx)
+		if err != nil {
+			return err
+		}
+		if grant, key, err = s.a.device.Accept(token); err != nil {
 			return err
 		}
 	}
-	grant, key, err := s.a.device.Accept(token)
-	if err != nil {
-		return err
-	}
 	s.log = s.a.log.With(zap.String("session", grant.Session), zap.String("node", grant.Far.Node))
+	s.limit = time.AfterFunc(s.a.cfg.Prove, func() { s.cancel(ErrNoProof) })
+	defer s.limit.Stop()
 	s.show(grant)
 	s.reach(signaling.Keyed)
 	if ask := s.a.cfg.MayOpen; ask != nil {
 		if err := ask(ctx, s.shown); err != nil {
-			return &RefusedError{Err: err}
+			return s.late(ctx, &RefusedError{Err: err})
 		}
 	}
 	t, err := tunnel.Up(ctx, s.config(grant, key))
 	if err != nil {
-		return err
+		return s.late(ctx, err)
 	}
 	s.a.mu.Lock()
 	s.tunnel = t
 	s.a.mu.Unlock()
 	defer t.Close()
 	return s.run(ctx, t)
+}
+
+// late is ErrNoProof where the time for a proof ran out, else err.
+func (s *session) late(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), ErrNoProof) {
+		return ErrNoProof
+	}
+	return err
 }
 
 // config is what a grant brings up on this host.
@@ -120,6 +140,7 @@ func (s *session) run(ctx context.Context, t *tunnel.Tunnel) error {
 		case tunnel.EventSocket, tunnel.EventHandshake:
 			s.reach(signaling.Stage(e.Kind))
 		case tunnel.EventProved:
+			s.limit.Stop()
 			if !opened {
 				s.reach(signaling.Proved)
 			}
