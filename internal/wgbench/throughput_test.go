@@ -155,8 +155,10 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 	n := newBench(b)
 	kinds := [2]string{plainEnd, ourEnd}
+	name := "tunnel/throughput"
 	if *control {
 		kinds[1] = plainEnd
+		name += "-control"
 	}
 	for b.Loop() {
 		var ratios, plain, ours, rates []float64
@@ -182,14 +184,14 @@ func BenchmarkThroughput(b *testing.B) {
 		if ratio < 0.97 {
 			verdict = "short"
 		}
-		fmt.Printf("\nbench tunnel/throughput %.3f x-plain at-least 0.97 %s\n", ratio, verdict)
-		fmt.Printf("bench tunnel/throughput-quarter %.3f x-plain info - ok\n", ratios[*pairs/4])
-		fmt.Printf("bench tunnel/throughput-three-quarters %.3f x-plain info - ok\n", ratios[*pairs*3/4])
-		fmt.Printf("bench tunnel/throughput-least %.3f x-plain info - ok\n", ratios[0])
-		fmt.Printf("bench tunnel/throughput-most %.3f x-plain info - ok\n", ratios[*pairs-1])
-		fmt.Printf("bench tunnel/throughput-rate %.3f x-plain info - ok\n", rates[middle])
-		fmt.Printf("bench tunnel/throughput-plain %.0f Mbit/cpu-s info - ok\n", plain[middle])
-		fmt.Printf("bench tunnel/throughput-ours %.0f Mbit/cpu-s info - ok\n", ours[middle])
+		fmt.Printf("\nbench %s %.3f x-plain at-least 0.97 %s\n", name, ratio, verdict)
+		fmt.Printf("bench %s-quarter %.3f x-plain info - ok\n", name, ratios[*pairs/4])
+		fmt.Printf("bench %s-three-quarters %.3f x-plain info - ok\n", name, ratios[*pairs*3/4])
+		fmt.Printf("bench %s-least %.3f x-plain info - ok\n", name, ratios[0])
+		fmt.Printf("bench %s-most %.3f x-plain info - ok\n", name, ratios[*pairs-1])
+		fmt.Printf("bench %s-rate %.3f x-plain info - ok\n", name, rates[middle])
+		fmt.Printf("bench %s-plain %.0f Mbit/cpu-s info - ok\n", name, plain[middle])
+		fmt.Printf("bench %s-ours %.0f Mbit/cpu-s info - ok\n", name, ours[middle])
 		b.ReportMetric(ratio, "x-plain")
 	}
 }
