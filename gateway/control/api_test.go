@@ -161,6 +161,47 @@ func call(t testing.TB, url, method, path, body, token string) (status int, code
 	return r.StatusCode, e.Code
 }
 
+// A server's own deadlines are for slow strangers, not for calls that wait for a node.
+func TestOpenOutlastsDeadlines(t *testing.T) {
+	w := newWorld(t, nil)
+	s := httptest.NewUnstartedServer(w.c)
+	s.Config.ReadTimeout, s.Config.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond
+	s.Start()
+	defer s.Close()
+	n := w.node("wg-1")
+	n.mute = true
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	go func() {
+		time.Sleep(900 * time.Millisecond)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for id, rev := range n.held {
+			go n.say(eventInstalled, id, rev, "")
+		}
+	}()
+	c := client.New(s.URL, &client.Config{Token: w.token(op("ann")), HTTP: s.Client()})
+	v, err := c.OpenSession(t.Context(), "kiosk-1", &client.OpenRequest{Key: keys.NewPrivateKey().Public()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := contextFor(patience)
+	defer cancel()
+	closing := time.AfterFunc(900*time.Millisecond, func() { _, _ = c.CloseSession(ctx, v.ID) })
+	defer closing.Stop()
+	streams := 0
+	for v, err := range c.WatchSession(ctx, v.ID) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams++
+		_ = v
+	}
+	if streams == 0 {
+		t.Error("nothing was seen")
+	}
+}
+
 func TestGroups(t *testing.T) {
 	w := newWorld(t, nil)
 	n := w.node("wg-1")

@@ -204,7 +204,22 @@ func (s *service) authenticate(ctx huma.Context, next func(huma.Context)) {
 		WriteProblem(w, &p.cause)
 		return
 	}
+	ctx = huma.WithValue(ctx, connKey{}, http.NewResponseController(w))
 	next(huma.WithValue(ctx, userKey{}, u))
+}
+
+type connKey struct{}
+
+// patience is how long a call may take that waits for a device and a node.
+const patience = time.Minute
+
+// patient lets the connection of a call that waits outlast the deadlines for bodies:
+// one that passes meanwhile would cancel the call.
+func patient(ctx context.Context) {
+	if rc, ok := ctx.Value(connKey{}).(*http.ResponseController); ok {
+		_ = rc.SetReadDeadline(time.Time{})
+		_ = rc.SetWriteDeadline(time.Now().Add(patience))
+	}
 }
 
 // WriteProblem answers with a problem document.

@@ -26,6 +26,7 @@ func (s *service) sessions() {
 	op := operation(http.MethodPost, "/sessions", "open-session", "Open a device's session, or join it; answers when the node is ready", tag)
 	op.DefaultStatus = http.StatusCreated
 	huma.Register(s.api, op, func(ctx context.Context, in *struct{ Body client.OpenRequest }) (*body[client.Session], error) {
+		patient(ctx)
 		return answer(s.b.OpenSession(ctx, userOf(ctx), in.Body))
 	})
 	huma.Register(s.api, operation(http.MethodGet, "/sessions/{id}", "get-session", "Show a session", tag),
@@ -37,6 +38,7 @@ func (s *service) sessions() {
 			ByID
 			Body client.ExtendRequest
 		}) (*body[client.Session], error) {
+			patient(ctx)
 			return answer(s.b.ExtendSession(ctx, userOf(ctx), in.ID, in.Body.Lifetime.Duration()))
 		})
 	huma.Register(s.api, operation(http.MethodDelete, "/sessions/{id}", "close-session", "Leave a session; the last operator closes it", tag),
@@ -44,6 +46,7 @@ func (s *service) sessions() {
 			ByID
 			Operator string `query:"operator" maxLength:"64" doc:"Opaque id of the one to remove; empty: the caller"`
 		}) (*body[client.Session], error) {
+			patient(ctx)
 			return answer(s.b.CloseSession(ctx, userOf(ctx), in.ID, in.Operator))
 		})
 	s.events(tag)
@@ -90,6 +93,7 @@ func (s *service) stream(ctx context.Context, w http.ResponseWriter, u auth.User
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Time{})
 	say := func(text string) error {
 		_ = rc.SetWriteDeadline(time.Now().Add(writeLimit))
 		if _, err := io.WriteString(w, text); err != nil {
