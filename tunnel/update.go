@@ -72,6 +72,9 @@ func (t *Tunnel) replace(c *Config, anew bool) error {
 	t.adopt(c)
 	if anew {
 		f.dog.Reset()
+	} else {
+		// Control also sends a later grant when the far end has lost the session.
+		f.dog.Suspect(t.gate.Now())
 	}
 	return nil
 }

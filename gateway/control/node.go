@@ -234,9 +234,22 @@ func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
 		n.say(nodeLine{Kind: lineEnd, Session: h.Session, Token: string(token)})
 	}
 	for _, s := range n.sessions {
-		if !s.m.Ended() {
-			s.m.NodeBack(has[s.id])
+		if s.m.Ended() {
+			continue
 		}
+		lost := s.m.Proved && has[s.id] == 0
+		s.m.NodeBack(has[s.id])
+		if lost {
+			c.work.Go(func() { c.revive(s) })
+		}
+	}
+}
+
+// revive tells a device that its node has begun again: a further revision, in which
+// nothing else is new, makes it prove its tunnel at once rather than at its next echo.
+func (c *Control) revive(s *session) {
+	if err := c.issue(s, change{}); err != nil {
+		c.log.Warn("a session that its node lost", zap.String("session", s.id), zap.Error(err))
 	}
 }
 

@@ -29,6 +29,10 @@ const (
 	// again; then the pause doubles.
 	RepairMost = time.Minute
 
+	// Suspect is Repair where somebody said that the far end began again: the
+	// echo that asks has long been answered if it did not.
+	Suspect = time.Second
+
 	// slowProbe replaces Probe once a repair is due, since each echo that waits
 	// for the handshake is held in memory.
 	slowProbe = time.Second
@@ -107,6 +111,16 @@ func (m *Machine) Sent(now time.Duration) {
 // change of keys or of the path.
 func (m *Machine) Reset() {
 	m.waiting, m.echoed, m.repair, m.repairs = 0, 0, 0, 0
+}
+
+// Suspect takes a hint that the far end may have forgotten this one: the next
+// Step echoes at once, and the peer is repaired soon if no packet comes.
+func (m *Machine) Suspect(now time.Duration) {
+	if m.state == Connecting {
+		return
+	}
+	m.wait(now)
+	m.echoed, m.repair = 0, min(m.repair, now+Suspect+m.Late)
 }
 
 func (m *Machine) wait(since time.Duration) {

@@ -261,3 +261,28 @@ func TestClock(t *testing.T) {
 		}
 	}
 }
+
+func TestSuspectAsksAtOnceAndRepairsSoon(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		w := &world{t: t, now: 1, answers: true}
+		w.until(3 * time.Second)
+		w.answers, w.echoes = answers, nil
+		at := w.now
+		w.m.Suspect(at)
+		w.until(at + 2*time.Second)
+		if len(w.echoes) == 0 || w.echoes[0] != at {
+			t.Errorf("answers %v: echoes at %v, want one at %v", answers, w.echoes, at)
+		}
+		if answers && (len(w.repairs) > 0 || len(w.echoes) > 1) {
+			t.Errorf("an answered echo led to %d more and repairs at %v", len(w.echoes)-1, w.repairs)
+		}
+		if !answers && (len(w.repairs) == 0 || w.repairs[0] != at+Suspect) {
+			t.Errorf("repairs at %v, want the first at %v", w.repairs, at+Suspect)
+		}
+	}
+	var m Machine
+	m.Suspect(5)
+	if m.Waiting() != 0 {
+		t.Error("a tunnel that was never proved is suspected")
+	}
+}
