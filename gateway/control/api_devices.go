@@ -137,6 +137,14 @@ func (c *Control) register(ctx context.Context, u User, list []entry) (client.Im
 	if err != nil {
 		return client.Import{}, err
 	}
+	// What a device said before it was registered counts from now on, if it holds:
+	// it need not say it again for a quarter of an hour.
+	var before []heard
+	defer func() {
+		for _, h := range before {
+			c.deliver(h.line, h.msg)
+		}
+	}()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range rows {
@@ -147,7 +155,9 @@ func (c *Control) register(ctx context.Context, u User, list []entry) (client.Im
 		switch old := c.devices[r.ID]; {
 		case old == nil:
 			c.devices[r.ID] = d
-			delete(c.strangers.seen, r.ID)
+			if h := c.strangers.forget(r.ID); h.line != nil {
+				before = append(before, h)
+			}
 		case old.key == d.key:
 			old.row.Group = r.Group
 		default:

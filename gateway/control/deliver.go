@@ -29,7 +29,11 @@ func (c *Control) deliver(line signaling.Sender, msg signaling.Message) {
 	d := c.devices[msg.Device]
 	if d == nil {
 		if err == nil {
-			c.strangers.heard(msg.Device, strange(st, now))
+			v := strange(st, now)
+			if len(st.Token) > 0 && len(st.Prekeys) > 0 {
+				v.last = heard{line, msg}
+			}
+			c.strangers.heard(msg.Device, v)
 		}
 		c.mu.Unlock()
 		return

@@ -115,6 +115,7 @@ func (c *Control) show(d *device, now time.Time) client.Device {
 // or what a hostile broker invents.
 type strangers struct {
 	seen map[string]stranger
+	kept int // messages
 }
 
 type stranger struct {
@@ -122,10 +123,18 @@ type stranger struct {
 	ip      netip.Addr
 	at      time.Time
 	foreign string
+	last    heard // signed, for the moment at which the device is registered
+}
+
+// heard is a message as it came.
+type heard struct {
+	line signaling.Sender
+	msg  signaling.Message
 }
 
 const (
 	maxStrangers = 20000
+	keptMessages = 4000 // of them, 4 KiB each at most
 	strangerFor  = 24 * time.Hour
 )
 
@@ -135,15 +144,37 @@ func (s *strangers) len() int { return len(s.seen) }
 
 // heard notes a message; beyond the limit new names are not noted.
 func (s *strangers) heard(id string, v stranger) {
-	if _, ok := s.seen[id]; ok || len(s.seen) < maxStrangers {
-		s.seen[id] = v
+	old, ok := s.seen[id]
+	if !ok && len(s.seen) >= maxStrangers {
+		return
 	}
+	if v.last.line == nil {
+		v.last = old.last
+	}
+	if had, has := old.last.line != nil, v.last.line != nil; has && !had {
+		if s.kept >= keptMessages {
+			v.last = heard{}
+		} else {
+			s.kept++
+		}
+	}
+	s.seen[id] = v
+}
+
+// forget takes a name out and returns its last signed message.
+func (s *strangers) forget(id string) heard {
+	v := s.seen[id]
+	delete(s.seen, id)
+	if v.last.line != nil {
+		s.kept--
+	}
+	return v.last
 }
 
 func (s *strangers) expire(now time.Time) {
 	for id, v := range s.seen {
 		if now.Sub(v.at) >= strangerFor {
-			delete(s.seen, id)
+			s.forget(id)
 		}
 	}
 }

@@ -285,8 +285,7 @@ func TestPrekeySpentOnce(t *testing.T) {
 	d.prekeys = append([]keys.PublicKey{spent}, d.prekeys...)
 	w.c.mu.Unlock()
 	s = w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
-	if b.last().Prekey == spent {
+	if v := w.reaches(s.ID, client.Connected); v.Rev != 1 || b.last().Prekey == spent {
 		t.Error("a spent key was granted again")
 	}
 }

@@ -335,7 +335,8 @@ func TestNodeComesBack(t *testing.T) {
 	n.held = map[string]int{"stray": 4}
 	n.mu.Unlock()
 	n.follow()
-	eventually(t, "it has the session again, and not the stray", func() bool { return n.rev(s.ID) == 1 && n.rev("stray") == 0 })
+	eventually(t, "it has the session again, and not the stray", func() bool { return n.rev(s.ID) == 2 && n.rev("stray") == 0 })
+	eventually(t, "the device is told to prove it anew", func() bool { return b.last().Rev == 2 && b.last().Prekey == b.grants[0].Prekey })
 	n.stop()
 	eventually(t, "the node is gone", func() bool { return w.c.Stats().Nodes == 0 })
 	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {

@@ -239,8 +239,11 @@ func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
 		}
 		lost := s.m.Proved && has[s.id] == 0
 		s.m.NodeBack(has[s.id])
-		if lost {
-			c.work.Go(func() { c.revive(s) })
+		if lost && c.begin() {
+			go func() {
+				defer c.work.Done()
+				c.revive(s)
+			}()
 		}
 	}
 }

@@ -88,7 +88,8 @@ func (s *session) heard(st *signaling.Status) {
 	for _, p := range st.Ladder {
 		s.step(client.Step{Stage: p.Stage, After: client.Micros(p.After.Microseconds()), Code: p.Code, By: client.ByDevice})
 	}
-	if st.VPN == signaling.Connected || st.VPN == signaling.Degraded {
+	// A refusal says nothing of the tunnel.
+	if st.Count == 0 && (st.VPN == signaling.Connected || st.VPN == signaling.Degraded) {
 		s.path, s.rtt = st.Path, st.RTT
 	}
 }
