@@ -195,6 +195,9 @@ func (s *session) update(ctx context.Context, t *tunnel.Tunnel, token []byte) er
 	s.show(grant)
 	s.log.Info("grant updated", zap.Int("rev", grant.Rev), zap.Strings("operators", s.shownNow().Operators))
 	s.report(t)
+	if t.Status().State == tunnel.Connected {
+		s.line.Reach(signaling.Ready) // said again: the later grant is in force
+	}
 	return nil
 }
 
