@@ -30,6 +30,7 @@ type Booth struct {
 	Roots []string // whose word counts
 
 	services map[keys.Port]string
+	ctx      context.Context // of the connection
 	conn     *autopaho.ConnectionManager
 	photos   atomic.Int64 // being taken: the booth is not to be disturbed
 	lit      atomic.Bool
@@ -37,7 +38,8 @@ type Booth struct {
 	mu      sync.Mutex
 	topics  map[string]func(topic string, payload []byte, retained bool)
 	changed []func(up bool)
-	up      bool
+	linked  bool // to the broker
+	up      bool // and subscribed
 }
 
 type config struct {
@@ -60,7 +62,7 @@ func Open(ctx context.Context, file string) (*Booth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: broker: %w", file, err)
 	}
-	b := &Booth{ID: c.ID, State: c.State, Roots: c.Roots, topics: make(map[string]func(string, []byte, bool))}
+	b := &Booth{ctx: ctx, ID: c.ID, State: c.State, Roots: c.Roots, topics: make(map[string]func(string, []byte, bool))}
 	if len(c.Services) > 0 {
 		b.services = make(map[keys.Port]string)
 	}
@@ -82,7 +84,7 @@ func Open(ctx context.Context, file string) (*Booth, error) {
 		ConnectUsername:  c.Username,
 		ConnectPassword:  []byte(c.Password),
 		OnConnectionUp:   func(cm *autopaho.ConnectionManager, _ *paho.Connack) { go b.connected(ctx, cm) },
-		OnConnectionDown: func() bool { b.tell(false); return true },
+		OnConnectionDown: func() bool { b.disconnected(); return true },
 		ClientConfig: paho.ClientConfig{ClientID: c.ID, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 			func(p paho.PublishReceived) (bool, error) { return b.deliver(p.Packet), nil },
 		}},
@@ -108,6 +110,7 @@ func authorities(file string) (*x509.CertPool, error) {
 // connected subscribes anew, as after every connect: the broker may have forgotten.
 func (b *Booth) connected(ctx context.Context, cm *autopaho.ConnectionManager) {
 	b.mu.Lock()
+	b.linked = true
 	s := &paho.Subscribe{}
 	for t := range b.topics {
 		s.Subscriptions = append(s.Subscriptions, paho.SubscribeOptions{Topic: t, QoS: 1})
@@ -118,8 +121,8 @@ func (b *Booth) connected(ctx context.Context, cm *autopaho.ConnectionManager) {
 			log.Print("subscribe: ", err)
 			return
 		}
+		b.tell(true)
 	}
-	b.tell(true)
 }
 
 func (b *Booth) tell(up bool) {
@@ -129,6 +132,13 @@ func (b *Booth) tell(up bool) {
 	for _, f := range b.changed {
 		f(up)
 	}
+}
+
+func (b *Booth) disconnected() {
+	b.mu.Lock()
+	b.linked = false
+	b.mu.Unlock()
+	b.tell(false)
 }
 
 func (b *Booth) deliver(p *paho.Publish) bool {
@@ -152,10 +162,10 @@ func (b *Booth) Publish(ctx context.Context, topic string, payload []byte, retai
 func (b *Booth) Subscribe(topic string, f func(topic string, payload []byte, retained bool)) {
 	b.mu.Lock()
 	b.topics[topic] = f
-	up := b.up
+	linked := b.linked
 	b.mu.Unlock()
-	if up {
-		go b.conn.Subscribe(context.Background(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: topic, QoS: 1}}})
+	if linked {
+		go b.connected(b.ctx, b.conn)
 	}
 }
 
