@@ -17,10 +17,11 @@ const (
 	// batchSize is wireguard-go's own ideal batch (conn.IdealBatchSize).
 	batchSize = 128
 
-	// queueSize is how many packets may wait for WireGuard: eight batches, some
-	// 1.3 MB at an MTU of 1280. What does not fit is dropped, as on a wire, and
-	// TCP slows down.
-	queueSize = 8 * batchSize
+	// queueSize is how many packets may wait for WireGuard: more than one
+	// connection's whole window (4 MiB in packets of 1,240 bytes), so that a single
+	// transfer never loses packets inside the process, which gVisor mends only
+	// after a timeout. What does not fit is dropped, as on a wire.
+	queueSize = 32 * batchSize
 )
 
 // device is the stack's end of the wire as a tun.Device. Close ends the wire
