@@ -25,7 +25,7 @@ func TestStory(t *testing.T) {
 		refuse string // what the shop's router lets nobody send
 	}{
 		{"mqtt", nil, ""},
-		{"websocket on 443", []string{"mqtts", "wss"}, "tcp dport != 443 meta l4proto tcp"},
+		{"websocket on 443", []string{"mqtts", "wss"}, "iifname net1 tcp dport != 443"},
 		{"https with mqtt blocked", nil, "ip daddr " + addrBroker},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
