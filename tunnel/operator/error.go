@@ -16,6 +16,9 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	if r, ok := errors.AsType[*client.Error](e.Err); ok {
+		return r.Error() // says the code itself
+	}
 	text := "session " + e.Code
 	if e.Stage != "" {
 		text += " after " + string(e.Stage)
@@ -25,6 +28,10 @@ func (e *Error) Error() string {
 	}
 	return text
 }
+
+// CodeRemoved is why a session ended here that goes on without this operator:
+// somebody else removed him.
+const CodeRemoved = "removed"
 
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
@@ -46,8 +53,7 @@ func ended(s client.Session) error {
 
 // refused gives control's refusals the form of an Error.
 func refused(err error) error {
-	var r *client.Error
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*client.Error](err); ok {
 		return &Error{Code: r.Code, Err: err}
 	}
 	return err

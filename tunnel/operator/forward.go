@@ -34,7 +34,7 @@ func (s *Session) Forward(ctx context.Context, ln net.Listener, address string) 
 			case errors.Is(err, net.ErrClosed):
 				select {
 				case <-s.done:
-					return s.gone()
+					return s.reason()
 				default:
 				}
 			}
@@ -47,14 +47,14 @@ func (s *Session) Forward(ctx context.Context, ln net.Listener, address string) 
 				c.Close()
 				return
 			}
-			Join(ctx, c, far)
+			join(ctx, c, far)
 		})
 	}
 }
 
-// Join copies between two connections until both directions have ended or ctx
+// join copies between two connections until both directions have ended or ctx
 // has, carries each half-close across, and closes both.
-func Join(ctx context.Context, a, b net.Conn) {
+func join(ctx context.Context, a, b net.Conn) {
 	stop := context.AfterFunc(ctx, func() { a.Close(); b.Close() })
 	defer stop()
 	var both sync.WaitGroup

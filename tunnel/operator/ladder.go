@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
@@ -13,46 +14,43 @@ import (
 // A ladder collects the steps of a session for any number of readers. The zero
 // value is ready.
 type ladder struct {
-	mu        sync.Mutex
+	mu      sync.Mutex
+	now     view
+	changed chan struct{} // closed and replaced at each change
+}
+
+// A view is what a ladder knows at one moment.
+type view struct {
 	steps     []client.Step
-	connected bool
-	complete  bool // device ready, and an echo came back here
+	connected bool // control holds the session for connected
+	complete  bool // connected, and an echo came back here
 	over      bool
-	err       error
-	changed   chan struct{} // closed and replaced at each change
+	err       error // why it is over, nil when as planned
 }
 
 // see takes what control says of the session now.
 func (l *ladder) see(s client.Session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over {
+	if l.now.over {
 		return
 	}
 	// Control's ladder only grows, but each reporter's steps may come late.
 	for _, step := range s.Ladder {
-		if !l.has(step) {
-			l.steps = append(l.steps, step)
+		same := func(o client.Step) bool { return o.Stage == step.Stage && o.By == step.By && o.Code == step.Code }
+		if !slices.ContainsFunc(l.now.steps, same) {
+			l.now.steps = append(l.now.steps, step)
 		}
 	}
-	l.connected = l.connected || connected(s)
+	l.now.connected = l.now.connected || connected(s)
 	l.wake()
-}
-
-func (l *ladder) has(step client.Step) bool {
-	for _, s := range l.steps {
-		if s.Stage == step.Stage && s.By == step.By && s.Code == step.Code {
-			return true
-		}
-	}
-	return false
 }
 
 // ready says that the session can be used.
 func (l *ladder) ready() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.complete = true
+	l.now.complete = true
 	l.wake()
 }
 
@@ -60,7 +58,7 @@ func (l *ladder) ready() {
 func (l *ladder) end(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.over, l.err = true, err
+	l.now.over, l.now.err = true, err
 	l.wake()
 }
 
@@ -71,35 +69,37 @@ func (l *ladder) wake() {
 	}
 }
 
-// after returns the steps from number n on and a channel that is closed at the
-// next change.
-func (l *ladder) after(n int) (steps []client.Step, complete, over bool, err error, changed <-chan struct{}) {
+// look returns what is known now, with the steps from number n on, and a channel
+// that is closed at the next change.
+func (l *ladder) look(n int) (view, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.changed == nil {
 		l.changed = make(chan struct{})
 	}
-	return append(steps, l.steps[n:]...), l.complete, l.over, l.err, l.changed
+	v := l.now
+	v.steps = slices.Clone(v.steps[n:])
+	return v, l.changed
 }
 
 func (l *ladder) follow(ctx context.Context) iter.Seq2[client.Step, error] {
 	return func(yield func(client.Step, error) bool) {
 		for n := 0; ; {
-			steps, complete, over, err, changed := l.after(n)
-			n += len(steps)
-			for _, s := range steps {
+			now, changed := l.look(n)
+			n += len(now.steps)
+			for _, s := range now.steps {
 				if !yield(s, nil) {
 					return
 				}
 			}
 			switch {
-			case complete:
+			case now.complete:
 				return
-			case over:
-				if err == nil {
-					err = &Error{Code: string(signaling.Closed), Err: net.ErrClosed}
+			case now.over:
+				if now.err == nil {
+					now.err = &Error{Code: string(signaling.Closed), Err: net.ErrClosed}
 				}
-				yield(client.Step{}, err)
+				yield(client.Step{}, now.err)
 				return
 			}
 			select {
@@ -112,23 +112,18 @@ func (l *ladder) follow(ctx context.Context) iter.Seq2[client.Step, error] {
 	}
 }
 
-// waitConnected waits until control holds the session for connected.
-func (l *ladder) waitConnected(ctx context.Context) error {
+// waitConnected waits until control holds the session for connected, and reports
+// whether it came to that.
+func (l *ladder) waitConnected(ctx context.Context) bool {
 	for {
-		_, _, over, err, changed := l.after(0)
-		l.mu.Lock()
-		ok := l.connected
-		l.mu.Unlock()
-		switch {
-		case ok:
-			return nil
-		case over:
-			return err
+		now, changed := l.look(0)
+		if now.connected || now.over {
+			return now.connected
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return ctx.Err()
+			return false
 		}
 	}
 }

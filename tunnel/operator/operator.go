@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel"
 )
 
@@ -38,6 +41,8 @@ const closeTimeout = 10 * time.Second
 type Session struct {
 	ctl    *client.Client
 	id     string
+	self   string // this operator's opaque id in it
+	key    keys.PrivateKey
 	grant  *keys.Grant
 	cancel context.CancelFunc
 	tunnel *tunnel.Tunnel
@@ -50,6 +55,7 @@ type Session struct {
 	mu   sync.Mutex
 	now  client.Session
 	err  error
+	gone bool // others are in the session, this operator is not
 	over bool // closed by Close
 }
 
@@ -83,15 +89,19 @@ func Open(ctx context.Context, ctl *client.Client, device string, cfg *Config) (
 		Node:     c.Node,
 	})
 	if err != nil {
+		key.Erase()
 		return nil, refused(err)
 	}
 	s := &Session{
-		ctl: ctl, id: opened.ID, now: opened,
+		ctl: ctl, id: opened.ID, self: opened.Operator, key: key, now: opened,
 		log:   c.Logger.With(zap.String("session", opened.ID), zap.String("device", device)),
 		ready: make(chan struct{}), done: make(chan struct{}),
 	}
-	if err := s.bringUp(ctx, &c, key, opened.Grant); err != nil {
-		s.bye()
+	if err := s.bringUp(ctx, &c, device, opened.Grant); err != nil {
+		key.Erase()
+		if e := s.bye(); e != nil {
+			err = fmt.Errorf("%w (and control was not told: the session lasts until %s: %w)", err, opened.Ends.Format(time.RFC3339), e)
+		}
 		return nil, err
 	}
 	s.ladder.see(opened)
@@ -102,7 +112,7 @@ func Open(ctx context.Context, ctl *client.Client, device string, cfg *Config) (
 }
 
 // bringUp verifies the grant that control answered with and starts the tunnel.
-func (s *Session) bringUp(ctx context.Context, c *Config, key keys.PrivateKey, token string) error {
+func (s *Session) bringUp(ctx context.Context, c *Config, device, token string) error {
 	roots := c.Roots
 	if roots == nil {
 		trust, err := s.ctl.Trust(ctx)
@@ -117,11 +127,17 @@ func (s *Session) bringUp(ctx context.Context, c *Config, key keys.PrivateKey, t
 	if err != nil {
 		return fmt.Errorf("operator: control's grant: %w", err)
 	}
-	if grant.Session != s.id {
+	named := func(o keys.Operator) bool { return o.Key == s.key.Public() }
+	switch {
+	case grant.Session != s.id:
 		return errors.New("operator: control's grant is of another session")
+	case grant.Device != device:
+		return fmt.Errorf("operator: control's grant is of the device %q", grant.Device)
+	case !slices.ContainsFunc(grant.Operators, named):
+		return errors.New("operator: control's grant does not name this operator's key")
 	}
 	s.grant = grant
-	t := tunnel.ForOperator(grant, key)
+	t := tunnel.ForOperator(grant, s.key)
 	t.Mode, t.Name, t.MTU, t.Logger = c.Mode, c.Name, c.MTU, s.log
 	t.Lifetime = 0 // others may extend the session; control and the node end it
 	if s.tunnel, err = tunnel.Up(ctx, t); err != nil {
@@ -134,6 +150,7 @@ func (s *Session) bringUp(ctx context.Context, c *Config, key keys.PrivateKey, t
 func (s *Session) run(ctx context.Context) {
 	defer close(s.done)
 	defer s.cancel()
+	defer s.key.Erase()
 	var work sync.WaitGroup
 	work.Go(func() { s.waitReady(ctx) })
 	work.Go(func() {
@@ -151,9 +168,13 @@ func (s *Session) run(ctx context.Context) {
 			}
 			break
 		}
-		s.see(now)
+		removed := s.see(now)
 		if now.State.Final() {
 			s.fail(ended(now))
+			break
+		}
+		if removed {
+			s.fail(&Error{Stage: signaling.Stage(now.Stage), Code: CodeRemoved})
 			break
 		}
 	}
@@ -168,19 +189,27 @@ func (s *Session) waitReady(ctx context.Context) {
 	if s.tunnel.Ready(ctx) != nil {
 		return
 	}
-	if s.ladder.waitConnected(ctx) != nil {
+	if !s.ladder.waitConnected(ctx) {
 		return
 	}
 	s.ladder.ready()
 	close(s.ready)
 }
 
-func (s *Session) see(now client.Session) {
+// see takes what control says of the session, and reports whether this operator
+// was in it before and is no longer.
+func (s *Session) see(now client.Session) (removed bool) {
+	in := func(c client.Session) bool {
+		return slices.ContainsFunc(c.Operators, func(o client.Operator) bool { return o.ID == s.self })
+	}
 	s.mu.Lock()
+	removed = in(s.now) && !in(now) && now.State != client.Closing
+	s.gone = s.gone || removed
 	now.Grant, now.Operator = s.now.Grant, s.now.Operator // told once, at the opening
 	s.now = now
 	s.mu.Unlock()
 	s.ladder.see(now)
+	return removed
 }
 
 // fail notes the first reason for the session's end.
@@ -218,17 +247,22 @@ func (s *Session) Ladder(ctx context.Context) iter.Seq2[client.Step, error] {
 // that does.
 func (s *Session) Ready(ctx context.Context) error {
 	select {
+	case <-s.done: // an end counts, however ready the session was before
+		return s.reason()
+	default:
+	}
+	select {
 	case <-s.ready:
 		return nil
 	case <-s.done:
-		return s.gone()
+		return s.reason()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// gone is why a session that is over cannot be used.
-func (s *Session) gone() error {
+// reason is why a session that is over cannot be used.
+func (s *Session) reason() error {
 	if err := s.Err(); err != nil {
 		return err
 	}
@@ -271,10 +305,10 @@ func (s *Session) Close() error {
 	s.mu.Lock()
 	first := !s.over
 	s.over = true
-	final := s.now.State.Final()
+	left := s.gone || s.now.State.Final()
 	s.mu.Unlock()
 	var err error
-	if first && !final {
+	if first && !left {
 		err = s.bye()
 	}
 	s.cancel()
@@ -286,10 +320,9 @@ func (s *Session) Close() error {
 func (s *Session) bye() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	_, err := s.ctl.RemoveOperator(ctx, s.id, s.now.Operator)
-	var r *client.Error
-	if errors.As(err, &r) && r.Code == "closed" {
-		return nil
+	_, err := s.ctl.RemoveOperator(ctx, s.id, s.self)
+	if r, ok := errors.AsType[*client.Error](err); ok && (r.Code == keys.ReasonClosed || r.Status == http.StatusNotFound) {
+		return nil // it is over, or he is out of it
 	}
 	return err
 }

@@ -26,36 +26,55 @@ import (
 // An app is one run of boothctl.
 type app struct {
 	url, token, ca string
-	json, verbose  bool
+
+	json, verbose, quiet bool
 
 	in       io.Reader
 	out, err io.Writer
 }
 
-// Main runs boothctl and returns the process's exit status: 0 done, 1 failed, 2
-// called wrongly, or the status of the ssh that it ran.
+// The exit statuses; ssh's own is that of the ssh that was run.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // as a shell says of SIGINT
+)
+
+// Main runs boothctl and returns the process's exit status.
 func Main(args []string) int {
 	// ssh ends its ProxyCommand with a hangup and a closed pipe: both must leave
-	// time to take leave of control.
-	signal.Ignore(syscall.SIGPIPE)
+	// time to take leave of control. A pipe's signal is caught, not ignored: what
+	// is ignored stays so in the programs that boothctl runs.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the second Ctrl-C does not wait for control
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	var status exitStatus
 	switch {
 	case err == nil:
-		return 0
+		return exitDone
 	case errors.As(err, &status):
 		return int(status)
+	case errors.Is(err, syscall.EPIPE):
+		return exitFailed // nobody reads on, as in boothctl devices | head
 	}
-	fmt.Fprintln(a.err, "boothctl:", explain(err))
-	if errors.As(err, new(usageError)) {
-		return 2
+	a.tell(err)
+	switch {
+	case errors.As(err, new(usageError)):
+		return exitUsage
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return exitInterrupted
 	}
-	return 1
+	return exitFailed
 }
 
 // exitStatus is the end of a program that boothctl ran.
@@ -63,7 +82,10 @@ type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
+// usageError is a call that cannot be right, whatever control says.
 type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -94,8 +116,27 @@ It finds control and its sign-in in the flags or in the environment:
 	f.StringVar(&a.ca, "ca", os.Getenv("BOOTHWIRE_CA"), "PEM file of authorities that control's certificate may be of")
 	f.BoolVar(&a.json, "json", false, "print JSON, for programs")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what the tunnel does, on stderr")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "do not show the ladder while connecting")
 	root.AddCommand(a.devices(), a.connect(), a.ssh(), a.proxy(), a.forward(), a.up(), a.sessions(), a.close(), a.extend(), a.nodes(), a.audit(), a.trust(), a.tokens())
+	root.Args = cobra.NoArgs
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	usage(root)
 	return root
+}
+
+// usage makes a usageError of what any command says of its arguments.
+func usage(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		usage(sub)
+	}
 }
 
 // client speaks to control as the flags say.

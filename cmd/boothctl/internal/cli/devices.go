@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,14 @@ func valid[T interface {
 		return ""
 	}
 	return addr.String()
+}
+
+// when is a time for people, or nothing when there is none.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format(time.DateTime)
 }
 
 func (a *app) deviceAdd() *cobra.Command {
@@ -123,9 +132,9 @@ func (a *app) deviceShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(d, "device", d.ID, "online", d.Online, "state", d.State, "seen", ago(d.LastSeen), "next status",
-				d.Next.Format(time.RFC3339), "address", valid(d.Address), "version", d.Version, "group", d.Group, "key", d.Key,
-				"one-time keys", d.Prekeys, "session", d.Session, "note", note(d))
+			return a.show(d, "device", d.ID, "online", d.Online, "state", d.State, "seen", ago(d.LastSeen),
+				"next status", when(d.Next), "address", valid(d.Address), "version", d.Version, "caps", strings.Join(d.Caps, ","), "group", d.Group,
+				"generation", d.Gen, "key", d.Key, "boot", d.Boot, "one-time keys", d.Prekeys, "session", d.Session, "note", note(d))
 		},
 	}
 }

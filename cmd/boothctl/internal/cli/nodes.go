@@ -25,7 +25,7 @@ func (a *app) nodes() *cobra.Command {
 				for _, e := range n.Endpoints {
 					at = append(at, e.String())
 				}
-				return []any{n.Name, n.State, ago(n.LastSeen), n.Sessions, strings.Join(at, ","), valid(n.Proof), n.Version}
+				return []any{n.Name, nodeState(n), ago(n.LastSeen), n.Sessions, strings.Join(at, ","), valid(n.Proof), n.Version}
 			})
 		},
 	}
@@ -62,8 +62,38 @@ func (a *app) nodes() *cobra.Command {
 			return ctl.DeleteNode(cmd.Context(), args[0])
 		},
 	}
-	c.AddCommand(add, remove)
+	c.AddCommand(add, a.nodeDrain(), remove)
 	return c
+}
+
+func (a *app) nodeDrain() *cobra.Command {
+	var undo bool
+	c := &cobra.Command{
+		Use:   "drain NAME",
+		Short: "give a node no new sessions; those that it has go on",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctl, err := a.client()
+			if err != nil {
+				return err
+			}
+			n, err := ctl.DrainNode(cmd.Context(), args[0], !undo)
+			if err != nil {
+				return err
+			}
+			return a.show(n, "node", n.Name, "state", nodeState(n), "sessions", n.Sessions)
+		},
+	}
+	c.Flags().BoolVar(&undo, "undo", false, "give it new sessions again")
+	return c
+}
+
+// nodeState is a node's state, and whether it takes new sessions.
+func nodeState(n client.Node) string {
+	if n.Draining {
+		return n.State + ",draining"
+	}
+	return n.State
 }
 
 func (a *app) audit() *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // list prints what control lists: a table for people, or a JSON array.
@@ -71,10 +72,11 @@ func (a *app) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// clean keeps what a device or a user wrote from driving the terminal.
+// clean keeps what a device or a user wrote from driving the terminal, or from
+// turning its text around.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r

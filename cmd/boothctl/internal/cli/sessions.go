@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -54,9 +55,10 @@ func left(s client.Session) string {
 
 func (a *app) close() *cobra.Command {
 	return &cobra.Command{
-		Use:   "close SESSION|DEVICE",
-		Short: "leave a session; the last operator's leaving closes it",
-		Args:  cobra.ExactArgs(1),
+		Use:               "close SESSION|DEVICE",
+		Short:             "leave a session; the last operator's leaving closes it",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.deviceArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctl, err := a.client()
 			if err != nil {
@@ -73,7 +75,7 @@ func (a *app) close() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if s.State.Final() || s.State != client.Closing {
+				if s.State != client.Closing {
 					break
 				}
 			}
@@ -84,10 +86,11 @@ func (a *app) close() *cobra.Command {
 
 func (a *app) extend() *cobra.Command {
 	return &cobra.Command{
-		Use:     "extend SESSION|DEVICE DURATION",
-		Short:   "let a session last for so long from now",
-		Example: "  boothctl extend kiosk-00042 2h",
-		Args:    cobra.ExactArgs(2),
+		Use:               "extend SESSION|DEVICE DURATION",
+		Short:             "let a session last for so long from now",
+		Example:           "  boothctl extend kiosk-00042 2h",
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: a.deviceArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctl, err := a.client()
 			if err != nil {
@@ -105,7 +108,7 @@ func (a *app) extend() *cobra.Command {
 				return err
 			}
 			s.Grant = ""
-			return a.show(s, "session", s.ID, "device", s.Device, "ends", s.Ends.Local().Format(time.RFC3339))
+			return a.show(s, "session", s.ID, "device", s.Device, "ends", when(s.Ends))
 		},
 	}
 }
@@ -113,8 +116,7 @@ func (a *app) extend() *cobra.Command {
 // find takes a session's id, or the device that has one open.
 func find(cmd *cobra.Command, ctl *client.Client, name string) (client.Session, error) {
 	s, err := ctl.Session(cmd.Context(), name)
-	var no *client.Error
-	if err == nil || !errors.As(err, &no) || no.Status != 404 {
+	if no, ok := errors.AsType[*client.Error](err); !ok || no.Status != http.StatusNotFound {
 		return s, err
 	}
 	for s, err := range ctl.Sessions(cmd.Context(), client.Filter{Device: name, Open: true}) {
