@@ -71,9 +71,11 @@ func (k *wakeBench) measure(name string, rtts int, prepare func()) {
 	var took, initiations []float64
 	steps := make(map[string][]float64)
 	var order []string
-	for range wakeRounds {
+	for n := range wakeRounds {
 		prepare()
 		v := k.once()
+		ready, _ := find(v.ladder, client.ByDevice, signaling.Ready)
+		fmt.Printf("\n%s %d: %v, of which the device %v, %d initiations\n", name, n+1, v.took, ready, v.initiations)
 		if _, asked := find(v.ladder, client.ByControl, "asked"); asked != (name == "no-prekey") {
 			k.b.Fatalf("%s: the session's ladder is %v", name, v.ladder)
 		}

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Measures: runs every benchmark program that has a figure whose name matches.
+#   .ci/bench.sh            all of them
+#   .ci/bench.sh '^wake/'   some
+# Each figure is one line on stdout, everything else goes to stderr:
+#   bench NAME VALUE UNIT at-least|at-most|info BAR ok|short
+# It exits 0 even when a line says short, and with 1 when a figure could not be
+# measured.
+set -u
+cd "$(dirname "$0")/.."
+export PATH=$PATH:/usr/sbin:/sbin
+want=${1:-.}
+printf x | grep -qE -e "$want" 2>/dev/null || [ $? -lt 2 ] || { echo "bench: not a regular expression: $want" >&2; exit 2; }
+
+# package | benchmark | the figures that it must print; it may print more
+programs='
+./signaling/https   | BenchmarkParked     | signaling/https-parked-kib signaling/https-parked-up signaling/https-woken-kib
+./internal/bind     | BenchmarkBind       | tunnel/bind-ns tunnel/bind-allocs tunnel/bind-inner-ns
+./internal/wgbench  | BenchmarkThroughput | tunnel/throughput tunnel/throughput-plain tunnel/throughput-ours tunnel/throughput-rate
+./internal/e2e      | BenchmarkAgent      | agent/idle-rss agent/binary-size agent/core-size
+./internal/e2e      | BenchmarkWake       | wake/prekey wake/no-prekey wake/rtt-broker wake/rtt-control wake/rtt-node wake/prekey-initiations wake/no-prekey-initiations
+'
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+failed=0
+ran=0
+while IFS='|' read -r package benchmark figures; do
+	[ -n "$package" ] || continue
+	package=${package// /} benchmark=${benchmark// /}
+	# A figure that is only printed on the way is asked for by its family.
+	printf '%s\n' $figures | grep -qE -e "$want" ||
+		{ [[ $want == *-* ]] && printf '%s\n' $figures | grep -qE -e "${want%%-*}"; } || continue
+	ran=$((ran + 1))
+	echo "== $package $benchmark" >&2
+	go test "$package" -run '^$' -bench "^$benchmark\$" -benchtime 1x -timeout 30m 2>&1 |
+		tee "$log" | { grep --line-buffered -vE '^bench |^$' >&2 || true; }
+	status=${PIPESTATUS[0]}
+	grep -E '^bench [^ ]+ [^ ]+ [^ ]+ (at-least|at-most|info) [^ ]+ (ok|short)$' "$log" |
+		while read -r line; do
+			name=${line#bench }
+			if printf '%s\n' "${name%% *}" | grep -qE -e "$want"; then printf '%s\n' "$line"; fi
+		done
+	if [ "$status" -ne 0 ]; then
+		echo "bench: $package $benchmark failed" >&2
+		failed=1
+	fi
+	for name in $figures; do
+		if ! grep -qF "bench $name " "$log"; then
+			echo "bench: $name was not measured" >&2
+			failed=1
+		fi
+	done
+done <<<"$programs"
+if [ "$ran" -eq 0 ]; then
+	echo "bench: no figure's name matches $want" >&2
+	exit 1
+fi
+exit $failed
