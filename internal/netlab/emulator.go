@@ -1,14 +1,11 @@
 package netlab
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // An emulator forwards IP packets between two TUN devices.
@@ -39,32 +36,6 @@ func newEmulator(a, b *Interface, e Emulation) (*emulator, error) {
 		go m.deliver(m.ends[1-n], q)
 	}
 	return m, nil
-}
-
-// openTUN makes the interface as a TUN device without packet information.
-func openTUN(i *Interface) (*os.File, error) {
-	var f *os.File
-	err := i.host.Do(func() error {
-		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return fmt.Errorf("netlab: open /dev/net/tun: %w", err)
-		}
-		req, err := unix.NewIfreq(i.Name)
-		if err == nil {
-			req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-			err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
-		}
-		if err == nil {
-			err = unix.SetNonblock(fd, true)
-		}
-		if err != nil {
-			unix.Close(fd)
-			return fmt.Errorf("netlab: make %s of %s: %w", i.Name, i.host.Name, err)
-		}
-		f = os.NewFile(uintptr(fd), "tun")
-		return nil
-	})
-	return f, err
 }
 
 type parcel struct {

@@ -7,13 +7,10 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Host is one namespace: an end host, a router, a NAT or a switch.
@@ -73,29 +70,6 @@ func (h *Host) sysctl(key, value string) {
 	if err != nil {
 		h.lab.t.Fatalf("netlab: %s: %s=%s: %v", h.Name, key, value, err)
 	}
-}
-
-// Do runs f on a thread of its own inside the host's namespace. Sockets and TUN
-// devices that f opens stay there; goroutines that it starts do not.
-func (h *Host) Do(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		// The thread is never unlocked: it ends with this goroutine, because a
-		// thread in another namespace must not serve anybody else.
-		runtime.LockOSThread()
-		fd, err := unix.Open("/run/netns/"+h.ns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			done <- fmt.Errorf("netlab: open namespace of %s: %w", h.Name, err)
-			return
-		}
-		defer unix.Close(fd)
-		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("netlab: enter %s: %w", h.Name, err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
 }
 
 // Command is a program to run inside the host; it is killed at the lab's end
