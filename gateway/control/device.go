@@ -2,6 +2,8 @@ package control
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"net/netip"
 	"slices"
 	"time"
@@ -103,6 +105,10 @@ func (c *Control) show(d *device, now time.Time) client.Device {
 		ID: d.row.ID, Key: d.key, Group: d.row.Group, Gen: 3, State: signaling.State(d.row.State),
 		Online: online(d.row.Seen, d.row.Due, now), LastSeen: d.row.Seen, Next: d.row.Due, Version: d.row.Version,
 		Caps: slices.Clone(d.row.Caps), Boot: d.row.Boot, Prekeys: len(d.prekeys), Foreign: d.row.Foreign,
+		RDP: d.row.RDP,
+	}
+	if sum, err := hex.DecodeString(d.row.SSH); err == nil && len(sum) > 0 {
+		v.SSH = "SHA256:" + base64.RawStdEncoding.EncodeToString(sum)
 	}
 	v.Address, _ = c.pool.Of(pool.Device, d.row.ID)
 	if d.session != nil {

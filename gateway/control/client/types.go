@@ -50,6 +50,8 @@ type Device struct {
 	Prekeys  int              `json:"prekeys" doc:"One-time keys at hand"`
 	Foreign  string           `json:"foreign,omitempty" doc:"Another identity key under which messages came for this device"`
 	Session  string           `json:"session,omitempty" doc:"Its open session"`
+	SSH      string           `json:"ssh_host_key,omitempty" doc:"SHA-256 of its SSH host key as the device signed it, written as ssh-keygen -l writes it"`
+	RDP      string           `json:"rdp_certificate,omitempty" doc:"SHA-256 of its RDP certificate as the device signed it, in hex"`
 }
 
 // SessionState is how far a session is.
