@@ -2,7 +2,9 @@
 package config
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -33,6 +35,7 @@ type Config struct {
 	Mode     string            `toml:"mode"`
 	Bare     []string          `toml:"bare"`
 	Services map[string]string `toml:"services"`
+	HostKey  string            `toml:"ssh_host_key"`
 	Lines    []Line            `toml:"line"`
 
 	ports    []keys.Port
@@ -107,13 +110,39 @@ func (l *Line) validate() error {
 
 // OpenDevice opens the identity in the state folder, or makes it.
 func (c *Config) OpenDevice() (*keys.Device, error) {
-	return keys.OpenDevice(c.Device, keys.Dir(c.State), keys.Trust{
+	d, err := keys.OpenDevice(c.Device, keys.Dir(c.State), keys.Trust{
 		Roots:   c.Roots,
 		Issuer:  c.Issuer,
 		Ports:   c.ports,
 		Nodes:   c.Nodes,
 		Longest: time.Duration(c.Longest),
 	})
+	if err != nil || c.HostKey == "" {
+		return d, err
+	}
+	sum, err := fingerprint(c.HostKey)
+	if err != nil {
+		return nil, &daemon.FieldError{Field: "ssh_host_key", Err: err}
+	}
+	d.Fingerprints(sum, [32]byte{})
+	return d, nil
+}
+
+// fingerprint is the SHA-256 of an OpenSSH public key file: "ssh-ed25519 AAAA... comment".
+func fingerprint(file string) (sum [32]byte, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return sum, err
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 || !strings.Contains(fields[0], "-") {
+		return sum, fmt.Errorf("%s is no OpenSSH public key", file)
+	}
+	blob, err := base64.StdEncoding.DecodeString(fields[1])
+	if err != nil {
+		return sum, fmt.Errorf("%s is no OpenSSH public key", file)
+	}
+	return sha256.Sum256(blob), nil
 }
 
 // Tunnel is the mode of tunnels.
