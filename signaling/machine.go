@@ -130,6 +130,7 @@ const (
 	keepDead   = 64   // requests that were given up
 	keepFinal  = 16   // of which the end is remembered
 	gatherFor  = 100 * time.Millisecond
+	firstFor   = 25 * time.Millisecond // of a session: to be keyed and have a socket
 	docSpacing = 250 * time.Millisecond
 	maxWhyOurs = 200 // bytes
 )

@@ -64,10 +64,12 @@ func (m *machine) publish(now time.Time) {
 }
 
 // replySoon replies to the command called re once the next stages are in.
-func (m *machine) replySoon(now time.Time, re string) {
+func (m *machine) replySoon(now time.Time, re string) { m.replyBy(now.Add(gatherFor), re) }
+
+func (m *machine) replyBy(at time.Time, re string) {
 	if m.reply.due.IsZero() || m.reply.re != re {
 		m.flush()
-		m.reply = pending{now.Add(gatherFor), re}
+		m.reply = pending{at, re}
 	}
 }
 

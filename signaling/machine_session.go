@@ -24,7 +24,9 @@ func (m *machine) open(now, at time.Time, c *Command, g *claims) {
 	m.do(startAction{n: o.n, id: o.id, server: server, grant: c.Token})
 	// Whether the Device accepts the grant is known in a moment: until then
 	// there is nothing to tell.
-	m.replySoon(now, c.ID)
+	// Messages wait for each other's acknowledgement, a round trip: this one goes
+	// early enough to be out of the way of ready, which is two round trips off.
+	m.replyBy(now.Add(firstFor), c.ID)
 	m.changedBy(now, now.Add(gatherFor))
 }
 

@@ -31,16 +31,18 @@ func TestMachine(t *testing.T) {
 			"stop down", "reply c2 s1 disconnecting r1", "doc disconnecting",
 			"end s1", "reply c2 s1 disconnected r1", "doc disconnected",
 		}},
-		{"stages are gathered for 100 ms", nil, func(x *rig) {
+		{"stages are gathered for 100 ms, the first ones for 25", nil, func(x *rig) {
 			x.wait(time.Second)
 			x.up("c1", "s1", 1)
 			x.reach(Keyed)
-			x.wait(99 * time.Millisecond)
-			x.log = append(x.log, "99 ms")
+			x.wait(24 * time.Millisecond)
+			x.log = append(x.log, "24 ms")
 			x.wait(time.Millisecond)
 			x.reach(Socket)
+			x.wait(99 * time.Millisecond)
+			x.log = append(x.log, "99 ms")
 			x.wait(time.Second)
-		}, []string{"start s1 at wg", "99 ms", "reply c1 s1 connecting r1", "doc connecting", "reply c1 s1 connecting r1"}},
+		}, []string{"start s1 at wg", "24 ms", "reply c1 s1 connecting r1", "doc connecting", "99 ms", "reply c1 s1 connecting r1"}},
 		{"a repeated up opens nothing and is answered again", nil, func(x *rig) {
 			x.connect("c1", "s1")
 			x.up("c1", "s1", 1)
