@@ -12,6 +12,7 @@ import (
 // that check what it cannot.
 const (
 	ReasonMalformed      = "malformed"        // not what its kind looks like
+	ReasonTruncated      = "truncated"        // JSON that ends within an object
 	ReasonOversized      = "oversized"        // longer than its limit
 	ReasonDuplicateKey   = "duplicate_key"    // a JSON object names a field twice
 	ReasonTooDeep        = "too_deep"         // JSON nested beyond 8 levels

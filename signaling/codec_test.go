@@ -39,7 +39,7 @@ func TestParseCommand(t *testing.T) {
 		{in: ``, code: "malformed"},
 		{in: `[]`, code: "malformed"},
 		{in: `{"action":"vpn_up"}x`, code: "malformed"},
-		{in: `{"action":"vpn_up"`, code: "malformed"},
+		{in: `{"action":"vpn_up"`, code: "truncated"},
 		{in: `{"Action":"vpn_up"}`, code: "malformed"},
 		{in: `{"action":"vpn_down","Action":"vpn_up"}`, code: "malformed"},
 		{in: `{"action":"vpn_down","action":"vpn_up"}`, code: "duplicate_key"},

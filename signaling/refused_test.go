@@ -50,7 +50,7 @@ func TestRefused(t *testing.T) {
 		{"a grant as a down", "wrong_kind", func(a *authority) []byte {
 			return command(signaling.Command{Action: signaling.Down, Token: a.grant("s1", 1, a.prekey(0))})
 		}},
-		{"truncated", "malformed", func(a *authority) []byte { b := up(a.grant("s1", 1, a.prekey(0))); return b[:len(b)/2] }},
+		{"truncated", "truncated", func(a *authority) []byte { b := up(a.grant("s1", 1, a.prekey(0))); return b[:len(b)/2] }},
 		{"truncated token", "forged", func(a *authority) []byte {
 			token := a.grant("s1", 1, a.prekey(0))
 			return up(append(token[:len(token)-4], "AAAA"...))

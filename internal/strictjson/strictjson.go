@@ -18,6 +18,7 @@ const MaxDepth = 8
 
 // The codes of an Error.
 const (
+	Truncated = "truncated"     // it ends within the object
 	Malformed = "malformed"     // not JSON, not UTF-8, no object, trailing bytes, wrong types or a name in the wrong case
 	Duplicate = "duplicate_key" // one object names one field twice
 	TooDeep   = "too_deep"      // nested deeper than MaxDepth
@@ -25,7 +26,7 @@ const (
 
 // Error says why a text was refused. It never quotes the text.
 type Error struct {
-	Reason string // Malformed, Duplicate or TooDeep
+	Reason string // Malformed, Truncated, Duplicate or TooDeep
 	Err    error
 }
 
@@ -92,6 +93,9 @@ func check(data []byte, t reflect.Type) error {
 	var stack []level
 	for {
 		tok, err := dec.Token()
+		if len(stack) > 0 && (err == io.EOF || err == io.ErrUnexpectedEOF) {
+			return &Error{Truncated, errors.New("it ends within the object")}
+		}
 		if err != nil {
 			return &Error{Malformed, scrub(err)}
 		}

@@ -48,7 +48,7 @@ var cases = []struct{ text, reason string }{
 	{`[]`, Malformed},
 	{`"x"`, Malformed},
 	{`7`, Malformed},
-	{`{`, Malformed},
+	{`{`, Truncated},
 	{`{}}`, Malformed},
 	{`{}{}`, Malformed},
 	{`{} x`, Malformed},
