@@ -136,7 +136,10 @@ pattern read iot/%u/cmd
 pattern write iot/%u/status
 `)
 	conf := filepath.Join(w.dir, "mosquitto.conf")
-	w.write(conf, fmt.Sprintf(`per_listener_settings false
+	// As root only for port 443, which this version opens after it gave root up; a
+	// real one has the capability, or a proxy before it.
+	w.write(conf, fmt.Sprintf(`user root
+per_listener_settings false
 allow_anonymous false
 password_file %s
 acl_file %s
