@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"testing"
@@ -35,14 +36,18 @@ func testLog(t *testing.T) *zap.Logger {
 	return nil
 }
 
-// freePort is a UDP port of 127.0.0.1 that was free a moment ago.
+// freePort is a UDP port that was free a moment ago, below those that the system
+// gives to whoever asks for any.
 func freePort(t *testing.T) uint16 {
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{})
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 10000 + rand.N(20000)
+		if c, err := net.ListenUDP("udp", &net.UDPAddr{Port: port}); err == nil {
+			_ = c.Close()
+			return uint16(port)
+		}
 	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	t.Fatal("no free port")
+	return 0
 }
 
 func loopback(port uint16) netip.AddrPort {
