@@ -3,6 +3,7 @@ package hostile
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -31,7 +32,12 @@ import (
 	"github.com/boothwire/boothwire/tunnel/operator"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets more tests run at once than there are cores: they mostly wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8")
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	// patience is what a test waits for what takes milliseconds.
