@@ -43,6 +43,7 @@ type Node struct {
 	agenda    agenda
 	last      instant // that the agenda was looked at
 	counts    counts
+	noted     refusals // that were logged
 	shut      bool
 }
 
@@ -83,7 +84,8 @@ func open(ctx context.Context, name string, roots *keys.Roots, cfg *Config, open
 		seen: newSightings(), wake: make(chan struct{}, 1), done: make(chan struct{}),
 		hosts:    overlaps(settled.Pool),
 		sessions: make(map[string]*held), closed: make(map[string]tombstone),
-		keys: make(map[keys.PublicKey]string), addresses: make(map[netip.Addr]string),
+		noted: make(refusals),
+		keys:  make(map[keys.PublicKey]string), addresses: make(map[netip.Addr]string),
 	}
 	if err := n.listen(key, opener); err != nil {
 		return nil, err
@@ -181,10 +183,10 @@ func (n *Node) emit(e Event) {
 	if e.Code != "" {
 		fields = append(fields, zap.String("code", e.Code))
 	}
-	if e.Kind == KindRefused {
-		n.cfg.Logger.Warn("refused", fields...)
-	} else {
+	if e.Kind != KindRefused {
 		n.cfg.Logger.Info(e.Kind, fields...)
+	} else if silent, ok := n.noted.log(e.Code, n.clock().mono); ok {
+		n.cfg.Logger.Warn("refused", append(fields, zap.Int("before", silent))...)
 	}
 	n.cfg.Observe(e)
 	n.out.add(e)
