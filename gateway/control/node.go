@@ -262,7 +262,11 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 	s := n.sessions[e.Session]
 	if s == nil {
 		if e.Kind != eventClosed && e.Kind != eventBytes {
-			c.audit.count(c.store, now, store.Audit{Who: n.row.Name, What: auditNode, Node: n.row.Name, Code: "unknown_session"}, 1)
+			code := "unknown_session"
+			if e.Kind == eventRefused && keys.ValidID(e.Code) {
+				code = e.Code // what it did not take in is nobody's session, as it should be
+			}
+			c.audit.count(c.store, now, store.Audit{Who: n.row.Name, What: auditNode, Node: n.row.Name, Code: code}, 1)
 		}
 		if o := c.sessions[e.Session]; o != nil {
 			c.log.Warn("a node speaks of another's session", zap.String("node", n.row.Name), zap.String("session", e.Session))
