@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -25,9 +26,10 @@ type Server struct {
 	host ssh.Signer
 	cfg  *ssh.ServerConfig
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	wg    sync.WaitGroup
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	closed bool
+	wg     sync.WaitGroup
 }
 
 // Serve starts a server on a free port of 127.0.0.1; Close ends it.
@@ -52,8 +54,7 @@ func Serve(dir string, authorised ssh.PublicKey) (*Server, error) {
 	if s.ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("serve ssh: %w", err)
 	}
-	s.wg.Add(1)
-	go s.accept()
+	s.wg.Go(s.accept)
 	return s, nil
 }
 
@@ -77,6 +78,7 @@ func (s *Server) Conns() int {
 func (s *Server) Close() error {
 	err := s.ln.Close()
 	s.mu.Lock()
+	s.closed = true
 	for c := range s.conns {
 		c.Close()
 	}
@@ -86,23 +88,25 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) accept() {
-	defer s.wg.Done()
 	for {
 		c, err := s.ln.Accept()
 		if err != nil {
 			return
 		}
 		s.mu.Lock()
+		if s.closed { // accepted while Close closed the others
+			s.mu.Unlock()
+			c.Close()
+			return
+		}
 		s.conns[c] = true
 		s.mu.Unlock()
-		s.wg.Add(1)
-		go func() {
-			defer s.wg.Done()
+		s.wg.Go(func() {
 			s.serve(c)
 			s.mu.Lock()
 			delete(s.conns, c)
 			s.mu.Unlock()
-		}()
+		})
 	}
 }
 
@@ -192,6 +196,7 @@ func (s *Server) command(ch ssh.Channel, requests <-chan *ssh.Request, line stri
 	}
 	cmd := exec.CommandContext(ctx, shell, args...)
 	cmd.Dir = s.dir
+	cmd.WaitDelay = time.Second // what the line left in the background may hold its output
 	cmd.Stdout, cmd.Stderr = ch, ch.Stderr()
 	in, err := cmd.StdinPipe()
 	if err != nil {

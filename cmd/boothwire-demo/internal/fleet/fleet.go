@@ -40,6 +40,7 @@ type Fleet struct {
 	Signer ssh.Signer
 
 	Client *client.Client
+	http   *http.Transport // of Client
 	Node   *gateway.Node
 	Kiosks []*Kiosk
 
@@ -185,6 +186,17 @@ func (f *Fleet) startKiosk(ctx, run context.Context, id string, b *broker.Broker
 		}
 	})
 	return nil
+}
+
+// Idle closes the connections that the API's client keeps for its next call.
+func (f *Fleet) Idle() { f.http.CloseIdleConnections() }
+
+// Conns is the number of connections at all booths' SSH servers.
+func (f *Fleet) Conns() (n int) {
+	for _, k := range f.Kiosks {
+		n += k.SSH.Conns()
+	}
+	return n
 }
 
 // Close ends everything: kiosks first, the broker last.

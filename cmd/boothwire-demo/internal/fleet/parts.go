@@ -76,9 +76,9 @@ func (f *Fleet) startControl(ctx, run context.Context, b *broker.Broker) error {
 		return err
 	}
 	f.Token = token.Secret
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
-	f.later(func() error { transport.CloseIdleConnections(); return nil })
-	f.Client = client.New(f.URL, &client.Config{Token: f.Token, HTTP: &http.Client{Transport: transport}})
+	f.http = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	f.later(func() error { f.Idle(); return nil })
+	f.Client = client.New(f.URL, &client.Config{Token: f.Token, HTTP: &http.Client{Transport: f.http}})
 	return nil
 }
 

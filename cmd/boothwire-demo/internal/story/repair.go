@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ func (s *Story) fetch(shell *ssh.Client, k *fleet.Kiosk) error {
 	if err != nil {
 		return fmt.Errorf("sftp: %w", err)
 	}
-	s.say("\nThe engineer fetches %s (%d MiB) over SFTP, through the tunnel.", booth.Log, info.Size()>>20)
+	s.say("\nThe engineer fetches %s (%.1f MiB) over SFTP, through the tunnel.", booth.Log, float64(info.Size())/(1<<20))
 	got, bar, began := sha256.New(), &progress{s: s, total: info.Size()}, time.Now()
 	n, err := log.WriteTo(io.MultiWriter(got, bar))
 	if err != nil {
@@ -73,17 +74,21 @@ func (p *progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// clear removes the job that holds the print queue and sees the booth print.
+// clear removes the job that holds the print queue and sees the booth print. It
+// uses SFTP alone: a booth's shell is cmd.exe here and sh there.
 func (s *Story) clear(shell *ssh.Client, k *fleet.Kiosk) error {
-	before, err := output(shell, "ls spool")
-	if err != nil {
-		return err
-	}
 	files, err := sftp.NewClient(shell)
 	if err != nil {
 		return fmt.Errorf("sftp: %w", err)
 	}
 	defer files.Close()
+	jobs, err := files.ReadDir(path.Dir(booth.Stuck))
+	if err != nil {
+		return fmt.Errorf("look into the print queue: %w", err)
+	}
+	if len(jobs) != 1 {
+		return fmt.Errorf("the print queue holds %d jobs, not the one that is stuck", len(jobs))
+	}
 	if err := files.Remove(booth.Stuck); err != nil {
 		return fmt.Errorf("clear the print queue: %w", err)
 	}
@@ -94,23 +99,15 @@ func (s *Story) clear(shell *ssh.Client, k *fleet.Kiosk) error {
 	if !prints {
 		return errors.New("the booth still cannot print")
 	}
-	now, err := output(shell, "cat "+booth.Printer)
+	printer, err := files.Open(booth.Printer)
 	if err != nil {
-		return err
+		return fmt.Errorf("read the printer's state: %w", err)
 	}
-	s.say("\nThe queue held %s; the engineer removed it. The printer says: %s.", before, now)
+	defer printer.Close()
+	now, err := io.ReadAll(printer)
+	if err != nil {
+		return fmt.Errorf("read the printer's state: %w", err)
+	}
+	s.say("\nThe queue held %s; the engineer removed it. The printer says: %s.", jobs[0].Name(), strings.TrimSpace(string(now)))
 	return nil
-}
-
-func output(shell *ssh.Client, line string) (string, error) {
-	session, err := shell.NewSession()
-	if err != nil {
-		return "", fmt.Errorf("ssh: %w", err)
-	}
-	defer session.Close()
-	out, err := session.Output(line)
-	if err != nil {
-		return "", fmt.Errorf("ssh: %s: %w", line, err)
-	}
-	return strings.TrimSpace(string(out)), nil
 }

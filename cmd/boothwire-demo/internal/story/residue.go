@@ -15,44 +15,73 @@ import (
 	"github.com/boothwire/boothwire/signaling"
 )
 
-// residue is what a session could leave in this process and on this machine.
+// A residue is what a session could leave in this process and on this machine:
+// counts by what is counted, always the same ones in the same order.
 type residue struct {
 	interfaces []string
-	goroutines int
-	files      int // open ones, where /proc tells
-	peers      int // sessions at the node
-	conns      int // at the booth's SSH server
+	counts     []count
+}
+
+type count struct {
+	of string
+	n  int
 }
 
 func takeResidue(f *fleet.Fleet) residue {
+	// What the demo's own calls of the API keep open is no session's.
+	f.Idle()
 	runtime.GC()
-	r := residue{goroutines: runtime.NumGoroutine(), peers: len(f.Node.Sessions()), conns: f.Kiosks[0].SSH.Conns()}
+	var r residue
 	if all, err := net.Interfaces(); err == nil {
 		for _, i := range all {
 			r.interfaces = append(r.interfaces, i.Name)
 		}
 	}
+	slices.Sort(r.interfaces)
+	r.counts = []count{
+		{"goroutines", runtime.NumGoroutine()},
+		{"network interfaces", len(r.interfaces)},
+		{"sessions at the node", len(f.Node.Sessions())},
+		{"connections at the booths", f.Conns()},
+	}
 	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
-		r.files = len(fds)
+		r.counts = append(r.counts, count{"open files and sockets", len(fds)})
 	}
 	return r
+}
+
+// settle is how often a residue is taken until it is what stays.
+const settle = 50 * time.Millisecond
+
+// settledResidue waits until what is counted no longer changes: a booth that has
+// just come online is still busy.
+func settledResidue(ctx context.Context, f *fleet.Fleet) (residue, error) {
+	last, same := takeResidue(f), 0
+	for same < 5 {
+		select {
+		case <-ctx.Done():
+			return residue{}, fmt.Errorf("the fleet does not come to rest: %w", ctx.Err())
+		case <-time.After(settle):
+		}
+		now := takeResidue(f)
+		if same++; !slices.Equal(now.counts, last.counts) {
+			last, same = now, 0
+		}
+	}
+	return last, nil
 }
 
 // more says what r has beyond before.
 func (r residue) more(before residue) []string {
 	var all []string
-	if !slices.Equal(r.interfaces, before.interfaces) {
-		all = append(all, fmt.Sprintf("interfaces %v", r.interfaces))
+	for _, name := range r.interfaces {
+		if !slices.Contains(before.interfaces, name) {
+			all = append(all, "the interface "+name)
+		}
 	}
-	for _, c := range []struct {
-		name     string
-		now, was int
-	}{
-		{"goroutines", r.goroutines, before.goroutines}, {"open files", r.files, before.files},
-		{"sessions at the node", r.peers, before.peers}, {"connections at the booth", r.conns, before.conns},
-	} {
-		if c.now > c.was {
-			all = append(all, fmt.Sprintf("%s %d, were %d", c.name, c.now, c.was))
+	for i, c := range r.counts {
+		if was := before.counts[i].n; c.n > was {
+			all = append(all, fmt.Sprintf("%s: %d, were %d", c.of, c.n, was))
 		}
 	}
 	return all
@@ -61,24 +90,33 @@ func (r residue) more(before residue) []string {
 // silence waits until the session is over everywhere and nothing of it is left.
 func (s *Story) silence(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk, id string, before residue) error {
 	s.say("\nThe engineer disconnects.")
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, calm)
 	defer cancel()
 	var now residue
-	for left := []string{"?"}; len(left) > 0 || k.Agent.Status().State != signaling.Disconnected; {
+	for {
+		state := k.Agent.Status().State
 		now = takeResidue(f)
-		left = now.more(before)
+		left := now.more(before)
+		if state != signaling.Disconnected {
+			left = append(left, "the booth is "+string(state))
+		}
+		if len(left) == 0 {
+			break
+		}
 		select {
 		case <-ctx.Done():
 			return errors.New("something is left: " + strings.Join(left, "; "))
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(settle):
 		}
 	}
 	over, err := f.Client.Session(ctx, id)
 	if err != nil {
 		return err
 	}
-	s.say("  The booth is silent again. Left behind: nothing (%d goroutines, %d open files, %d interfaces, %d sessions at the node, as before).",
-		now.goroutines, now.files, len(now.interfaces), now.peers)
+	s.say("  The booth is silent again. Before the session and after it:")
+	for i, c := range now.counts {
+		s.say("    %-26s %4d %4d", c.of, before.counts[i].n, c.n)
+	}
 	s.say("  Control's record: session %s, ticket %s, %s, %d bytes from the booth and %d to it by the node's counters.", over.ID, over.Ticket, over.State, over.Rx, over.Tx)
 	return nil
 }

@@ -20,8 +20,12 @@ import (
 	"github.com/boothwire/boothwire/tunnel/operator"
 )
 
-// patience bounds each step of the story.
-const patience = time.Minute
+// patience bounds each part of the story, calm the end of a session and ssh's
+// sign-in.
+const (
+	patience = 5 * time.Minute
+	calm     = time.Minute
+)
 
 // A Story tells what happens on w.
 type Story struct{ w io.Writer }
@@ -42,7 +46,7 @@ func (s *Story) Play(ctx context.Context, f *fleet.Fleet) error {
 		{"the booths come online", s.online},
 		{"the service call", s.call},
 	} {
-		ctx, cancel := context.WithTimeout(ctx, 5*patience)
+		ctx, cancel := context.WithTimeout(ctx, patience)
 		err := step.run(ctx, f, k)
 		cancel()
 		if err != nil {
@@ -82,7 +86,10 @@ func (s *Story) call(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk) error 
 		return err
 	}
 	s.say("\nTicket 4711: %q at %s. The engineer clicks connect.", strings.TrimSpace(string(status)), k.ID)
-	before := takeResidue(f)
+	before, err := settledResidue(ctx, f)
+	if err != nil {
+		return err
+	}
 
 	session, err := operator.Open(ctx, f.Client, k.ID, &operator.Config{Ticket: "4711", Reason: "cannot print"})
 	if err != nil {
@@ -131,7 +138,7 @@ func (s *Story) repair(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk, sess
 		User:            "engineer",
 		Auth:            []ssh.AuthMethod{ssh.PublicKeys(f.Signer)},
 		HostKeyCallback: ssh.FixedHostKey(k.SSH.HostKey()),
-		Timeout:         patience,
+		Timeout:         calm,
 	})
 	if err != nil {
 		conn.Close()
