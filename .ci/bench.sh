@@ -44,12 +44,14 @@ while IFS='|' read -r package benchmark figures; do
 		echo "bench: $package $benchmark failed" >&2
 		failed=1
 	fi
+	missing=
 	for name in $figures; do
-		if ! grep -qF "bench $name " "$log"; then
-			echo "bench: $name was not measured" >&2
-			failed=1
-		fi
+		grep -qF "bench $name " "$log" || missing="$missing $name"
 	done
+	if [ -n "$missing" ]; then
+		echo "bench: not measured:$missing" >&2
+		failed=1
+	fi
 done <<<"$programs"
 if [ "$ran" -eq 0 ]; then
 	echo "bench: no figure's name matches $want" >&2
