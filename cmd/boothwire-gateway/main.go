@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 
 	"go.uber.org/zap"
@@ -49,6 +50,6 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	defer node.Close()
-	return node.Follow(ctx, cfg.Control, &gateway.FollowConfig{HTTP: client})
+	err = node.Follow(ctx, cfg.Control, &gateway.FollowConfig{HTTP: client})
+	return errors.Join(err, node.Close())
 }

@@ -27,6 +27,14 @@ type FieldError struct {
 func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
 func (e *FieldError) Unwrap() error { return e.Err }
 
+// In puts err's field, if it has one, into a table.
+func In(table string, err error) error {
+	if wrong, ok := errors.AsType[*FieldError](err); ok {
+		return &FieldError{Field: table + "." + wrong.Field, Err: wrong.Err}
+	}
+	return err
+}
+
 // Wrong is a FieldError with a formatted reason.
 func Wrong(field, format string, args ...any) error {
 	return &FieldError{Field: field, Err: fmt.Errorf(format, args...)}
@@ -82,15 +90,29 @@ func position(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// lineOf finds the line that sets a field, by the last part of its name; 0 when
-// the field is not set.
+// lineOf finds the line that sets a field; 0 when none does. The field is named
+// by its tables, and by its number in one of several: "sub.port", "line[1].url".
 func lineOf(data []byte, field string) int {
+	table, key := "", field
 	if i := strings.LastIndexByte(field, '.'); i >= 0 {
-		field = field[i+1:]
+		table, key = field[:i], field[i+1:]
 	}
+	bare := func(s string) string { return strings.Trim(strings.TrimSpace(s), `"'`) }
+	in, seen := "", make(map[string]int)
 	for n, line := range strings.Split(string(data), "\n") {
-		key, _, ok := strings.Cut(line, "=")
-		if ok && strings.Trim(strings.TrimSpace(key), `"'`) == field {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "[["); ok {
+			name, _, _ = strings.Cut(name, "]]")
+			in = fmt.Sprintf("%s[%d]", bare(name), seen[name])
+			seen[name]++
+			continue
+		}
+		if name, ok := strings.CutPrefix(line, "["); ok {
+			name, _, _ = strings.Cut(name, "]")
+			in = bare(name)
+			continue
+		}
+		if name, _, ok := strings.Cut(line, "="); ok && in == table && bare(name) == key {
 			return n + 1
 		}
 	}

@@ -8,10 +8,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"go.uber.org/zap"
@@ -51,6 +53,7 @@ type Settings struct {
 // ended as asked, 1 when it failed and 2 when it was called wrongly.
 func Main(p Program) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second signal ends a program that hangs
 	err := p.main(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	switch {
@@ -69,17 +72,18 @@ type usageError struct{ error }
 
 func (p *Program) main(ctx context.Context, args []string, out, errOut io.Writer) error {
 	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
-	flags.SetOutput(errOut)
+	flags.SetOutput(io.Discard) // Main says what was wrong
 	config := flags.String("config", "", "the configuration `file` (TOML)")
 	check := flags.Bool("check", false, "check the configuration and exit")
 	example := flags.Bool("example", false, "print a configuration to begin from and exit")
 	version := flags.Bool("version", false, "print the version and exit")
-	flags.Usage = func() { p.usage(flags, errOut) }
+	flags.Usage = func() {}
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
+			p.usage(flags, out)
 			return err
 		}
-		return usageError{err}
+		return usageError{fmt.Errorf("%w; -help says more", err)}
 	}
 	switch {
 	case *version:
@@ -125,15 +129,19 @@ func (p *Program) serve(ctx context.Context, log *zap.Logger) error {
 		log.Error("failed", zap.Error(err))
 		return err
 	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		log.Warn("not all ended well", zap.Error(err))
+	}
 	log.Info("stopped")
 	return nil
 }
 
 func (p *Program) usage(flags *flag.FlagSet, w io.Writer) {
 	fmt.Fprintf(w, "%s %s\n\nusage: %s -config FILE [command]\n\n", p.Name, p.Summary, p.Name)
-	for name, c := range p.Commands {
-		fmt.Fprintf(w, "  %-10s %s\n", name, c.Summary)
+	for _, name := range slices.Sorted(maps.Keys(p.Commands)) {
+		fmt.Fprintf(w, "  %-10s %s\n", name, p.Commands[name].Summary)
 	}
+	flags.SetOutput(w)
 	flags.PrintDefaults()
 }
 

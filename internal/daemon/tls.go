@@ -15,6 +15,14 @@ type TLS struct {
 	Key  string `toml:"key"`  // PEM
 }
 
+// Validate refuses half a pair.
+func (t TLS) Validate() error {
+	if (t.Cert == "") != (t.Key == "") {
+		return Wrong("cert", "cert and key go together")
+	}
+	return nil
+}
+
 // Config reads the files.
 func (t TLS) Config() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -45,14 +46,12 @@ type Config struct {
 // A Line is one way to control.
 type Line struct {
 	daemon.TLS
-	URL          string          `toml:"url"`
-	Username     string          `toml:"username"`
-	Password     string          `toml:"password"`
-	PasswordFile string          `toml:"password_file"`
-	ClientID     string          `toml:"client_id"`
-	KeepAlive    daemon.Duration `toml:"keepalive"`
-	Spread       daemon.Duration `toml:"spread"`
-	Insecure     bool            `toml:"insecure"`
+	daemon.Login
+	URL       string          `toml:"url"`
+	ClientID  string          `toml:"client_id"`
+	KeepAlive daemon.Duration `toml:"keepalive"`
+	Spread    daemon.Duration `toml:"spread"`
+	Insecure  bool            `toml:"insecure"`
 }
 
 // Validate checks what types cannot say, before anything is opened.
@@ -81,22 +80,26 @@ func (c *Config) Validate() error {
 	for text, addr := range c.Services {
 		p, err := keys.ParsePort(text)
 		if err != nil {
-			return &daemon.FieldError{Field: text, Err: err}
+			return &daemon.FieldError{Field: "services." + text, Err: err}
 		}
 		if _, err := netip.ParseAddrPort(addr); err != nil {
-			return daemon.Wrong(text, "%q is no ip:port", addr)
+			return daemon.Wrong("services."+text, "%q is no ip:port", addr)
 		}
 		c.services[p] = addr
 	}
-	for _, l := range c.Lines {
-		if err := l.validate(); err != nil {
-			return err
+	for i := range c.Lines {
+		if err := c.Lines[i].Validate(); err != nil {
+			return daemon.In(fmt.Sprintf("line[%d]", i), err)
 		}
 	}
 	return nil
 }
 
-func (l *Line) validate() error {
+// Validate checks what types cannot say.
+func (l *Line) Validate() error {
+	if err := errors.Join(l.TLS.Validate(), l.Login.Validate()); err != nil {
+		return err
+	}
 	u, err := url.Parse(l.URL)
 	if err != nil || u.Host == "" {
 		return daemon.Wrong("url", "%q is no URL", l.URL)
@@ -185,13 +188,9 @@ func (l *Line) open(device *keys.Device, log *zap.Logger) (signaling.Listener, e
 }
 
 func (l *Line) mqtt(device *keys.Device, cfg *tls.Config, log *zap.Logger) (signaling.Listener, error) {
-	password := l.Password
-	if l.PasswordFile != "" {
-		data, err := os.ReadFile(l.PasswordFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the password: %w", err)
-		}
-		password = strings.TrimRight(string(data), "\r\n")
+	password, err := l.Secret()
+	if err != nil {
+		return nil, err
 	}
 	return mqtt.NewListener(device, l.URL, &mqtt.Config{
 		TLS:       cfg,

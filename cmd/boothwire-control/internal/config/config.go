@@ -2,13 +2,11 @@
 package config
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -43,13 +41,11 @@ type Config struct {
 // MQTT is the connection to the broker; without a URL there is none.
 type MQTT struct {
 	daemon.TLS
-	URL          string          `toml:"url"`
-	Username     string          `toml:"username"`
-	Password     string          `toml:"password"`
-	PasswordFile string          `toml:"password_file"`
-	ClientID     string          `toml:"client_id"`
-	Spread       daemon.Duration `toml:"spread"`
-	Insecure     bool            `toml:"insecure"`
+	daemon.Login
+	URL      string          `toml:"url"`
+	ClientID string          `toml:"client_id"`
+	Spread   daemon.Duration `toml:"spread"`
+	Insecure bool            `toml:"insecure"`
 }
 
 // Validate checks what types cannot say, before anything is opened.
@@ -72,10 +68,21 @@ func (c *Config) Validate() error {
 			return daemon.Wrong("bare_nodes", "%q is no node name", n)
 		}
 	}
+	if err := c.TLS.Validate(); err != nil {
+		return daemon.In("tls", err)
+	}
+	if err := errors.Join(c.MQTT.TLS.Validate(), c.MQTT.Login.Validate()); err != nil {
+		return daemon.In("mqtt", err)
+	}
 	if c.MQTT.URL != "" {
 		u, err := url.Parse(c.MQTT.URL)
 		if err != nil || u.Host == "" {
 			return daemon.Wrong("mqtt.url", "%q is no URL such as mqtts://broker.example.com:8883", c.MQTT.URL)
+		}
+		switch u.Scheme {
+		case "mqtt", "mqtts", "ws", "wss":
+		default:
+			return daemon.Wrong("mqtt.url", "%q is none of mqtts, wss", u.Scheme)
 		}
 	}
 	return nil
@@ -117,13 +124,9 @@ func (c *Config) Sender(log *zap.Logger) (*mqtt.Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	password := m.Password
-	if m.PasswordFile != "" {
-		data, err := os.ReadFile(m.PasswordFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the password: %w", err)
-		}
-		password = strings.TrimRight(string(data), "\r\n")
+	password, err := m.Secret()
+	if err != nil {
+		return nil, err
 	}
 	return mqtt.NewSender(m.URL, &mqtt.Config{
 		TLS:      tls,

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -75,11 +76,10 @@ func serve(ctx context.Context, c *control.Control, srv *http.Server, ln net.Lis
 	failed := make(chan error, 2)
 	go func() { failed <- srv.Serve(ln) }()
 	go func() { failed <- c.Run(ctx, lines...) }()
-	var err error
-	pending := 2
+	var errs []error
 	select {
-	case err = <-failed:
-		pending--
+	case err := <-failed:
+		errs = append(errs, err)
 	case <-ctx.Done():
 	}
 	cancel()
@@ -88,11 +88,10 @@ func serve(ctx context.Context, c *control.Control, srv *http.Server, ln net.Lis
 	if srv.Shutdown(end) != nil {
 		srv.Close()
 	}
-	for range pending {
-		<-failed
+	for len(errs) < cap(failed) {
+		errs = append(errs, <-failed)
 	}
-	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
+	return errors.Join(slices.DeleteFunc(errs, func(err error) bool {
+		return errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled)
+	})...)
 }

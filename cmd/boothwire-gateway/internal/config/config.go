@@ -42,6 +42,9 @@ func (c *Config) Validate() error {
 	case c.Listen < 0 || c.Listen > 65535:
 		return daemon.Wrong("listen", "%d is no UDP port", c.Listen)
 	}
+	if err := c.TLS.Validate(); err != nil {
+		return err
+	}
 	switch gateway.Plane(c.Plane) {
 	case gateway.Auto, gateway.Userspace, gateway.Kernel:
 	default:

@@ -1,0 +1,38 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/boothwire/boothwire/internal/daemon"
+)
+
+func TestExample(t *testing.T) {
+	example, err := os.ReadFile(filepath.Join("..", "..", "example.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ old, new, want string }{
+		{"", "", ""},
+		{`"0.0.0.0:443"`, `"443"`, "listen:"},
+		{`"10.166.0.0/16"`, `"fd00::/64"`, "pool:"},
+		{`bare_nodes = []`, `bare_nodes = ["wg 1"]`, "bare_nodes:"},
+		{`# cert = "/etc/boothwire/control.pem"`, `cert = "/etc/boothwire/control.pem"`, "tls.cert: cert and key go together"},
+		{`mqtts://broker`, `http://broker`, `mqtt.url: "http"`},
+		{`# client_id`, "password = 'x' # client_id", "mqtt.password_file:"},
+	} {
+		if !strings.Contains(string(example), tt.old) {
+			t.Fatalf("the example has no %q", tt.old)
+		}
+		file := filepath.Join(t.TempDir(), "c.toml")
+		if err := os.WriteFile(file, []byte(strings.Replace(string(example), tt.old, tt.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := daemon.Load(file, new(Config))
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", tt.new, err, tt.want)
+		}
+	}
+}
