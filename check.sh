@@ -10,7 +10,7 @@ quick=${1:-}
 step() { printf '== %s\n' "$*"; }
 
 step gofmt
-unformatted=$(gofmt -l $(git ls-files '*.go' 2>/dev/null || find . -name '*.go'))
+unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { echo "gofmt would change: $unformatted"; exit 1; }
 
 step go vet
@@ -32,7 +32,7 @@ done
 race=-race
 [ "$(go env CGO_ENABLED)" = 1 ] && command -v gcc >/dev/null || { race=; echo "no C compiler: tests run without the race detector"; }
 
-# One package at a time: the tests share two cores with what they measure.
+# Two packages at a time: end-to-end tests start processes of their own beside them.
 step go test $race
 go test $race -p 2 -timeout 20m ./...
 

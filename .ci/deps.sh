@@ -5,7 +5,7 @@
 set -u
 
 # program:package
-wanted="ip:iproute2 ping:iputils-ping nft:nftables mosquitto:mosquitto mosquitto_pub:mosquitto-clients
+wanted="ip:iproute2 ss:iproute2 ping:iputils-ping nft:nftables mosquitto:mosquitto mosquitto_pub:mosquitto-clients
 sshd:openssh-server ssh:openssh-client smbd:samba smbclient:smbclient gcc:gcc"
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -14,6 +14,8 @@ for w in $wanted; do
 	command -v "${w%%:*}" >/dev/null 2>&1 || missing="$missing ${w##*:}"
 done
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+# Without it go cannot fetch modules, nor a test trust the system's authorities.
+[ -e /etc/ssl/certs/ca-certificates.crt ] || [ ! -e /etc/debian_version ] || missing="$missing ca-certificates"
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
@@ -22,14 +24,28 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
 fi
 echo "deps: installing$missing"
 export DEBIAN_FRONTEND=noninteractive
-# Installed services must not start: each test starts its own.
+# Installed services must not start, now or at the next boot: each test starts its
+# own. A policy that is there already is the administrator's and stays.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
 	printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
 	trap 'rm -f $policy' EXIT
+	trap 'exit 1' INT TERM HUP
 fi
 apt-get update -qq >/dev/null || exit 1
 apt-get install -y -qq --no-install-recommends $missing >/dev/null || {
 	echo "deps: apt-get could not install$missing" >&2
 	exit 1
 }
+if command -v systemctl >/dev/null 2>&1; then
+	for m in $missing; do
+		case $m in
+		mosquitto) units="mosquitto" ;;
+		openssh-server) units="ssh.service ssh.socket" ;;
+		samba) units="smbd nmbd samba-ad-dc" ;;
+		*) continue ;;
+		esac
+		for u in $units; do systemctl disable --quiet "$u" >/dev/null 2>&1; done
+	done
+fi
+exit 0
