@@ -16,11 +16,14 @@ func (c *Control) believe(d *device, v *verified) {
 	if v.answer != nil {
 		c.answered(d, v)
 	}
-	if v.token != nil && c.present(d, v.token.Boot, v.now) {
+	if v.token != nil && d.superseded(v.token.Boot) {
+		c.overtaken(d, v, keys.ReasonWrongBoot)
+	} else if v.token != nil && c.present(d, v.token.Boot, v.now) {
 		if v.token.Seq <= d.row.Seq {
-			c.counts.replayed.Add(1)
+			c.overtaken(d, v, keys.ReasonReplayed)
 		} else {
 			d.row.Seq = v.token.Seq
+			d.heard(v.token)
 			d.line = v.line
 			c.said(d, v)
 		}
@@ -44,6 +47,18 @@ func (c *Control) believe(d *device, v *verified) {
 		}
 	}
 	c.save(d)
+}
+
+// overtaken takes a status or reply that is older than what was heard. Those two
+// overtake each other on their way, and a broker says the latest again, and what it
+// keeps to whoever subscribes; all else is a replay.
+func (c *Control) overtaken(d *device, v *verified, code string) {
+	c.counts.replayed.Add(1)
+	kept := v.retained && v.token.Typ == keys.TypeStatus
+	if old := v.token.Boot != d.row.Boot || v.token.Seq < d.latest[v.token.Typ]; old && !kept {
+		c.refuse(v.now, d.row.ID, code, nil)
+	}
+	d.heard(v.token)
 }
 
 // present reports whether boot is the device's present run, as far as is known. An
@@ -112,6 +127,9 @@ func (c *Control) answered(d *device, v *verified) {
 		said := d.probe.said
 		d.probe = nil
 		if a.Boot == d.row.Boot {
+			if said != nil {
+				c.overtaken(d, said, keys.ReasonWrongBoot)
+			}
 			return
 		}
 		c.adopt(d, a.Boot, v.now)

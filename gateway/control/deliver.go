@@ -45,7 +45,7 @@ func (c *Control) deliver(line signaling.Sender, msg signaling.Message) {
 		c.refuse(now, msg.Device, codeOf(err, keys.ReasonMalformed), nil)
 		return
 	}
-	v := verified{line: line, now: now, device: msg.Device}
+	v := verified{line: line, now: now, device: msg.Device, retained: msg.Retained}
 	if len(st.Token) == 0 && len(st.Prekeys) == 0 && len(st.Answer) == 0 && len(st.Request) == 0 {
 		// A will and an offer are hints by nature.
 		if st.VPN != signaling.Offline && len(st.Offer) == 0 {
@@ -76,9 +76,10 @@ func strange(st *signaling.Status, now time.Time) stranger {
 
 // verified is what a message says under the device's own signature.
 type verified struct {
-	line   signaling.Sender
-	now    time.Time
-	device string
+	line     signaling.Sender
+	now      time.Time
+	device   string
+	retained bool
 
 	token   *keys.Statement
 	status  *signaling.Status // in token

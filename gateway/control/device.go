@@ -22,7 +22,8 @@ type device struct {
 	prekeys []keys.PublicKey // of the current boot's latest batch, not spent
 	ended   []string         // boots that are over, the latest last
 	batch   [sha256.Size]byte
-	line    signaling.Sender // on which it was heard last
+	latest  map[string]uint64 // number of the latest status and reply of the current boot
+	line    signaling.Sender  // on which it was heard last
 
 	session *session // that is not ending
 	closing []*session
@@ -46,6 +47,17 @@ type probe struct {
 // maxEnded bounds the runs that are remembered as over, as the store does.
 const maxEnded = 64
 
+// heard notes the number of a status or reply.
+func (d *device) heard(s *keys.Statement) {
+	if s.Boot != d.row.Boot {
+		return
+	}
+	if d.latest == nil {
+		d.latest = make(map[string]uint64)
+	}
+	d.latest[s.Typ] = max(d.latest[s.Typ], s.Seq)
+}
+
 func (d *device) superseded(boot string) bool { return slices.Contains(d.ended, boot) }
 
 // adopt makes boot the present run; mu is held.
@@ -67,6 +79,7 @@ func (c *Control) adopt(d *device, boot string, now time.Time) {
 	}
 	d.row.Boot, d.row.Seq, d.row.RequestSeq, d.row.Batch = boot, 0, 0, 0
 	d.row.Prekeys, d.prekeys, d.batch, d.probe = nil, nil, [32]byte{}, nil
+	d.latest = nil
 	c.save(d)
 	// What the run before had not closed yet ended with it.
 	for _, s := range slices.Clone(d.closing) {
