@@ -74,10 +74,11 @@ type world struct {
 
 	nodeLogs, ctlLogs *observer.ObservedLogs
 
-	mu     sync.Mutex
-	over   string          // a session that is
-	spent  keys.PublicKey  // its prekey
-	opened map[string]bool // sessions that engineers asked for
+	mu              sync.Mutex
+	over            string          // a session that is
+	spent           keys.PublicKey  // its prekey
+	former, unheard *keys.Device    // the victim\'s run before this one
+	opened          map[string]bool // sessions that engineers asked for
 }
 
 // config is what tests decide about a world.
@@ -159,9 +160,12 @@ type kiosk struct {
 	stop     func()       // ends the agent, who says goodbye
 }
 
-func (w *world) startKiosk(id string, c config) {
+func (w *world) startKiosk(id string, c config) { w.startKioskFrom(id, c, keys.NewMemory()) }
+
+// startKioskFrom starts one whose identity is in store.
+func (w *world) startKioskFrom(id string, c config, store keys.Store) {
 	w.t.Helper()
-	k := &kiosk{store: keys.NewMemory()}
+	k := &kiosk{store: store}
 	c.trust.Roots = w.ctl.Roots()
 	k.device = must(keys.OpenDevice(id, k.store, c.trust))
 	service := must(net.Listen("tcp", "127.0.0.1:0"))
