@@ -3,6 +3,8 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"os"
@@ -124,4 +126,27 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("name = 'a'\n[sub]\nport = 1\n"))
 	f.Add([]byte("name = 'a\n"))
 	f.Fuzz(func(t *testing.T, data []byte) { parse("c.toml", data, new(config)) })
+}
+
+func TestSelfSignedIsItsOwnAuthority(t *testing.T) {
+	cert, key, err := SelfSigned("test", 1, "control.example.com", "203.0.113.10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(cert) {
+		t.Fatal("no PEM")
+	}
+	for _, name := range []string{"control.example.com", "203.0.113.10", "localhost", "127.0.0.1"} {
+		if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: name}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(Pin(pair)) != 43 {
+		t.Errorf("pin %q", Pin(pair))
+	}
 }

@@ -2,22 +2,13 @@ package fleet
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/base64"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -25,6 +16,7 @@ import (
 	"github.com/boothwire/boothwire/cmd/boothwire-demo/internal/broker"
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling/https"
 	"github.com/boothwire/boothwire/signaling/mqtt"
@@ -35,13 +27,13 @@ import (
 // startControl runs the back end behind a certificate of its own.
 func (f *Fleet) startControl(ctx, run context.Context, b *broker.Broker) error {
 	log := f.log.Named("control")
-	cert, pool, pin, err := f.certificate()
+	cert, pool, err := f.certificate()
 	if err != nil {
 		return err
 	}
 	c, err := control.Open(ctx, "file:"+filepath.Join(f.Dir, "control.db"), &control.Config{
 		Store:  keys.Dir(filepath.Join(f.Dir, "control")),
-		Pin:    pin,
+		Pin:    daemon.Pin(cert),
 		Logger: log,
 	})
 	if err != nil {
@@ -83,37 +75,19 @@ func (f *Fleet) startControl(ctx, run context.Context, b *broker.Broker) error {
 }
 
 // certificate makes control's certificate, which is its own authority.
-func (f *Fleet) certificate() (tls.Certificate, *x509.CertPool, string, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+func (f *Fleet) certificate() (tls.Certificate, *x509.CertPool, error) {
+	cert, key, err := daemon.SelfSigned("boothwire demo", 1)
 	if err != nil {
-		return tls.Certificate{}, nil, "", err
+		return tls.Certificate{}, nil, err
 	}
-	t := &x509.Certificate{
-		SerialNumber:          big.NewInt(time.Now().UnixNano()),
-		Subject:               pkix.Name{CommonName: "boothwire demo"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().AddDate(0, 1, 0),
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
+	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return tls.Certificate{}, nil, "", err
+		return tls.Certificate{}, nil, err
 	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return tls.Certificate{}, nil, "", err
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	f.CA = filepath.Join(f.Dir, "control.pem")
 	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	sum := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool,
-		base64.RawURLEncoding.EncodeToString(sum[:]), os.WriteFile(f.CA, text, 0o644)
+	pool.AddCert(pair.Leaf)
+	f.CA = filepath.Join(f.Dir, "control.pem")
+	return pair, pool, os.WriteFile(f.CA, cert, 0o644)
 }
 
 // agent is what a kiosk embeds, on a connection of its own to the broker.
