@@ -43,7 +43,9 @@ type tally struct {
 }
 
 const (
-	tallyFor   = time.Minute
+	// Control counts by the minute from the first that it is told of: the rest of a
+	// minute must reach it within the same one.
+	tallyFor   = 55 * time.Second
 	maxTallies = 64 // codes in a minute
 	maxAtOnce  = 10 // verified refusals with one code in a minute that are each answered at once
 )
