@@ -18,7 +18,8 @@ deps: ## install what the end-to-end tests need (Debian, root)
 build: ## the programs, into bin/
 	go build -trimpath -o bin/ ./cmd/...
 
-bench: deps ## measure; BENCH=regexp picks (each figure: bench NAME VALUE UNIT at-least|at-most|info BAR ok|short)
+bench: ## measure; BENCH=regexp picks (each figure: bench NAME VALUE UNIT at-least|at-most|info BAR ok|short)
+	@./.ci/deps.sh >&2
 	@./.ci/bench.sh '$(BENCH)'
 
 soak: deps ## the long versions: 1,000 cycles, 30 s of every fuzz target
