@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,9 +27,6 @@ type Lab struct {
 	id    string
 	hosts []*Host
 	links []*Link
-
-	mu     sync.Mutex
-	closed bool
 }
 
 // New makes an empty lab that ends with the test. The test is skipped, with the
@@ -98,12 +94,6 @@ func (l *Lab) Start() {
 }
 
 func (l *Lab) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return
-	}
-	l.closed = true
 	for _, k := range l.links {
 		k.close()
 	}

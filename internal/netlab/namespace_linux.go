@@ -29,7 +29,9 @@ func (h *Host) Do(f func() error) error {
 			done <- fmt.Errorf("netlab: enter %s: %w", h.Name, err)
 			return
 		}
-		done <- f()
+		ended := fmt.Errorf("netlab: what was to be done in %s ended its goroutine", h.Name) // as a test's Fatal does
+		defer func() { done <- ended }()
+		ended = f()
 	}()
 	return <-done
 }

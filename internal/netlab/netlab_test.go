@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 // shop is a kiosk behind a NAT that reaches a server across a slow link.
 func shop(t *testing.T, e Emulation) (kiosk, nat, server *Host, wan *Link) {
 	l := New(t)
+	Require(t, "ping")
 	kiosk, nat, server = l.Host("kiosk"), l.Router("nat"), l.Host("server")
 	lan := l.Link(kiosk, "192.168.7.2/24", nat, "192.168.7.1/24")
 	wan = l.Emulate(nat, "203.0.113.7/24", server, "203.0.113.1/24", e)
@@ -47,6 +49,7 @@ func TestHostBehindNATReachesServerAndNotTheOtherWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kiosk.Run("ping", "-c", "1", "-W", "5", "203.0.113.1") // pings do pass, the other way
 	if got := <-from; got.Addr() != netip.MustParseAddr("203.0.113.7") {
 		t.Errorf("the server saw %v, want the NAT's address", got)
 	}
@@ -74,6 +77,32 @@ func TestEmulatedDelayLossAndMTU(t *testing.T) {
 	wan.Set(Emulation{Loss: 1})
 	if _, err := nat.Output("ping", "-c", "1", "-W", "1", "203.0.113.1"); err == nil {
 		t.Error("a packet passed a link that loses all")
+	}
+	wan.Set(Emulation{Rate: 80_000}) // 84 bytes take 8.4 ms
+	if got := rtt(); got < 16*time.Millisecond {
+		t.Errorf("84 bytes each way at 80 kbit/s took %v, want at least 16 ms", got)
+	}
+}
+
+func TestLinkDownAndUp(t *testing.T) {
+	kiosk, nat, _, wan := shop(t, Emulation{})
+	lan := kiosk.lab.links[0]
+	far := map[*Link]string{lan: "192.168.7.2", wan: "203.0.113.1"} // seen from the NAT
+	for _, k := range []*Link{lan, wan} {
+		k.Down()
+		if _, err := nat.Output("ping", "-c", "1", "-W", "1", far[k]); err == nil {
+			t.Error("a packet passed a link that is down")
+		}
+		k.Up()
+	}
+	kiosk.Route("default", lan.B.Addr) // lost with the link
+	kiosk.Run("ping", "-c", "1", "-W", "5", "203.0.113.1")
+}
+
+func TestDoEndsWithItsGoroutine(t *testing.T) {
+	h := New(t).Host("kiosk")
+	if err := h.Do(func() error { runtime.Goexit(); return nil }); err == nil {
+		t.Error("no error")
 	}
 }
 

@@ -83,8 +83,8 @@ func Open(ctx context.Context, file string) (*Booth, error) {
 		KeepAlive:        30,
 		ConnectUsername:  c.Username,
 		ConnectPassword:  []byte(c.Password),
-		OnConnectionUp:   func(cm *autopaho.ConnectionManager, _ *paho.Connack) { go b.connected(ctx, cm) },
-		OnConnectionDown: func() bool { b.disconnected(); return true },
+		OnConnectionUp:   func(cm *autopaho.ConnectionManager, _ *paho.Connack) { b.link(true); go b.connected(ctx, cm) },
+		OnConnectionDown: func() bool { b.link(false); return true },
 		ClientConfig: paho.ClientConfig{ClientID: c.ID, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 			func(p paho.PublishReceived) (bool, error) { return b.deliver(p.Packet), nil },
 		}},
@@ -110,7 +110,6 @@ func authorities(file string) (*x509.CertPool, error) {
 // connected subscribes anew, as after every connect: the broker may have forgotten.
 func (b *Booth) connected(ctx context.Context, cm *autopaho.ConnectionManager) {
 	b.mu.Lock()
-	b.linked = true
 	s := &paho.Subscribe{}
 	for t := range b.topics {
 		s.Subscriptions = append(s.Subscriptions, paho.SubscribeOptions{Topic: t, QoS: 1})
@@ -121,24 +120,28 @@ func (b *Booth) connected(ctx context.Context, cm *autopaho.ConnectionManager) {
 			log.Print("subscribe: ", err)
 			return
 		}
-		b.tell(true)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.linked { // and was not lost while it subscribed
+			b.tell(true)
+		}
 	}
 }
 
-func (b *Booth) tell(up bool) {
+func (b *Booth) link(up bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.linked = up; !up {
+		b.tell(false)
+	}
+}
+
+// tell says whether commands can come; mu is held, so that the last word is true.
+func (b *Booth) tell(up bool) {
 	b.up = up
 	for _, f := range b.changed {
 		f(up)
 	}
-}
-
-func (b *Booth) disconnected() {
-	b.mu.Lock()
-	b.linked = false
-	b.mu.Unlock()
-	b.tell(false)
 }
 
 func (b *Booth) deliver(p *paho.Publish) bool {
