@@ -19,13 +19,14 @@ func (c *Control) believe(d *device, v *verified) {
 	if v.token != nil && d.superseded(v.token.Boot) {
 		c.overtaken(d, v, keys.ReasonWrongBoot)
 	} else if v.token != nil && c.present(d, v.token.Boot, v.now) {
-		if v.token.Seq <= d.row.Seq {
-			c.overtaken(d, v, keys.ReasonReplayed)
-		} else {
-			d.row.Seq = v.token.Seq
+		switch refusal := v.status.Count > 0 && v.token.Typ == keys.TypeReply; {
+		case v.token.Seq > d.row.Seq, refusal && d.news(v.token):
 			d.heard(v.token)
+			d.row.Seq = max(d.row.Seq, v.token.Seq)
 			d.line = v.line
 			c.said(d, v)
+		default:
+			c.overtaken(d, v, keys.ReasonReplayed)
 		}
 	}
 	if v.batch != nil && c.present(d, v.batch.Boot, v.now) {

@@ -53,9 +53,17 @@ func (d *device) heard(s *keys.Statement) {
 		return
 	}
 	if d.latest == nil {
-		d.latest = make(map[string]uint64)
+		d.latest = map[string]uint64{keys.TypeStatus: d.row.Seq, keys.TypeReply: d.row.Seq}
 	}
 	d.latest[s.Typ] = max(d.latest[s.Typ], s.Seq)
+}
+
+// news reports whether s is the latest of its kind: a document may have overtaken it.
+func (d *device) news(s *keys.Statement) bool {
+	if d.latest == nil {
+		return s.Seq > d.row.Seq
+	}
+	return s.Seq > d.latest[s.Typ]
 }
 
 func (d *device) superseded(boot string) bool { return slices.Contains(d.ended, boot) }

@@ -147,6 +147,28 @@ func TestStatusesNotBelieved(t *testing.T) {
 	}
 }
 
+// A document that overtakes a refusal on its way does not make it unheard.
+func TestOvertakenRefusal(t *testing.T) {
+	w := newWorld(t, nil)
+	d := w.device("kiosk-1", keys.NewMemory())
+	if _, err := w.admin.AddDevice(t.Context(), "kiosk-1", d.Key()); err != nil {
+		t.Fatal(err)
+	}
+	w.hears("kiosk-1", says(t, d, keys.TypeStatus, signaling.Status{VPN: signaling.Disconnected, V: 1}), true)
+	refusal := says(t, d, keys.TypeReply, signaling.Status{VPN: signaling.Disconnected, V: 1, Code: "forged", Count: 3})
+	old := says(t, d, keys.TypeReply, signaling.Status{VPN: signaling.Failed, V: 1})
+	w.hears("kiosk-1", says(t, d, keys.TypeStatus, signaling.Status{VPN: signaling.Connected, V: 1}), true)
+	w.hears("kiosk-1", refusal, false)
+	if got := w.audited(auditCommand, "forged"); got != 3 {
+		t.Errorf("%d refusals counted, want 3", got)
+	}
+	w.hears("kiosk-1", refusal, false)
+	w.hears("kiosk-1", old, false)
+	if got := w.audited(auditCommand, "forged"); got != 3 || w.shown("kiosk-1").State != signaling.Connected {
+		t.Errorf("%d refusals after a replay, shown as %+v", got, w.shown("kiosk-1"))
+	}
+}
+
 // answerOf has a device answer an ask of control.
 func answerOf(t testing.TB, w *world, d *keys.Device, session, nonce string) []byte {
 	t.Helper()
