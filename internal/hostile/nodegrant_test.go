@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
 )
 
@@ -12,7 +11,8 @@ import (
 // bring it nothing that control did not sign for it. Each refusal has its code, one
 // log line at the node and one audit row at control.
 func TestGrantsRefusedByTheNode(t *testing.T) {
-	for _, tc := range []struct {
+	t.Parallel()
+	cases := []struct {
 		name, code string
 		known      bool // it names the open session
 		line       func(w *world, session string) (kind string, token []byte)
@@ -57,44 +57,63 @@ func TestGrantsRefusedByTheNode(t *testing.T) {
 			return "grant", b[:len(b)/2]
 		}},
 		{"no token", "malformed", true, func(*world, string) (string, []byte) { return "grant", []byte("hello") }},
-	} {
+	}
+	w := newWorld(t, config{})
+	w.yesterday()
+	c, err := w.connect(victim, patience)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, w.describe())
+	}
+	type kind struct{ device, code string }
+	known := make(map[kind]int) // refusals so far
+	codes := make(map[string]bool)
+	const times = 50
+	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, config{})
-			w.yesterday()
-			c, err := w.connect(victim, patience)
-			if err != nil {
-				t.Fatalf("%v\n%s", err, w.describe())
-			}
-			session, device := c.s.ID(), victim
+			session, k := c.s.ID(), kind{victim, tc.code}
 			if !tc.known {
-				session, device = "s-1", ""
+				session, k.device = "s-1", ""
 			}
 			before := settle(w)
-			kind, token := tc.line(w, session)
-			w.line.say(kind, session, token)
-			var rows []client.Audit
-			w.eventually("an audit row", func() bool { rows = w.refusals(); return len(rows) > 0 })
+			what, token := tc.line(w, session)
+			for range times {
+				w.line.say(what, session, token)
+			}
+			known[k] += times
+			codes[tc.code] = true
+			count := func() (rows, n int) {
+				for _, r := range w.refusals() {
+					if r.What == "node_refused" && r.Who == nodeName && r.Node == nodeName && r.Device == k.device && r.Code == k.code {
+						rows, n = rows+1, n+r.Count
+					}
+				}
+				return rows, n
+			}
+			w.eventually("an audit row", func() bool { _, n := count(); return n >= known[k] })
 			unchanged(t, before, settle(w))
-			for range 50 {
-				w.line.say(kind, session, token)
+			if rows, n := count(); rows != 1 || n != known[k] {
+				t.Errorf("%d in %d rows with %s, want %d in one", n, rows, tc.code, known[k])
 			}
-			w.eventually("all are counted", func() bool { rows = w.refusals(); return len(rows) != 1 || rows[0].Count >= 51 })
-			unchanged(t, before, settle(w))
-			if len(rows) != 1 || rows[0].What != "node_refused" || rows[0].Who != nodeName || rows[0].Node != nodeName || rows[0].Device != device || rows[0].Code != tc.code || rows[0].Count != 51 {
-				t.Errorf("audited as %+v, want %s", rows, tc.code)
+			if with, _ := lines(w.nodeLogs, "refused", tc.code); with != 1 {
+				t.Errorf("%d log lines with %s", with, tc.code)
 			}
-			if with, all := lines(w.nodeLogs, "refused", tc.code); with != 1 || all != 1 {
-				t.Errorf("%d log lines, %d with %s", all, with, tc.code)
-			}
-			if err := c.echo(); err != nil {
-				t.Errorf("the open session: %v", err)
-			}
-			c.close()
-			w.idle(victim)
-			w.works(other)
 		})
+		if t.Failed() {
+			return
+		}
 	}
+	if rows := w.refusals(); len(rows) != len(known) {
+		t.Errorf("audited %+v, want %v", rows, known)
+	}
+	if _, all := lines(w.nodeLogs, "refused", ""); all != len(codes) {
+		t.Errorf("%d log lines for %d codes", all, len(codes))
+	}
+	if err := c.echo(); err != nil {
+		t.Errorf("the open session: %v", err)
+	}
+	c.close()
+	w.idle(victim)
+	w.works(other)
 }
 
 // nodeGrant is a grant for the other kiosk that control might have signed.

@@ -96,8 +96,8 @@ func lines(logs *observer.ObservedLogs, message, code string) (with, all int) {
 // settle waits until nothing changes any more.
 func settle(w *world) string {
 	last := w.snapshot()
-	for same := 0; same < 4; {
-		time.Sleep(50 * time.Millisecond)
+	for same := 0; same < 3; {
+		time.Sleep(40 * time.Millisecond)
 		now := w.snapshot()
 		if now == last {
 			same++

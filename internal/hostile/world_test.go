@@ -298,6 +298,14 @@ func (w *world) describe() (s string) {
 	for v := range w.admin.Sessions(context.Background(), client.Filter{}) {
 		s += fmt.Sprintf("session %s of %s: %s %s %s %v\n", v.ID, v.Device, v.State, v.Code, v.Why, v.Ladder)
 	}
+	for id, k := range w.kiosks {
+		for _, e := range k.logs.FilterMessage("command refused").All() {
+			s += fmt.Sprintf("%s refused: %v\n", id, e.ContextMap())
+		}
+	}
+	for _, r := range w.refusals() {
+		s += fmt.Sprintf("audit: %s %s %s %d\n", r.What, r.Device, r.Code, r.Count)
+	}
 	return s + fmt.Sprintf("node: %+v", w.node.Sessions())
 }
 
