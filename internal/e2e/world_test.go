@@ -273,8 +273,9 @@ state = %q
 roots = [%s]
 bare = [%s]
 mode = %q
+ssh_host_key = %q
 debug = "127.0.0.1:6060"
-%s`, kiosk, filepath.Join(w.dir, "agent"), w.roots(), bare, o.mode, lines.String()))
+%s`, kiosk, filepath.Join(w.dir, "agent"), w.roots(), bare, o.mode, filepath.Join(w.dir, "ssh_host_key.pub"), lines.String()))
 	bin := program(w.t, "boothwire-agent")
 	key := strings.TrimSpace(w.kiosk.Run(bin, "-config", w.agentConfig, "key"))
 	w.ctl("devices", "add", kiosk, key)
@@ -355,6 +356,15 @@ func (w *world) write(path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+func (w *world) read(path string) string {
+	w.t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(b)
 }
 
 // settle waits until the kiosk and node have no session left, and then the five

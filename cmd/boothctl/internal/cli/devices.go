@@ -85,7 +85,7 @@ func (a *app) deviceAdd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(d, "device", d.ID, "key", d.Key, "group", d.Group)
+			return a.show(d, "device", d.ID, "key", d.Key, "ssh host key", d.SSH, "rdp certificate", d.RDP, "group", d.Group)
 		},
 	}
 	c.Flags().StringVar(&group, "group", "", "group of devices that operators may be limited to")
@@ -134,7 +134,7 @@ func (a *app) deviceShow() *cobra.Command {
 			}
 			return a.show(d, "device", d.ID, "online", d.Online, "state", d.State, "seen", ago(d.LastSeen),
 				"next status", when(d.Next), "address", valid(d.Address), "version", d.Version, "caps", strings.Join(d.Caps, ","), "group", d.Group,
-				"generation", d.Gen, "key", d.Key, "boot", d.Boot, "one-time keys", d.Prekeys, "session", d.Session, "note", note(d))
+				"generation", d.Gen, "key", d.Key, "ssh host key", d.SSH, "rdp certificate", d.RDP, "boot", d.Boot, "one-time keys", d.Prekeys, "session", d.Session, "note", note(d))
 		},
 	}
 }

@@ -18,9 +18,11 @@ import (
 func (a *app) ssh() *cobra.Command {
 	var user string
 	c := &cobra.Command{
-		Use:     "ssh [USER@]DEVICE [-- SSH-ARGUMENTS]",
-		Short:   "run ssh to a device, through boothctl proxy",
-		Long:    "The host key is remembered under the device's id, in ssh's own known_hosts.",
+		Use:   "ssh [USER@]DEVICE [-- SSH-ARGUMENTS]",
+		Short: "run ssh to a device, through boothctl proxy",
+		Long: `The host key must be the one whose hash the device signed (boothctl devices show
+DEVICE). Where it signed none, or ssh is older than 8.5, ssh remembers the key under
+the device's id, in its own known_hosts.`,
 		Example: "  boothctl ssh kiosk-00042\n  boothctl ssh admin@kiosk-00042 -- systemctl restart cups",
 		Args:    cobra.MinimumNArgs(1),
 	}
@@ -34,8 +36,13 @@ func (a *app) ssh() *cobra.Command {
 		if !keys.ValidID(device) {
 			return usageError{fmt.Errorf("%q is no device id: 1 to 64 of A-Z a-z 0-9 . _ -", device)}
 		}
-		if _, err := a.client(); err != nil {
+		ctl, err := a.client()
+		if err != nil {
 			return err // better here than from the proxy, through ssh
+		}
+		known, err := ctl.Device(cmd.Context(), device)
+		if err != nil {
+			return err
 		}
 		self, err := os.Executable()
 		if err != nil {
@@ -45,7 +52,7 @@ func (a *app) ssh() *cobra.Command {
 		if err != nil {
 			return errors.New("there is no ssh on this machine; boothctl forward opens a local port for any client")
 		}
-		run := exec.CommandContext(cmd.Context(), ssh, a.sshLine(self, device, user, o, args[1:])...)
+		run := exec.CommandContext(cmd.Context(), ssh, append(pinned(ssh, self, device, known.SSH), a.sshLine(self, device, user, o, args[1:])...)...)
 		run.Stdin, run.Stdout, run.Stderr = a.in, a.out, a.err
 		run.Env = a.sshEnv()
 		run.Cancel = func() error { // kill would leave the terminal as ssh had it
