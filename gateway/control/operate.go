@@ -185,7 +185,9 @@ func (c *Control) join(ctx context.Context, u User, s *session, o operator, in *
 	rev := s.m.Rev
 	c.mu.Unlock()
 	v, err := c.await(ctx, s, rev, o.id)
-	if err != nil && ctx.Err() != nil {
+	if err != nil {
+		// He has no grant. Where the node refused him it would refuse every later
+		// revision with him, so that nobody could extend the session or come back to it.
 		_ = c.issue(s, change{remove: []string{o.id}})
 	}
 	return v, err
@@ -198,7 +200,7 @@ func (c *Control) await(ctx context.Context, s *session, rev int, id string) (cl
 		c.mu.Lock()
 		v, changed := s.show(), s.changed
 		installed, ended := s.m.Installed, s.m.Ended()
-		slow := s.m.Installed < rev && s.m.Woken && s.m.Why != "" && s.m.Rev >= rev
+		slow := installed < rev && s.m.Rev >= rev && s.m.NotInstalled()
 		v.Grant, v.Operator = string(s.grant), id
 		c.mu.Unlock()
 		switch {

@@ -28,6 +28,12 @@ func (m *Machine) NodeRefused(now time.Time, rev int, code string) {
 	m.Why = "the node refused: " + code
 }
 
+// NotInstalled reports that the node refused the latest revision, or did not answer
+// in time, in a session that goes on as it was.
+func (m *Machine) NotInstalled() bool {
+	return m.Woken && m.Installed < m.Rev && m.installAt.IsZero()
+}
+
 // NodeBack takes note that the node is there again, which got the latest revision
 // once more, and that it held rev.
 func (m *Machine) NodeBack(rev int) {

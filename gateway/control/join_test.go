@@ -1,0 +1,36 @@
+package control
+
+import (
+	"testing"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// Who was not let in at the node must not stay in the session: every later revision
+// would be refused with him.
+func TestJoinRefusedByNodeIsUndone(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	s := w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(s.ID, client.Connected)
+	n.mu.Lock()
+	n.refuse = keys.ReasonUsedPrekey
+	n.mu.Unlock()
+	if _, err := w.open(op("eve"), "kiosk-1"); code(err) != "node_unreachable" {
+		t.Fatalf("eve joined: %v", err)
+	}
+	n.mu.Lock()
+	n.refuse = ""
+	n.mu.Unlock()
+	eventually(t, "eve is out", func() bool {
+		v, err := w.admin.Session(t.Context(), s.ID)
+		return err == nil && len(v.Operators) == 1 && v.Operators[0].User == "ann"
+	})
+	if v, err := w.c.Client(op("ann")).ExtendSession(t.Context(), s.ID, time.Hour); err != nil || len(v.Operators) != 1 {
+		t.Errorf("ann extends: %+v, %v", v, err)
+	}
+}
