@@ -138,6 +138,10 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 		}
 	}
 	if ch.add != nil {
+		if c.cfg.Exclusive && len(s.present()) > 0 {
+			// Asked again: whoever was first had no grant yet when this one came.
+			return nil, fail(http.StatusConflict, keys.ReasonBusy, "another session of the device is open")
+		}
 		if len(s.present()) >= maxOperators {
 			return nil, fail(http.StatusConflict, "full", "the session has as many operators as it can")
 		}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -32,5 +33,34 @@ func TestJoinRefusedByNodeIsUndone(t *testing.T) {
 	})
 	if v, err := w.c.Client(op("ann")).ExtendSession(t.Context(), s.ID, time.Hour); err != nil || len(v.Operators) != 1 {
 		t.Errorf("ann extends: %+v, %v", v, err)
+	}
+}
+
+// An open that comes while the first one's grant is being made does not slip in.
+func TestExclusiveWhileOpening(t *testing.T) {
+	w := newWorld(t, &Config{Exclusive: true})
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	const engineers = 8
+	errs := make(chan error, engineers)
+	for i := range engineers {
+		go func() {
+			_, err := w.open(op(fmt.Sprint("engineer ", i)), "kiosk-1")
+			errs <- err
+		}()
+	}
+	in := 0
+	for range engineers {
+		switch err := <-errs; code(err) {
+		case "":
+			in++
+		case keys.ReasonBusy:
+		default:
+			t.Error(err)
+		}
+	}
+	if in != 1 {
+		t.Errorf("%d engineers are in", in)
 	}
 }
