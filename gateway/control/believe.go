@@ -37,6 +37,8 @@ func (c *Control) believe(d *device, v *verified) {
 	}
 	if v.request != nil && c.present(d, v.request.Boot, v.now) {
 		switch {
+		case v.request.Seq > d.row.RequestSeq && !d.spare(v.asks, v.now):
+			c.refuse(v.now, d.row.ID, keys.ReasonFlood, nil) // to be said again
 		case v.request.Seq > d.row.RequestSeq:
 			d.row.RequestSeq = v.request.Seq
 			d.line = v.line

@@ -45,9 +45,22 @@ func (c *Control) requested(d *device, r requestPayload, now time.Time) {
 	}()
 }
 
+// maxRekeys is how many fresh keys a session gets at once; each minute gives one
+// more. A clock is set once or twice, and each key stays with the node until the
+// session's end.
+const maxRekeys = 4
+
+// spare reports whether d may be given what it asks for now: a fresh key may have to
+// wait.
+func (d *device) spare(r requestPayload, now time.Time) bool {
+	s := d.session
+	return s == nil || r.Session == "" && !s.bare || s.rekeys < maxRekeys+int(now.Sub(s.opened)/time.Minute)
+}
+
 // rekey makes the next revision of s with the key in r.
 func (c *Control) rekey(s *session, r requestPayload, boot string) {
 	s.fresh, s.freshBoot, s.re = r.Prekey, boot, r.Nonce
+	s.rekeys++
 	if !c.begin() {
 		return
 	}

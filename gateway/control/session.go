@@ -45,6 +45,7 @@ type session struct {
 	re        string         // of the request that the latest revision answers
 	fresh     keys.PublicKey // from an answer or a request, for the next revision
 	freshBoot string
+	rekeys    int // fresh keys that the device asked for
 	wakes     int // commands sent for the latest revision under different ids
 
 	timer   *time.Timer

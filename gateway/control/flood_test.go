@@ -1,0 +1,49 @@
+package control
+
+import (
+	"testing"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/signaling"
+)
+
+// A device may ask for fresh keys as often as it likes: each costs control a row, and
+// its node a key that is remembered until the session's end.
+func TestRekeyFlood(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	s := w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(s.ID, client.Connected)
+	const asked = 50
+	var last []byte
+	var nonce string
+	for range asked {
+		token, re, err := b.keys.Request([]byte(`{"server":"wg-1","session":"` + s.ID + `"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nonce, last = re, outer(t, signaling.Status{VPN: signaling.Connected, Request: token})
+		w.hears("kiosk-1", last, false)
+	}
+	if got := w.audited(auditStatus, keys.ReasonFlood); got != asked-maxRekeys {
+		t.Errorf("%d refused", got)
+	}
+	w.c.mu.Lock()
+	issued := w.c.sessions[s.ID]
+	w.c.mu.Unlock()
+	issued.issuing.Lock() // what is under way has come to its end
+	issued.issuing.Unlock()
+	if v, _ := w.admin.Session(t.Context(), s.ID); v.Rev > 1+maxRekeys || v.State != client.Connected {
+		t.Errorf("session is %+v", v)
+	}
+	// What came too early counts when it is said again in time.
+	w.c.mu.Lock()
+	issued.opened = issued.opened.Add(-time.Minute)
+	w.c.mu.Unlock()
+	w.hears("kiosk-1", last, false)
+	eventually(t, "a fresh key", func() bool { return b.last().Re == nonce })
+}
