@@ -35,7 +35,18 @@ const (
 // they are counted together.
 const maxCounted = 10000
 
+// maxCodes bounds the codes that are told apart of one who may make them up.
+const maxCodes = 32
+
+// codeOthers stands for the codes beyond those bounds.
+const codeOthers = "others"
+
 type countKey struct{ who, what, device, node, code string }
+
+func (k countKey) anyCode() countKey {
+	k.code = ""
+	return k
+}
 
 type counted struct {
 	row   store.Audit
@@ -49,6 +60,7 @@ type auditor struct {
 	mu     sync.Mutex
 	last   int64
 	counts map[countKey]*counted
+	codes  map[countKey]int // of them, by all but the code
 }
 
 // add writes a row of its own.
@@ -75,12 +87,16 @@ func (a *auditor) count(s *store.Store, now time.Time, row store.Audit, n int) b
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.counts == nil {
-		a.counts = make(map[countKey]*counted)
+		a.counts, a.codes = make(map[countKey]*counted), make(map[countKey]int)
 	}
 	k := countKey{row.Who, row.What, row.Device, row.Node, row.Code}
 	c := a.counts[k]
+	if c == nil && a.codes[k.anyCode()] >= maxCodes {
+		k.code, row.Code = codeOthers, codeOthers
+		c = a.counts[k]
+	}
 	if c == nil && len(a.counts) >= maxCounted {
-		k = countKey{what: row.What, code: "others"}
+		k = countKey{what: row.What, code: codeOthers}
 		row = store.Audit{Who: whoControl, What: row.What, Code: k.code}
 		c = a.counts[k]
 	}
@@ -91,6 +107,9 @@ func (a *auditor) count(s *store.Store, now time.Time, row store.Audit, n int) b
 	}
 	if c != nil && c.dirty {
 		a.write(s, c.row)
+	}
+	if c == nil {
+		a.codes[k.anyCode()]++
 	}
 	row.Count = n
 	c = &counted{row: a.number(now, row), since: now}
@@ -111,6 +130,9 @@ func (a *auditor) flush(s *store.Store, now time.Time) {
 		}
 		if now.IsZero() || now.Sub(c.since) >= time.Minute {
 			delete(a.counts, k)
+			if a.codes[k.anyCode()]--; a.codes[k.anyCode()] == 0 {
+				delete(a.codes, k.anyCode())
+			}
 		}
 	}
 }

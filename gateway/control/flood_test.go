@@ -1,6 +1,8 @@
 package control
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,4 +48,47 @@ func TestRekeyFlood(t *testing.T) {
 	w.c.mu.Unlock()
 	w.hears("kiosk-1", last, false)
 	eventually(t, "a fresh key", func() bool { return b.last().Re == nonce })
+}
+
+// One who makes up codes is some rows, not one for each, and hides nobody else.
+func TestAuditOfMadeUpCodes(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	s := w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(s.ID, client.Connected)
+	var events []nodeEvent
+	for i := range 2 * maxCounted {
+		events = append(events, nodeEvent{Kind: eventRefused, Session: s.ID, Rev: 1, Code: fmt.Sprint("c", i)})
+	}
+	events = append(events, nodeEvent{Kind: eventRefused, Session: s.ID, Rev: 1, Code: strings.Repeat("x", 1000)})
+	events = append(events, nodeEvent{Kind: eventRefused, Session: "unknown", Code: "\x1b[2J"})
+	w.c.mu.Lock()
+	for i := range events {
+		w.c.event(w.c.nodes["wg-1"], &events[i], w.c.cfg.Now())
+	}
+	w.c.mu.Unlock()
+	w.hears("kiosk-1", []byte("no status"), false)
+	rows, total, told := 0, 0, false
+	for a, err := range w.admin.Audit(t.Context(), client.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		told = told || a.What == auditStatus && a.Device == "kiosk-1"
+		if a.What != auditNode {
+			continue
+		}
+		rows++
+		total += a.Count
+		if !keys.ValidID(a.Code) {
+			t.Errorf("the code %.80q", a.Code)
+		}
+	}
+	if rows > maxCodes+2 || total != len(events) {
+		t.Errorf("%d rows count %d of %d", rows, total, len(events))
+	}
+	if !told {
+		t.Error("what was refused for another is not told")
+	}
 }

@@ -259,11 +259,14 @@ func (c *Control) revive(s *session) {
 // event takes what happened to a session at its node. A node has no say about the
 // sessions of another.
 func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
+	if e.Code != "" && !keys.ValidID(e.Code) {
+		e.Code = keys.ReasonMalformed // it goes into the audit and before people's eyes
+	}
 	s := n.sessions[e.Session]
 	if s == nil {
 		if e.Kind != eventClosed && e.Kind != eventBytes {
 			code := "unknown_session"
-			if e.Kind == eventRefused && keys.ValidID(e.Code) {
+			if e.Kind == eventRefused && e.Code != "" {
 				code = e.Code // what it did not take in is nobody's session, as it should be
 			}
 			c.audit.count(c.store, now, store.Audit{Who: n.row.Name, What: auditNode, Node: n.row.Name, Code: code}, 1)
