@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
 	"github.com/eclipse/paho.golang/paho"
@@ -116,6 +117,9 @@ func (b *Booth) connected(ctx context.Context, cm *autopaho.ConnectionManager) {
 	}
 	b.mu.Unlock()
 	if len(s.Subscriptions) > 0 {
+		// The library never answers one whose connection is lost meanwhile.
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
 		if _, err := cm.Subscribe(ctx, s); err != nil {
 			log.Print("subscribe: ", err)
 			return

@@ -54,11 +54,13 @@ func wait[T comparable](t *testing.T, what string, from <-chan T, want T) {
 
 // A host is an application with topics, callbacks and a will of its own.
 type host struct {
-	cfg   autopaho.ClientConfig
-	cm    *autopaho.ConnectionManager
-	ups   atomic.Int32
-	downs atomic.Int32
-	got   chan string
+	ctx    context.Context // of the connection
+	cancel context.CancelFunc
+	cfg    autopaho.ClientConfig
+	cm     *autopaho.ConnectionManager
+	ups    atomic.Int32
+	downs  atomic.Int32
+	got    chan string
 }
 
 func newHost(t *testing.T, b *mosquittotest.Broker, id string) *host {
@@ -67,12 +69,13 @@ func newHost(t *testing.T, b *mosquittotest.Broker, id string) *host {
 		t.Fatal(err)
 	}
 	h := &host{got: make(chan string, 4096)}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.cfg = autopaho.ClientConfig{
 		ServerUrls: []*url.URL{u}, KeepAlive: 30, SessionExpiryInterval: 60,
 		ReconnectBackoff: func(int) time.Duration { return 50 * time.Millisecond },
 		OnConnectionUp: func(cm *autopaho.ConnectionManager, _ *paho.Connack) {
 			h.ups.Add(1)
-			go cm.Subscribe(context.Background(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "host/" + id, QoS: 1}}})
+			go cm.Subscribe(h.ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "host/" + id, QoS: 1}}})
 		},
 		OnConnectionDown: func() bool { h.downs.Add(1); return true },
 		WillMessage:      &paho.WillMessage{Topic: "host/will", Payload: []byte("gone")},
@@ -89,13 +92,12 @@ func newHost(t *testing.T, b *mosquittotest.Broker, id string) *host {
 
 func (h *host) connect(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	cm, err := autopaho.NewConnection(ctx, h.cfg)
+	cm, err := autopaho.NewConnection(h.ctx, h.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.cm = cm
-	t.Cleanup(func() { cancel(); <-cm.Done() })
+	t.Cleanup(func() { h.cancel(); <-cm.Done() })
 }
 
 func (h *host) publish(t *testing.T, topic, text string, retain bool) {
