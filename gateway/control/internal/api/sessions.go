@@ -75,8 +75,8 @@ func (s *service) events(tag string) {
 			return nil, refused(err)
 		}
 		return &huma.StreamResponse{Body: func(hc huma.Context) {
-			_, w := humago.Unwrap(hc)
-			_ = s.stream(hc.Context(), w, u, in.ID, after)
+			r, w := humago.Unwrap(hc)
+			_ = s.stream(r, w, u, in.ID, after)
 		}}, nil
 	})
 }
@@ -86,7 +86,8 @@ const (
 	writeLimit = 20 * time.Second
 )
 
-func (s *service) stream(ctx context.Context, w http.ResponseWriter, u auth.User, id string, after uint64) error {
+func (s *service) stream(r *http.Request, w http.ResponseWriter, u auth.User, id string, after uint64) error {
+	ctx := r.Context()
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
@@ -108,6 +109,12 @@ func (s *service) stream(ctx context.Context, w http.ResponseWriter, u auth.User
 		wait, cancel := context.WithTimeout(ctx, keepAlive)
 		v, version, err := s.b.WatchSession(wait, u, id, after)
 		cancel()
+		// The token may have ended meanwhile.
+		still, refused := s.b.Authenticate(r)
+		if refused != nil {
+			return refused
+		}
+		u = still
 		switch {
 		case err == nil:
 			data, err := json.Marshal(v)
