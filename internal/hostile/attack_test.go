@@ -26,6 +26,11 @@ func TestHostileBroker(t *testing.T) {
 
 func withstand(t *testing.T, w *world, s strategy, seed uint64) {
 	e := w.enemy(seed)
+	for id, k := range w.kiosks {
+		for _, b := range k.tap.messages() { // it was there all the time
+			e.tape = append(e.tape, packet{Topic: "iot/" + id + "/status", Payload: b})
+		}
+	}
 	w.yesterday() // of which the enemy has everything
 	c, err := w.connect(victim, patience)
 	if err != nil {
@@ -48,6 +53,7 @@ func withstand(t *testing.T, w *world, s strategy, seed uint64) {
 	}
 	w.intrude(e)
 	c.close()
+	w.attack(e, s.attack, time.Second, func() { w.sane(s.posing) }) // on an idle device, if its down got through
 	// What is opened under attack works or does not, for nobody else.
 	opened := make(chan *wire, 1)
 	go func() {

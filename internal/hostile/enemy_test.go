@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -28,6 +29,7 @@ type enemy struct {
 	mu     sync.Mutex
 	rand   *rand.Rand
 	tape   []packet // all that passed
+	turns  int      // of forge
 	held   []packet
 	tamper func(e *enemy, p packet) []packet
 }
@@ -134,6 +136,8 @@ func (e *enemy) forgeries(p packet) (list []packet) {
 			forged.ID, forged.Token = c.ID+"x", token
 			add(command(forged))
 		}
+		// A down of the session, of the enemy's own making.
+		add(command(signaling.Command{ID: "d", Action: signaling.Down, Token: down(e.signer, deviceOf(p), c.Session)}))
 		return list
 	}
 	add([]byte(`{"vpn":"failed","code":"lifetime"}`))
@@ -164,6 +168,42 @@ func (e *enemy) forgeries(p packet) (list []packet) {
 	return list
 }
 
+// forge makes one thing after the other of the latest wake, and any of a status: no
+// more than the device looks at; mu is held.
+func (e *enemy) forge() (list []packet) {
+	for _, p := range slices.Backward(e.tape) {
+		if c, err := signaling.ParseCommand(p.Payload); isCommand(p) && deviceOf(p) == victim && err == nil && c.Action == signaling.Up {
+			all := e.forgeries(p)
+			list = append(list, all[e.turns%len(all)])
+			e.turns++
+			break
+		}
+	}
+	if p, ok := e.choose("status"); ok {
+		all := e.forgeries(p)
+		list = append(list, all[e.rand.IntN(len(all))])
+	}
+	return list
+}
+
+// fresh puts the latest one-time key of the grant's device into it; mu is held.
+func (e *enemy) fresh(_, p map[string]any) {
+	for _, q := range slices.Backward(e.tape) {
+		st, err := signaling.ParseStatus(q.Payload)
+		if isCommand(q) || err != nil || len(st.Prekeys) == 0 || deviceOf(q) != p["device"] {
+			continue
+		}
+		var batch struct {
+			Boot string   `json:"boot"`
+			Keys []string `json:"keys"`
+		}
+		if json.Unmarshal(payloadOf(st.Prekeys), &batch) == nil && len(batch.Keys) > 0 {
+			p["boot"], p["prekey"], p["session"] = batch.Boot, batch.Keys[len(batch.Keys)-1], keys.NewID()
+		}
+		return
+	}
+}
+
 // tokens are what the enemy makes of one of control's.
 func (e *enemy) tokens(token []byte) [][]byte {
 	redirect := func(_, p map[string]any) {
@@ -182,7 +222,19 @@ func (e *enemy) tokens(token []byte) [][]byte {
 		rewrite(moved, func(h, _ map[string]any) { h["alg"] = "none" }),
 		rewrite(moved, func(h, _ map[string]any) { h["typ"] = keys.TypeGrant }),
 	}
-	// Signed in earnest by a signer of its own, also with our signer's record.
+	// Signed in earnest by a signer of its own: the session as it is, the session moved
+	// by a higher revision, another one with a key that the device offers and nobody
+	// has used, and with our signer's record.
+	higher := rewrite(moved, func(_, p map[string]any) {
+		var was map[string]any
+		_ = json.Unmarshal(payloadOf(token), &was)
+		p["session"], p["rev"] = was["session"], 7
+	})
+	for _, payload := range [][]byte{payloadOf(token), payloadOf(higher), payloadOf(rewrite(moved, e.fresh))} {
+		if mine, err := e.signer.Sign(typ, payload); err == nil {
+			list = append(list, mine)
+		}
+	}
 	if mine, err := e.signer.Sign(typ, payloadOf(moved)); err == nil {
 		list = append(list, mine, rewrite(mine, func(h, _ map[string]any) { h["rec"], h["kid"] = headerOf(token)["rec"], headerOf(token)["kid"] }))
 	}

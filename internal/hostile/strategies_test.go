@@ -20,14 +20,9 @@ func strategies() []strategy {
 	return []strategy{
 		{name: "reads", tamper: pass},
 		{name: "forges", posing: true, tamper: func(e *enemy, p packet) []packet {
-			list := e.forgeries(p)
-			return slices.Insert(list, e.rand.IntN(len(list)+1), p)
-		}, attack: func(e *enemy) []packet {
-			if p, ok := e.choose(""); ok {
-				return e.forgeries(p)
-			}
-			return nil
-		}},
+			all := e.forgeries(p)
+			return []packet{all[e.rand.IntN(len(all))], p, all[e.rand.IntN(len(all))]}
+		}, attack: (*enemy).forge},
 		{name: "replays", tamper: func(_ *enemy, p packet) []packet { return []packet{p, p, p} }, attack: replays},
 		{name: "reorders", tamper: func(e *enemy, p packet) []packet {
 			e.held = append(e.held, p)
@@ -67,8 +62,8 @@ func strategies() []strategy {
 			return nil
 		}},
 		{name: "all of it", posing: true, tamper: mixture, attack: func(e *enemy) []packet {
-			if p, ok := e.choose(""); ok && e.rand.IntN(3) == 0 {
-				return e.forgeries(p)
+			if e.rand.IntN(2) == 0 {
+				return e.forge()
 			}
 			return replays(e)
 		}},
