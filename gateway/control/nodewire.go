@@ -101,12 +101,14 @@ type nodeHeld struct {
 }
 
 const (
-	maxEnrol   = 16 << 10
-	maxReport  = 1 << 20 // what a node holds: 10,000 sessions of 60 bytes
-	pingEvery  = 10 * time.Second
-	claimFor   = time.Hour
-	writeLimit = 20 * time.Second // a node that takes no line for this long is gone
-	claimStart = "bwn1."
+	maxEnrol  = 16 << 10
+	maxReport = 1 << 20 // what a node holds: 10,000 sessions of 60 bytes
+	pingEvery = 10 * time.Second
+	claimFor  = time.Hour
+	// A body that takes longer is held back on purpose: anybody may begin to enrol.
+	bodyTimeout = 15 * time.Second
+	writeLimit  = 20 * time.Second // a node that takes no line for this long is gone
+	claimStart  = "bwn1."
 )
 
 // newClaim makes a claim for a node of that name; an enrolled one keeps its place
@@ -350,6 +352,9 @@ func readStrict(w http.ResponseWriter, r *http.Request, limit int64, v any) erro
 	if r.ContentLength > limit {
 		return errTooLarge
 	}
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
