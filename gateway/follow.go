@@ -142,6 +142,7 @@ type follower struct {
 	silence time.Duration
 
 	seq   uint64
+	held  []reportSession   // when the stream began
 	batch []reportEvent     // of a report that did not get through
 	bytes map[string]uint64 // rx+tx of each session as last reported
 }
@@ -172,6 +173,9 @@ func (f *follower) connect(ctx context.Context, wait *backoff) error {
 		if !greeted && l.Kind == lineHello {
 			greeted = true
 			wait.reset()
+			// Before the grants that follow are in force: control learns from what is
+			// not held which devices have to prove their tunnels anew.
+			f.held = f.node.holding()
 			f.node.cfg.Logger.Info("control is there")
 			reporter = make(chan struct{})
 			go func() {

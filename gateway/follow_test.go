@@ -186,6 +186,20 @@ func TestRestart(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- again.Follow(ctx, c.server.URL, nil) }()
 	eventually(t, "the grant again", func() bool { return len(again.Sessions()) == 1 })
+	// What it says that it holds is what it held before control's grants came.
+	eventually(t, "its first report", func() bool {
+		_, reports := c.got()
+		firsts := 0
+		for _, r := range reports {
+			if r.Sessions == nil {
+				continue
+			}
+			if firsts++; len(*r.Sessions) != 0 {
+				t.Fatalf("report %d of what it holds: %+v", firsts, *r.Sessions)
+			}
+		}
+		return firsts == 2
+	})
 	// The device's watchdog would add the node anew; WireGuard alone waits 15 s.
 	device.down()
 	device = up(t, again.FarEnd(), p.device, p.devAddr())

@@ -96,8 +96,7 @@ func (f *follower) send(ctx context.Context, first bool) error {
 		stats := f.node.Stats()
 		r.Stats = &stats
 		if first {
-			held := f.node.holding()
-			r.Sessions = &held
+			r.Sessions = &f.held
 			r.Endpoints = f.node.FarEnd().Endpoints
 			r.Version = f.node.cfg.Version
 		}

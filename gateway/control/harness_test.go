@@ -308,6 +308,12 @@ func (n *fakeNode) follow() {
 	if err != nil || r.StatusCode != http.StatusOK {
 		n.w.t.Fatalf("follow: %v", err)
 	}
+	n.mu.Lock()
+	held := []nodeHeld{} // before the grants that come are in force, as a real node has it
+	for s, rev := range n.held {
+		held = append(held, nodeHeld{s, rev})
+	}
+	n.mu.Unlock()
 	done := make(chan struct{})
 	hello := make(chan struct{})
 	go func() {
@@ -328,12 +334,6 @@ func (n *fakeNode) follow() {
 	}()
 	<-hello
 	n.stop = sync.OnceFunc(func() { cancel(); <-done })
-	n.mu.Lock()
-	held := []nodeHeld{}
-	for s, rev := range n.held {
-		held = append(held, nodeHeld{s, rev})
-	}
-	n.mu.Unlock()
 	n.report(nodeReport{Sessions: &held})
 }
 
