@@ -11,7 +11,8 @@ sshd:openssh-server ssh:openssh-client smbd:samba smbclient:smbclient gcc:gcc"
 PATH=$PATH:/usr/sbin:/sbin
 missing=""
 for w in $wanted; do
-	command -v "${w%%:*}" >/dev/null 2>&1 || missing="$missing ${w##*:}"
+	command -v "${w%%:*}" >/dev/null 2>&1 && continue
+	case "$missing " in *" ${w##*:} "*) ;; *) missing="$missing ${w##*:}" ;; esac
 done
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 # Without it go cannot fetch modules, nor a test trust the system's authorities.
