@@ -20,7 +20,7 @@ build: ## the programs, into bin/
 
 bench: ## measure; BENCH=regexp picks (each figure: bench NAME VALUE UNIT at-least|at-most|info BAR ok|short)
 	@./.ci/deps.sh >&2
-	@./.ci/bench.sh '$(BENCH)'
+	@./.ci/bench.sh '$(value BENCH)'
 
 soak: deps ## the long versions: 1,000 cycles, 30 s of every fuzz target
 	BOOTHWIRE_SOAK=1 go test -race -count=1 -timeout 60m ./tunnel/... ./gateway/... ./internal/...
