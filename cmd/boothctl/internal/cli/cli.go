@@ -169,6 +169,17 @@ func (a *app) client() (*client.Client, error) {
 	return client.New(a.url, &client.Config{Token: token, HTTP: &http.Client{Transport: t}}), nil
 }
 
+// with is a command that speaks to control.
+func (a *app) with(run func(*cobra.Command, *client.Client, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ctl, err := a.client()
+		if err != nil {
+			return err
+		}
+		return run(cmd, ctl, args)
+	}
+}
+
 // logger writes to stderr with --verbose, and nowhere without.
 func (a *app) logger() *zap.Logger {
 	if !a.verbose {

@@ -18,15 +18,11 @@ func (a *app) devices() *cobra.Command {
 		Use:   "devices",
 		Short: "list the devices, or add, import, show and remove them",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
 			return list(a, ctl.Devices(cmd.Context(), f), "DEVICE ONLINE STATE SEEN ADDRESS GROUP GEN SESSION NOTE", func(d client.Device) []any {
 				return []any{d.ID, d.Online, d.State, ago(d.LastSeen), valid(d.Address), d.Group, d.Gen, d.Session, note(d)}
 			})
-		},
+		}),
 	}
 	c.Flags().StringVar(&f.Group, "group", "", "only those of this group")
 	c.Flags().StringVar(&f.Text, "match", "", "only those whose id contains this")
@@ -72,11 +68,7 @@ func (a *app) deviceAdd() *cobra.Command {
 		Long:    "The key is what `boothwire-agent -config FILE key` prints on the device. It is never learned from a message: whoever broke the broker could send one.",
 		Example: "  boothctl devices add kiosk-00042 q6Vv...=",
 		Args:    cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			key, err := keys.ParseIdentityKey(args[1])
 			if err != nil {
 				return usageError{fmt.Errorf("the key: %w", err)}
@@ -86,7 +78,7 @@ func (a *app) deviceAdd() *cobra.Command {
 				return err
 			}
 			return a.show(d, "device", d.ID, "key", d.Key, "ssh host key", d.SSH, "rdp certificate", d.RDP, "group", d.Group)
-		},
+		}),
 	}
 	c.Flags().StringVar(&group, "group", "", "group of devices that operators may be limited to")
 	return c
@@ -98,11 +90,7 @@ func (a *app) deviceImport() *cobra.Command {
 		Short: "register many devices: lines of id,key[,group]",
 		Long:  "All lines are taken or none: an error names each line that is wrong.",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			f, err := os.Open(args[0])
 			if err != nil {
 				return err
@@ -113,7 +101,7 @@ func (a *app) deviceImport() *cobra.Command {
 				return err
 			}
 			return a.show(done, "added", done.Added, "changed", done.Changed, "same", done.Same)
-		},
+		}),
 	}
 }
 
@@ -123,11 +111,7 @@ func (a *app) deviceShow() *cobra.Command {
 		Short:             "show what control knows of a device",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.deviceArg,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			d, err := ctl.Device(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -135,7 +119,7 @@ func (a *app) deviceShow() *cobra.Command {
 			return a.show(d, "device", d.ID, "online", d.Online, "state", d.State, "seen", ago(d.LastSeen),
 				"next status", when(d.Next), "address", valid(d.Address), "version", d.Version, "caps", strings.Join(d.Caps, ","), "group", d.Group,
 				"generation", d.Gen, "key", d.Key, "ssh host key", d.SSH, "rdp certificate", d.RDP, "boot", d.Boot, "one-time keys", d.Prekeys, "session", d.Session, "note", note(d))
-		},
+		}),
 	}
 }
 
@@ -145,12 +129,8 @@ func (a *app) deviceRemove() *cobra.Command {
 		Short:             "forget a device: it can no longer be woken",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.deviceArg,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			return ctl.DeleteDevice(cmd.Context(), args[0])
-		},
+		}),
 	}
 }

@@ -15,11 +15,7 @@ func (a *app) nodes() *cobra.Command {
 		Use:   "nodes",
 		Short: "list the nodes, or add and remove them",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
 			return list(a, ctl.Nodes(cmd.Context()), "NODE STATE SEEN SESSIONS ENDPOINTS PROOF VERSION", func(n client.Node) []any {
 				var at []string
 				for _, e := range n.Endpoints {
@@ -27,17 +23,13 @@ func (a *app) nodes() *cobra.Command {
 				}
 				return []any{n.Name, nodeState(n), ago(n.LastSeen), n.Sessions, strings.Join(at, ","), valid(n.Proof), n.Version}
 			})
-		},
+		}),
 	}
 	add := &cobra.Command{
 		Use:   "add NAME",
 		Short: "print a claim, with which a node of that name may enrol once",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			k, err := ctl.ClaimNode(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -48,19 +40,15 @@ func (a *app) nodes() *cobra.Command {
 			fmt.Fprintln(a.out, k.Claim)
 			fmt.Fprintf(a.err, "put it into the claim of %s's configuration before %s\n", k.Node, k.Expires.Local().Format(time.DateTime))
 			return nil
-		},
+		}),
 	}
 	remove := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "forget a node; its sessions end",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			return ctl.DeleteNode(cmd.Context(), args[0])
-		},
+		}),
 	}
 	c.AddCommand(add, a.nodeDrain(), remove)
 	return c
@@ -72,17 +60,13 @@ func (a *app) nodeDrain() *cobra.Command {
 		Use:   "drain NAME",
 		Short: "give a node no new sessions; those that it has go on",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			n, err := ctl.DrainNode(cmd.Context(), args[0], !undo)
 			if err != nil {
 				return err
 			}
 			return a.show(n, "node", n.Name, "state", nodeState(n), "sessions", n.Sessions)
-		},
+		}),
 	}
 	c.Flags().BoolVar(&undo, "undo", false, "give it new sessions again")
 	return c
@@ -102,15 +86,11 @@ func (a *app) audit() *cobra.Command {
 		Use:   "audit",
 		Short: "list who did what, the latest first",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
 			return list(a, ctl.Audit(cmd.Context(), f), "AT WHO WHAT DEVICE SESSION NODE CODE COUNT DETAIL", func(r client.Audit) []any {
 				return []any{r.At.Local().Format(time.DateTime), r.Who, r.What, r.Device, r.Session, r.Node, r.Code, r.Count, r.Detail}
 			})
-		},
+		}),
 	}
 	c.Flags().StringVar(&f.Device, "device", "", "only of this device")
 	c.Flags().StringVar(&f.Session, "session", "", "only of this session")
@@ -122,17 +102,13 @@ func (a *app) trust() *cobra.Command {
 		Use:   "trust",
 		Short: "print the deployment and its roots, for the configuration of agents",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
 			t, err := ctl.Trust(cmd.Context())
 			if err != nil {
 				return err
 			}
 			return a.show(t, "issuer", t.Issuer, "roots", strings.Join(t.Roots, " "))
-		},
+		}),
 	}
 }
 
@@ -141,15 +117,11 @@ func (a *app) tokens() *cobra.Command {
 		Use:   "tokens",
 		Short: "list the tokens of the API, or add and remove them",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
 			return list(a, ctl.Tokens(cmd.Context()), "ID USER ROLE GROUPS CREATED", func(t client.Token) []any {
 				return []any{t.ID, t.User, t.Role, strings.Join(t.Groups, ","), t.Created.Local().Format(time.DateTime)}
 			})
-		},
+		}),
 	}
 	var req client.TokenRequest
 	var life time.Duration
@@ -157,11 +129,7 @@ func (a *app) tokens() *cobra.Command {
 		Use:   "add USER ROLE",
 		Short: "make a token: viewer, operator, approver or admin; it is shown once",
 		Args:  cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			req.User, req.Role, req.Lifetime = args[0], args[1], client.SecondsOf(life)
 			t, err := ctl.CreateToken(cmd.Context(), &req)
 			if err != nil {
@@ -172,7 +140,7 @@ func (a *app) tokens() *cobra.Command {
 			}
 			_, err = fmt.Fprintln(a.out, t.Secret)
 			return err
-		},
+		}),
 	}
 	add.Flags().StringSliceVar(&req.Groups, "group", nil, "only devices of this group (repeatable)")
 	add.Flags().DurationVar(&life, "for", 0, "how long it counts; default until it is removed")
@@ -180,13 +148,9 @@ func (a *app) tokens() *cobra.Command {
 		Use:   "remove ID",
 		Short: "make a token worthless",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			return ctl.DeleteToken(cmd.Context(), args[0])
-		},
+		}),
 	}
 	c.AddCommand(add, remove)
 	return c

@@ -19,11 +19,7 @@ func (a *app) sessions() *cobra.Command {
 		Use:   "sessions",
 		Short: "list the open sessions, or all of them",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
 			f.Open = !all
 			return list(a, ctl.Sessions(cmd.Context(), f), "SESSION DEVICE NODE STATE PATH RTT OPENED ENDS RECEIVED SENT WHO CODE", func(s client.Session) []any {
 				var who []string
@@ -32,7 +28,7 @@ func (a *app) sessions() *cobra.Command {
 				}
 				return []any{s.ID, s.Device, s.Node, s.State, s.Path, rtt(s), ago(s.Opened), left(s), size(s.Rx), size(s.Tx), strings.Join(who, ","), s.Code}
 			})
-		},
+		}),
 	}
 	c.Flags().BoolVar(&all, "all", false, "those that are over, too")
 	c.Flags().StringVar(&f.Device, "device", "", "only this device's")
@@ -59,11 +55,7 @@ func (a *app) close() *cobra.Command {
 		Short:             "leave a session; the last operator's leaving closes it",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.deviceArg,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			s, err := find(cmd, ctl, args[0])
 			if err != nil {
 				return err
@@ -80,7 +72,7 @@ func (a *app) close() *cobra.Command {
 				}
 			}
 			return a.show(s, "session", s.ID, "device", s.Device, "state", s.State, "received", size(s.Rx), "sent", size(s.Tx))
-		},
+		}),
 	}
 }
 
@@ -91,11 +83,7 @@ func (a *app) extend() *cobra.Command {
 		Example:           "  boothctl extend kiosk-00042 2h",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.deviceArg,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctl, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			d, err := time.ParseDuration(args[1])
 			if err != nil || d < time.Second {
 				return usageError{fmt.Errorf("%q is no duration such as 90m", args[1])}
@@ -109,7 +97,7 @@ func (a *app) extend() *cobra.Command {
 			}
 			s.Grant = ""
 			return a.show(s, "session", s.ID, "device", s.Device, "ends", when(s.Ends))
-		},
+		}),
 	}
 }
 
