@@ -7,7 +7,8 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 demo: ## play a service call: ticket, connect, repair, disconnect (no root, only Go)
-	go run ./cmd/boothwire-demo $(DEMO)
+	go build -o bin/boothwire-demo ./cmd/boothwire-demo
+	@./bin/boothwire-demo $(DEMO) # not go run, which fails after Ctrl-C
 
 test: deps ## every check and test; on Debian as root it installs what is missing
 	./check.sh
