@@ -43,8 +43,8 @@ func (l *Lab) Router(name string) *Host {
 func (l *Lab) Switch(name string) *Host {
 	l.t.Helper()
 	h := l.add(name, "switch")
-	l.run("ip", "-n", h.ns, "link", "add", "br0", "type", "bridge", "forward_delay", "0", "stp_state", "0", "mcast_snooping", "0")
-	l.run("ip", "-n", h.ns, "link", "set", "br0", "up")
+	l.run(h.inside("ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0", "stp_state", "0", "mcast_snooping", "0")...)
+	l.run(h.inside("ip", "link", "set", "br0", "up")...)
 	return h
 }
 
@@ -58,7 +58,7 @@ func (l *Lab) add(name, kind string) *Host {
 	h := &Host{Name: name, lab: l, kind: kind, ns: l.id + name}
 	l.run("ip", "netns", "add", h.ns)
 	l.hosts = append(l.hosts, h)
-	l.run("ip", "-n", h.ns, "link", "set", "lo", "up")
+	l.run(h.inside("ip", "link", "set", "lo", "up")...)
 	h.sysctl("net/ipv6/conf/all/accept_dad", "0")
 	h.sysctl("net/ipv6/conf/default/accept_dad", "0")
 	return h
@@ -72,10 +72,21 @@ func (h *Host) sysctl(key, value string) {
 	}
 }
 
+// inside is a program's command line in the host. nsenter becomes the program and
+// touches no mounts, as "ip netns exec" would, which fails in a plain chroot.
+func (h *Host) inside(name string, args ...string) []string {
+	return append([]string{"nsenter", "--net=/run/netns/" + h.ns, name}, args...)
+}
+
+func (h *Host) exec(ctx context.Context, name string, args ...string) *exec.Cmd {
+	line := h.inside(name, args...)
+	return exec.CommandContext(ctx, line[0], line[1:]...)
+}
+
 // Command is a program to run inside the host; it is killed at the lab's end
 // if it still runs. Its process is the program itself, not a wrapper.
 func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.ns, name}, args...)...)
+	cmd := h.exec(ctx, name, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	h.mu.Lock()
@@ -99,7 +110,7 @@ func (h *Host) Run(name string, args ...string) string {
 func (h *Host) Output(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.ns, name}, args...)...)
+	cmd := h.exec(ctx, name, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second // a grandchild may still hold the pipes
@@ -117,13 +128,13 @@ func (h *Host) Route(to string, via netip.Addr) {
 	if via.Is6() {
 		family = "-6"
 	}
-	h.lab.run("ip", family, "-n", h.ns, "route", "replace", to, "via", via.String(), "congctl", congestion)
+	h.lab.run(h.inside("ip", family, "route", "replace", to, "via", via.String(), "congctl", congestion)...)
 }
 
 // NFT loads an nftables script into the host.
 func (h *Host) NFT(script string) {
 	h.lab.t.Helper()
-	cmd := exec.Command("ip", "netns", "exec", h.ns, "nft", "-f", "-")
+	cmd := h.exec(context.Background(), "nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(script)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		h.lab.t.Fatalf("netlab: %s: nft: %v: %s\n%s", h.Name, err, out, script)

@@ -33,7 +33,7 @@ type Lab struct {
 // reason, where namespaces cannot be made; with CI set it fails instead.
 func New(t testing.TB) *Lab {
 	t.Helper()
-	Require(t, "ip", "nft")
+	Require(t, "ip", "nft", "nsenter")
 	if os.Getuid() != 0 {
 		missing(t, "network namespaces need root")
 	}

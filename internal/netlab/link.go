@@ -3,7 +3,6 @@ package netlab
 import (
 	"fmt"
 	"net/netip"
-	"os/exec"
 	"time"
 )
 
@@ -66,9 +65,9 @@ func (l *Lab) address(i *Interface, prefix string) {
 	l.t.Helper()
 	h := i.host
 	if h.kind == "switch" {
-		l.run("ip", "-n", h.ns, "link", "set", i.Name, "master", "br0")
+		l.run(h.inside("ip", "link", "set", i.Name, "master", "br0")...)
 	}
-	l.run("ip", "-n", h.ns, "link", "set", i.Name, "up")
+	l.run(h.inside("ip", "link", "set", i.Name, "up")...)
 	if prefix == "" {
 		return
 	}
@@ -77,8 +76,8 @@ func (l *Lab) address(i *Interface, prefix string) {
 		l.t.Fatalf("netlab: %s: %v", h.Name, err)
 	}
 	i.Addr, i.net = p.Addr(), p.Masked()
-	l.run("ip", "-n", h.ns, "addr", "add", prefix, "dev", i.Name, "noprefixroute")
-	l.run("ip", "-n", h.ns, "route", "add", i.net.String(), "dev", i.Name, "congctl", congestion)
+	l.run(h.inside("ip", "addr", "add", prefix, "dev", i.Name, "noprefixroute")...)
+	l.run(h.inside("ip", "route", "add", i.net.String(), "dev", i.Name, "congctl", congestion)...)
 }
 
 func (h *Host) nextInterface() *Interface {
@@ -104,16 +103,14 @@ func (k *Link) Up() {
 	k.state("up")
 	for _, i := range []*Interface{k.A, k.B} {
 		if i.net.IsValid() {
-			i.host.lab.run("ip", "-n", i.host.ns, "route", "replace", i.net.String(), "dev", i.Name, "congctl", congestion)
+			i.host.lab.run(i.host.inside("ip", "route", "replace", i.net.String(), "dev", i.Name, "congctl", congestion)...)
 		}
 	}
 }
 
 func (k *Link) state(s string) {
 	for _, i := range []*Interface{k.A, k.B} {
-		if out, err := exec.Command("ip", "-n", i.host.ns, "link", "set", i.Name, s).CombinedOutput(); err != nil {
-			i.host.lab.t.Fatalf("netlab: %s: link %s: %v: %s", i.host.Name, s, err, out)
-		}
+		i.host.lab.run(i.host.inside("ip", "link", "set", i.Name, s)...)
 	}
 }
 

@@ -134,6 +134,9 @@ func TestCubicAndSwitch(t *testing.T) {
 func TestLabLeavesNothing(t *testing.T) {
 	var id string
 	t.Run("lab", func(t *testing.T) { id = shopLab(t) })
+	if id == "" {
+		t.Skip("no lab could be made")
+	}
 	entries, err := os.ReadDir("/run/netns")
 	if err != nil {
 		t.Fatal(err)
