@@ -51,7 +51,7 @@ func TestPrivateKeyDoesNotPrint(t *testing.T) {
 			strings.Trim(fmt.Sprint(p), "[]"), strings.Trim(strings.ReplaceAll(fmt.Sprint(p), " ", ","), "[]"),
 			strings.TrimPrefix(strings.TrimSuffix(fmt.Sprintf("%#v", p), "}"), "[]byte{"),
 			fmt.Sprintf("% x", p), fmt.Sprintf("% X", p), strings.Trim(fmt.Sprintf("%o", p), "[]"),
-			strings.Trim(fmt.Sprintf("%b", p), "[]"), fmt.Sprintf("%q", p)[1:20], strings.Trim(fmt.Sprintf("%#x", p[:1]), "[]")+hex.EncodeToString(p[1:]))
+			strings.Trim(fmt.Sprintf("%b", p), "[]"), strings.Trim(fmt.Sprintf("%q", p), `"`), strings.Trim(fmt.Sprintf("%#x", p[:1]), "[]")+hex.EncodeToString(p[1:]))
 	}
 	check := func(how, out string) {
 		t.Helper()
