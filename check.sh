@@ -12,7 +12,9 @@ step() { printf '== %s\n' "$*"; }
 # What go test says without -v, and at the end, a line for each reason, what was
 # skipped: without -v it does not tell.
 report() {
-	awk '
+	local now= # mawk would wait for a full block of input
+	case $(awk -W version 2>&1 </dev/null) in mawk*) now="-W interactive" ;; esac
+	awk $now '
 	/^=== / {
 		name = $3
 		if (!(name in said)) order[++n] = name
