@@ -202,7 +202,7 @@ func (c *Control) told(n *node, r *nodeReport, now time.Time) {
 		n.endpoints = usable(r.Endpoints)
 	}
 	if r.Version != "" {
-		n.row.Version = r.Version
+		n.row.Version = shownVersion(r.Version)
 	}
 	if len(r.Stats) > 0 {
 		n.stats = r.Stats

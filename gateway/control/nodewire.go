@@ -189,10 +189,14 @@ func (c *Control) serveEnrol(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(out)
 }
 
+// shownVersion cuts a version to what is shown: builds from a checkout have long
+// ones, which are no reason to refuse a node.
+func shownVersion(v string) string { return strings.ToValidUTF8(v[:min(len(v), 64)], "") }
+
 func (c *Control) enrol(identity keys.IdentityKey, in *enrolRequest) (*enrolAnswer, error) {
 	secret, ok := strings.CutPrefix(in.Claim, claimStart)
 	secret, _, _ = strings.Cut(secret, ".")
-	if !ok || len(secret) != 22 || in.Key.IsZero() || len(in.Version) > 64 {
+	if !ok || len(secret) != 22 || in.Key.IsZero() {
 		return nil, fail(http.StatusUnprocessableEntity, keys.ReasonMalformed, "not an enrolment")
 	}
 	hash, now := hashOf(secret), c.cfg.Now()
@@ -226,7 +230,7 @@ func (c *Control) enrol(identity keys.IdentityKey, in *enrolRequest) (*enrolAnsw
 	}
 	row := n.row
 	c.mu.Unlock()
-	row.Identity, row.Key, row.Version, row.Seen = identity.String(), in.Key.String(), in.Version, now
+	row.Identity, row.Key, row.Version, row.Seen = identity.String(), in.Key.String(), shownVersion(in.Version), now
 	row.Endpoints = nil
 	for _, e := range usable(in.Endpoints) {
 		row.Endpoints = append(row.Endpoints, e.String())
