@@ -45,8 +45,9 @@ const (
 func Main(args []string) int {
 	// ssh ends its ProxyCommand with a hangup and a closed pipe: both must leave
 	// time to take leave of control. A pipe's signal is caught, not ignored: what
-	// is ignored stays so in the programs that boothctl runs.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	// is ignored stays so in the programs that boothctl runs. A second hangup, which
+	// the terminal sends when it closes, must not cut the leave short.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second Ctrl-C does not wait for control
