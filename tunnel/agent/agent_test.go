@@ -127,15 +127,17 @@ func TestNoProofEndsASession(t *testing.T) {
 	if s := r.agent.Stats(); s.Sessions != 0 || s.Failed != 1 {
 		t.Errorf("stats %+v", s)
 	}
-	// One that was proved stays.
-	g = r.grant("s2", 1, key.Public())
-	r.command(signaling.Command{ID: "spent", Action: signaling.Up, Token: must(g.Sign(r.signer))})
+	// Its prekey is spent, also for a session that follows.
+	again := *g
+	again.Session = "s2"
+	r.command(signaling.Command{ID: "spent", Action: signaling.Up, Token: must(again.Sign(r.signer))})
 	r.wait("control hears that its key was used", func() bool {
 		return r.statuses.find(func(s *signaling.Status) bool { return s.Code == keys.ReasonUsedPrekey && s.Count == 1 }) != nil
 	})
 	if s := r.agent.Status(); s.State != signaling.Failed || s.Session.ID != "" || len(s.Ladder) < 3 || r.agent.Stats().Failed != 1 {
 		t.Errorf("a refused grant changed the agent: %+v", s)
 	}
+	// One that was proved stays.
 	r.device.Rotate()
 	r.send(r.grant("s3", 1, keys.NewPrivateKey().Public()))
 	r.waitState(signaling.Connected)
