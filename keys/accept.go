@@ -3,6 +3,7 @@ package keys
 import (
 	"crypto/sha256"
 	"slices"
+	"time"
 )
 
 // maxOpen bounds the sessions that were accepted and not ended. Signalling
@@ -16,6 +17,9 @@ type open struct {
 	prekey  PublicKey
 	key     PrivateKey
 	former  PrivateKey // of before the last rekey: a tunnel may still be on it
+
+	node     bool          // its far end is a node, not an operator's tool
+	lifetime time.Duration // in force, by its grant or a renewal
 }
 
 // Accept is the only door: it checks a grant's signature, signer, deployment,
@@ -85,7 +89,7 @@ func (d *Device) admit(g *Grant, content [32]byte) (PrivateKey, error) {
 	case g.Boot != "" && g.Boot != d.boot:
 		return PrivateKey{}, refuse(ReasonWrongBoot, "for another boot")
 	case s != nil && g.Prekey == s.prekey:
-		s.rev, s.content = g.Rev, content
+		s.say(g, content)
 		return s.key, nil
 	case s == nil && len(d.sessions) >= maxOpen:
 		return PrivateKey{}, refuse(ReasonBusy, "%d sessions are open", maxOpen)
@@ -101,9 +105,15 @@ func (d *Device) admit(g *Grant, content [32]byte) (PrivateKey, error) {
 	}
 	s.former.Erase()
 	s.former = s.key
-	s.rev, s.content, s.prekey, s.key = g.Rev, content, g.Prekey, key
+	s.say(g, content)
+	s.prekey, s.key = g.Prekey, key
 	d.tidy(now)
 	return key, nil
+}
+
+// say takes over what a revision says, but for its key.
+func (s *open) say(g *Grant, content [32]byte) {
+	s.rev, s.content, s.node, s.lifetime = g.Rev, content, g.Far.Node != "", g.Lifetime
 }
 
 // End says that a session is over, whether it was accepted or not: its private

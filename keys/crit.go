@@ -11,6 +11,8 @@ func known(typ string) []string {
 			"relays", "stun", "up", "down", "lifetime_s", "idle_s", "end", "crit"}
 	case TypeAsk:
 		return []string{"session", "device", "nonce", "crit"}
+	case TypeRenew:
+		return []string{"session", "device", "rev", "lifetime_s", "end", "crit"}
 	case TypeDown:
 		return []string{"session", "device", "why", "crit"}
 	}
