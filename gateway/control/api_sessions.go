@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/boothwire/boothwire/gateway/control/internal/api"
 	"github.com/boothwire/boothwire/gateway/control/internal/auth"
 	"github.com/boothwire/boothwire/gateway/control/internal/store"
+	"github.com/boothwire/boothwire/keys"
 )
 
 // OpenSession implements api.Backend.
@@ -30,6 +32,57 @@ func (b backend) CloseSession(ctx context.Context, u auth.User, id, operator str
 		return b.Session(ctx, u, id)
 	}
 	return v, err
+}
+
+// RenewSession implements api.Backend.
+func (b backend) RenewSession(ctx context.Context, u auth.User, id string) (client.Session, error) {
+	v, err := b.c.renewSession(u, id)
+	if errors.Is(err, errNotFound) {
+		return client.Session{}, b.gone(ctx, u, id)
+	}
+	return v, err
+}
+
+// gone is why a session cannot be changed about which nothing is left to be done.
+func (b backend) gone(ctx context.Context, u auth.User, id string) error {
+	if _, err := b.Session(ctx, u, id); err != nil {
+		return err
+	}
+	return fail(http.StatusConflict, keys.ReasonClosed, "the session is over")
+}
+
+// MayOffer implements api.Backend.
+func (b backend) MayOffer(ctx context.Context, u auth.User, id string) error {
+	_, err := b.c.theirs(u, id)
+	if errors.Is(err, errNotFound) {
+		return b.gone(ctx, u, id)
+	}
+	return err
+}
+
+// SendOffer implements api.Backend.
+func (b backend) SendOffer(ctx context.Context, u auth.User, id, sealed string) error {
+	err := b.c.sendOffer(u, id, sealed)
+	if errors.Is(err, errNotFound) {
+		return b.gone(ctx, u, id)
+	}
+	return err
+}
+
+// WatchOffers implements api.Backend.
+func (b backend) WatchOffers(ctx context.Context, u auth.User, id string, after uint64) ([]client.Offer, uint64, error) {
+	return b.c.watchOffers(ctx, u, id, after)
+}
+
+// MayFollow implements api.Backend.
+func (b backend) MayFollow(u auth.User) error { return b.may(u, auth.Revoked) }
+
+// WatchRevocations implements api.Backend.
+func (b backend) WatchRevocations(ctx context.Context, u auth.User, after uint64) ([]client.Revocation, uint64, error) {
+	if err := b.MayFollow(u); err != nil {
+		return nil, 0, err
+	}
+	return b.c.watchRevoked(ctx, after)
 }
 
 // Session implements api.Backend.

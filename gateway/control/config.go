@@ -25,6 +25,9 @@ const (
 	Operator = auth.Operator // opens sessions, and changes his own
 	Approver = auth.Approver // changes the sessions of others, reads the audit
 	Admin    = auth.Admin    // registers devices, nodes and tokens
+
+	// RelayRole is none of them: a relay follows which sessions are over.
+	RelayRole = auth.Relay
 )
 
 // Config of a Control. Its zero value works, but for Store.
@@ -49,6 +52,9 @@ type Config struct {
 	RequireReason, RequireTicket bool
 	// Exclusive makes a second operator's open busy, where else he joins.
 	Exclusive bool
+	// Kind is which kind of session is opened: KindNode, KindEndToEnd, or, empty, what
+	// the engineer asks for.
+	Kind string
 	// Bare says what a device may begin on a minimal command. Default: nothing.
 	Bare BarePolicy
 
@@ -57,6 +63,7 @@ type Config struct {
 	Lifetime time.Duration // of a session when none is asked for; default 1 h
 	Longest  time.Duration // at most; default 8 h
 	Idle     time.Duration // without operators' packets; default 15 min
+	Renewal  time.Duration // of an end-to-end session, until it is renewed; default 5 min, at least 1 min
 	Up, Down keys.Rate     // of a device, bit/s; default unlimited
 
 	// Pin is the base64url SHA-256 of the public key in the certificate that nodes see
@@ -67,6 +74,13 @@ type Config struct {
 	// Logger; nil is silent.
 	Logger *zap.Logger
 }
+
+// The kinds of sessions: through a node, which filters, shapes and counts, and could
+// read; or between the device and the operator's own tool, which nobody else can.
+const (
+	KindNode     = "node"
+	KindEndToEnd = "end_to_end"
+)
 
 // BarePolicy says what comes of a device's request that a minimal, unsigned vpn_up
 // made it send. A session that it begins has the standing operators, or none until
@@ -92,6 +106,7 @@ const (
 	defaultLifetime = time.Hour
 	defaultLongest  = 8 * time.Hour
 	defaultIdle     = 15 * time.Minute
+	defaultRenewal  = 5 * time.Minute
 )
 
 func (cfg *Config) settled() (Config, error) {
@@ -108,6 +123,11 @@ func (cfg *Config) settled() (Config, error) {
 	if !c.Pool.IsValid() {
 		c.Pool = netip.MustParsePrefix(defaultPool)
 	}
+	switch c.Kind {
+	case "", KindNode, KindEndToEnd:
+	default:
+		return c, errors.New("control: an unknown Kind of sessions")
+	}
 	set := func(d *time.Duration, to time.Duration) {
 		if *d <= 0 {
 			*d = to
@@ -116,6 +136,8 @@ func (cfg *Config) settled() (Config, error) {
 	set(&c.Longest, defaultLongest)
 	set(&c.Lifetime, min(defaultLifetime, c.Longest))
 	set(&c.Idle, defaultIdle)
+	set(&c.Renewal, defaultRenewal)
+	c.Renewal = max(c.Renewal, time.Minute)
 	set(&c.Bare.Lifetime, c.Lifetime)
 	if c.Now == nil {
 		c.Now = time.Now

@@ -53,6 +53,7 @@ type Control struct {
 	tokens    map[string]store.Token // by hash
 	pool      *pool.Pool
 	lines     []signaling.Sender
+	revoked   revoked
 }
 
 // counts are what Stats tells.
@@ -109,6 +110,7 @@ func Open(ctx context.Context, dsn string, cfg *Config) (*Control, error) {
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.strangers.init()
+	c.revoked.changed = make(chan struct{})
 	c.couriers.init(c)
 	db.Failed(func(err error) { c.log.Error("not written", zap.Error(err)) })
 	if err := c.restore(ctx); err != nil {
@@ -270,6 +272,7 @@ func (c *Control) sweep() {
 		c.audit.flush(c.store, now)
 		c.mu.Lock()
 		c.strangers.expire(now)
+		c.revoked.expire(now)
 		c.mu.Unlock()
 		if n%60 == 0 {
 			c.store.Later("old", func(tx *store.Tx) error {

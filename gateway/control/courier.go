@@ -36,12 +36,16 @@ type route struct {
 
 func (q *couriers) init(c *Control) { q.c, q.routes = c, make(map[route]*[][]byte) }
 
-// send queues a command; c.mu is held, so that work can be counted.
-func (q *couriers) send(line signaling.Sender, device string, command []byte) {
+// send queues a command; c.mu is held, so that work can be counted. An offer takes no
+// command's place.
+func (q *couriers) send(line signaling.Sender, device string, command []byte, offer bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	k := route{line, device}
 	if waiting := q.routes[k]; waiting != nil {
+		if offer && len(*waiting) >= maxWaiting/2 {
+			return
+		}
 		if len(*waiting) >= maxWaiting {
 			*waiting = (*waiting)[1:]
 		}
@@ -89,7 +93,7 @@ func (c *Control) send(d *device, all bool, cmd signaling.Command) {
 	}
 	for _, line := range c.lines {
 		if all || d.line == nil || d.line == line {
-			c.couriers.send(line, d.row.ID, b)
+			c.couriers.send(line, d.row.ID, b, cmd.Action == signaling.Offer)
 		}
 	}
 }

@@ -47,6 +47,9 @@ func (c *Control) wake(s *session, now time.Time) {
 	c.send(s.dev, again, signaling.Command{
 		ID: s.wakeID(), Action: signaling.Up, Server: s.name, Session: s.id, Token: s.grant,
 	})
+	if again {
+		c.offerAgain(s)
+	}
 }
 
 func hasStep(s *session, stage signaling.Stage) bool {

@@ -39,6 +39,9 @@ func (c *Control) deliver(line signaling.Sender, msg signaling.Message) {
 		return
 	}
 	key := d.key
+	if err == nil && len(st.Offer) > 0 && !msg.Retained {
+		c.offeredBy(d, st, now)
+	}
 	same := err == nil && len(st.Prekeys) > 0 && d.batch == sha256.Sum256(st.Prekeys)
 	c.mu.Unlock()
 	if err != nil {

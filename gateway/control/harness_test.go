@@ -113,6 +113,7 @@ type booth struct {
 	fail   error // what the handler returns instead of serving
 	proved func(*keys.Grant)
 	bare   bool
+	offers func(context.Context, *signaling.Session) // beside the session, if not nil
 }
 
 func (w *world) booth(id string, register bool) *booth {
@@ -173,7 +174,7 @@ func (b *booth) session(ctx context.Context, s *signaling.Session) error {
 		}
 	}
 	b.mu.Lock()
-	fail := b.fail
+	fail, offers := b.fail, b.offers
 	b.mu.Unlock()
 	if fail != nil {
 		return fail
@@ -183,6 +184,9 @@ func (b *booth) session(ctx context.Context, s *signaling.Session) error {
 	}
 	for _, st := range []signaling.Stage{signaling.Keyed, signaling.Socket, signaling.Handshake, signaling.Proved, signaling.Ready} {
 		s.Reach(st)
+	}
+	if offers != nil {
+		go offers(ctx, s)
 	}
 	go func() {
 		for token := range s.Grants(ctx) {

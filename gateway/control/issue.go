@@ -23,6 +23,7 @@ type change struct {
 	add      *operator
 	remove   []string      // opaque ids
 	lifetime time.Duration // from the session's opening; 0: as before
+	longest  time.Duration // of an end-to-end session; 0: as before
 	fresh    bool          // to the prekey in session.fresh
 	batch    bool          // to a prekey of the device's batch
 }
@@ -86,7 +87,10 @@ func (c *Control) issueOnce(s *session, ch change) error {
 	if s.m.Ended() {
 		return fail(http.StatusConflict, keys.ReasonClosed, "the session is over")
 	}
-	s.operators, s.lifetime, s.grant, s.address = d.operators, d.lifetime, token, d.grant.Addresses[0]
+	if s.prekey != d.grant.Prekey {
+		s.offers.forget() // they are sealed with the key before
+	}
+	s.operators, s.lifetime, s.longest, s.grant, s.address = d.operators, d.lifetime, d.longest, token, d.grant.Addresses[0]
 	s.prekey, s.boot, s.re = d.grant.Prekey, d.grant.Boot, d.grant.Re
 	now = c.cfg.Now()
 	s.own(client.ByControl, stageGranted, now)
@@ -101,6 +105,7 @@ type draft struct {
 	spend     bool
 	operators []operator
 	lifetime  time.Duration
+	longest   time.Duration
 	addresses []pool.Address
 	row       store.Session
 }
@@ -111,10 +116,13 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 	switch {
 	case s.m.Ended():
 		return nil, fail(http.StatusConflict, keys.ReasonClosed, "the session is over")
-	case s.node == nil:
+	case s.node == nil && !s.endToEnd:
 		return nil, fail(http.StatusServiceUnavailable, "node_unreachable", "the session's node is gone")
 	}
-	d := &draft{lifetime: s.lifetime, operators: slices.Clone(s.operators)}
+	d := &draft{lifetime: s.lifetime, longest: s.longest, operators: slices.Clone(s.operators)}
+	if ch.longest > 0 {
+		d.longest = ch.longest
+	}
 	if ch.lifetime > 0 {
 		d.lifetime = ch.lifetime
 	}
@@ -158,8 +166,14 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 	d.grant = keys.Grant{
 		Session: s.id, Rev: s.m.Rev + 1, Device: s.dev.row.ID, Boot: boot, Re: re, Prekey: prekey,
 		Addresses: []netip.Addr{s.address}, Operators: []keys.Operator{}, STUN: c.cfg.STUN, Up: c.cfg.Up, Down: c.cfg.Down,
-		Far:      keys.FarEnd{Node: s.name, Key: s.node.key, Endpoints: s.node.endpoints, Proof: s.node.proof},
 		Lifetime: d.lifetime, Idle: c.cfg.Idle, End: s.opened.Add(d.lifetime).Truncate(time.Second).Add(time.Second),
+	}
+	if s.endToEnd {
+		if err := d.between(); err != nil {
+			return nil, err
+		}
+	} else {
+		d.grant.Far = keys.FarEnd{Node: s.name, Key: s.node.key, Endpoints: s.node.endpoints, Proof: s.node.proof}
 	}
 	for _, o := range d.operators {
 		if o.removed.IsZero() {
@@ -167,6 +181,7 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 		}
 	}
 	d.row = s.row()
+	d.row.Longest = d.longest
 	d.row.Rev, d.row.Ends, d.row.Lifetime, d.row.Boot, d.row.Prekey = d.grant.Rev, d.grant.End, d.lifetime, boot, prekey.String()
 	d.row.Address = s.address.String()
 	d.row.Operators = nil

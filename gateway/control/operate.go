@@ -97,10 +97,13 @@ func (c *Control) checkOpen(in *client.OpenRequest) error {
 	if in.Lifetime == 0 {
 		in.Lifetime = client.SecondsOf(c.cfg.Lifetime)
 	}
+	in.EndToEnd = in.EndToEnd || c.cfg.Kind == KindEndToEnd
 	bad := func(code, why string) error { return fail(http.StatusUnprocessableEntity, code, why) }
 	switch {
-	case in.EndToEnd:
-		return bad(keys.ReasonUnsupported, "end-to-end sessions are not in this release")
+	case in.EndToEnd && c.cfg.Kind == KindNode:
+		return fail(http.StatusForbidden, "forbidden", "sessions go through a node here")
+	case in.EndToEnd && in.Node != "":
+		return bad(keys.ReasonMalformed, "an end-to-end session has no node")
 	case in.Key.IsZero():
 		return bad(keys.ReasonMalformed, "an operator needs a one-time key")
 	case len(in.Ports) > maxPorts:
@@ -123,6 +126,9 @@ func (c *Control) claim(ctx context.Context, u User, in *client.OpenRequest) (s 
 		return nil, false, fail(http.StatusServiceUnavailable, "stopping", "control is stopping")
 	case d == nil:
 		return nil, false, errNotFound
+	case d.session != nil && (in.EndToEnd || d.session.endToEnd):
+		// Two keys, and nobody between them: there is no way for a third.
+		return nil, false, fail(http.StatusConflict, keys.ReasonBusy, "another session of the device is open")
 	case d.session != nil && (c.cfg.Exclusive && len(d.session.present()) > 0):
 		return nil, false, fail(http.StatusConflict, keys.ReasonBusy, "another session of the device is open")
 	case d.session != nil && in.Node != "" && in.Node != d.session.name:
@@ -130,19 +136,28 @@ func (c *Control) claim(ctx context.Context, u User, in *client.OpenRequest) (s 
 	case d.session != nil:
 		return d.session, true, nil
 	}
-	n, err := c.choose(in.Node)
+	if in.EndToEnd {
+		s, err = c.endToEnd(d, in.Lifetime.Duration())
+	} else {
+		var n *node
+		if n, err = c.choose(in.Node); err == nil {
+			s = c.newSession(d, n, in.Lifetime.Duration())
+		}
+	}
 	if err != nil {
 		return nil, false, err
 	}
-	s = c.newSession(d, n, in.Lifetime.Duration())
 	s.user, s.reason, s.ticket = u, in.Reason, in.Ticket
 	return s, false, nil
 }
 
-// newSession makes d's session on n; mu is held.
+// newSession makes d's session on n, or without a node; mu is held.
 func (c *Control) newSession(d *device, n *node, lifetime time.Duration) *session {
 	now := c.cfg.Now()
-	s := &session{id: keys.NewID(), dev: d, node: n, name: n.row.Name, opened: now, lifetime: lifetime, m: machine.New(now.Add(lifetime))}
+	s := &session{id: keys.NewID(), dev: d, node: n, opened: now, lifetime: lifetime, m: machine.New(now.Add(lifetime))}
+	if n != nil {
+		s.name = n.row.Name
+	}
 	d.session = s
 	c.track(s)
 	c.rearm(s, now)
@@ -202,6 +217,7 @@ func (c *Control) await(ctx context.Context, s *session, rev int, id string) (cl
 		installed, ended := s.m.Installed, s.m.Ended()
 		slow := installed < rev && s.m.Rev >= rev && s.m.NotInstalled()
 		v.Grant, v.Operator = string(s.grant), id
+		v.STUN = slices.Clone(c.cfg.STUN)
 		c.mu.Unlock()
 		switch {
 		case ended:
@@ -284,7 +300,7 @@ func (c *Control) extendSession(ctx context.Context, u User, id string, lifetime
 	if lifetime <= 0 || total > c.cfg.Longest+time.Second {
 		return client.Session{}, fail(http.StatusUnprocessableEntity, "too_long", "a session lasts at most "+c.cfg.Longest.String())
 	}
-	if err := c.issue(s, change{lifetime: min(total, c.cfg.Longest)}); err != nil {
+	if err := c.issue(s, c.prolonged(s, min(total, c.cfg.Longest))); err != nil {
 		if errors.Is(err, errNoPrekey) {
 			err = fail(http.StatusConflict, "opening", "the session is not open yet")
 		}
@@ -301,7 +317,7 @@ func (c *Control) extendSession(ctx context.Context, u User, id string, lifetime
 	c.mu.Unlock()
 	v, err := c.await(ctx, s, rev, own)
 	if own == "" {
-		v.Grant = ""
+		v.Grant, v.STUN = "", nil
 	}
 	return v, err
 }

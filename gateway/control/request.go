@@ -32,7 +32,7 @@ func (c *Control) requested(d *device, r requestPayload, now time.Time) {
 		c.deny(d, r.Nonce, keys.ReasonBusy)
 		return
 	}
-	if !slices.Contains(c.cfg.Bare.Nodes, r.Server) {
+	if c.cfg.Kind == KindEndToEnd || !slices.Contains(c.cfg.Bare.Nodes, r.Server) {
 		c.deny(d, r.Nonce, keys.ReasonNodeNotAllowed)
 		return
 	}

@@ -18,7 +18,7 @@ import (
 // restore reads everything back that the process before left.
 func (c *Control) restore(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		c.restoreDevices, c.restoreNodes, c.restoreSessions, c.restoreAddresses, c.restoreTokens, c.restoreAudit,
+		c.restoreDevices, c.restoreNodes, c.restoreSessions, c.restoreAddresses, c.restoreTokens, c.restoreAudit, c.restoreRevoked,
 	} {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("control: %w", err)
@@ -105,12 +105,13 @@ func (c *Control) restoreSessions(ctx context.Context) error {
 		s := &session{
 			id: r.ID, dev: d, node: c.nodes[r.Node], name: r.Node, opened: r.Opened, closed: r.Closed, lifetime: r.Lifetime,
 			reason: r.Reason, ticket: r.Ticket, user: User{Name: r.User, Role: Role(r.Role)}, bare: r.Bare, boot: r.Boot,
-			path: r.Path, rtt: r.RTT, rx: r.Rx, tx: r.Tx,
+			path: r.Path, rtt: r.RTT, rx: r.Rx, tx: r.Tx, endToEnd: r.EndToEnd, longest: r.Longest,
 		}
 		if r.Grant != "" {
 			s.grant = []byte(r.Grant)
 		}
 		s.m = machine.New(r.Ends)
+		s.m.Alone = r.EndToEnd
 		s.m.State, s.m.Code, s.m.Why = machine.State(r.State), r.Code, r.Why
 		s.m.Rev, s.m.Installed, s.m.Acked, s.m.Ready, s.m.Proved = r.Rev, r.Installed, r.Acked, r.Ready, r.Proved
 		s.prekey, _ = keys.ParsePublicKey(r.Prekey)
@@ -176,6 +177,14 @@ func (c *Control) restoreTokens(ctx context.Context) error {
 	rows, err := c.store.Tokens(ctx)
 	for _, r := range rows {
 		c.tokens[r.Hash] = r
+	}
+	return err
+}
+
+func (c *Control) restoreRevoked(ctx context.Context) error {
+	rows, err := c.store.ClosedSince(ctx, c.cfg.Now().Add(-revokedFor))
+	for _, r := range rows {
+		c.revoked.add(r.ID, r.Closed)
 	}
 	return err
 }

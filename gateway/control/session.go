@@ -26,10 +26,12 @@ type session struct {
 	m    *machine.Machine
 
 	opened, closed time.Time
-	lifetime       time.Duration // from opened, as of the latest revision
+	lifetime       time.Duration // from opened, as of the latest revision or renewal
 	reason, ticket string
 	user           User
 	bare           bool
+	endToEnd       bool          // the operator's tool is the far end; node is nil
+	longest        time.Duration // from opened: how far an end-to-end session may be renewed
 	boot           string
 	prekey         keys.PublicKey
 	address        netip.Addr
@@ -47,6 +49,8 @@ type session struct {
 	freshBoot string
 	rekeys    int // fresh keys that the device asked for
 	wakes     int // commands sent for the latest revision under different ids
+	offers    offers
+	renewal   renewal
 
 	timer   *time.Timer
 	version uint64
@@ -132,7 +136,7 @@ func (s *session) present() []operator {
 func (s *session) show() client.Session {
 	v := client.Session{
 		ID: s.id, Rev: s.m.Rev, Device: s.dev.row.ID, Node: s.name, State: client.SessionState(s.m.State),
-		Ladder: slices.Clone(s.ladder), Code: s.m.Code, Why: s.m.Why, Path: s.path, RTT: client.Micros(s.rtt.Microseconds()),
+		Ladder: slices.Clone(s.ladder), Code: s.m.Code, Why: s.m.Why, Path: s.path, EndToEnd: s.endToEnd, RTT: client.Micros(s.rtt.Microseconds()),
 		Address: s.address, Operators: []client.Operator{}, Reason: s.reason, Ticket: s.ticket, Bare: s.bare,
 		Opened: s.opened.UTC(), Ends: s.m.Ends.UTC(), Rx: s.rx, Tx: s.tx,
 	}
@@ -156,7 +160,7 @@ func (s *session) row() store.Session {
 	r := store.Session{
 		ID: s.id, Device: s.dev.row.ID, Node: s.name, State: string(s.m.State), Clean: s.m.Over(),
 		Rev: s.m.Rev, Installed: s.m.Installed, Acked: s.m.Acked, Ready: s.m.Ready, Proved: s.m.Proved,
-		Code: s.m.Code, Why: s.m.Why, Path: s.path, RTT: s.rtt, Boot: s.boot, Nonce: s.nonce, Bare: s.bare,
+		Code: s.m.Code, Why: s.m.Why, Path: s.path, RTT: s.rtt, Boot: s.boot, Nonce: s.nonce, Bare: s.bare, EndToEnd: s.endToEnd, Longest: s.longest,
 		Reason: s.reason, Ticket: s.ticket, User: s.user.Name, Role: string(s.user.Role),
 		Lifetime: s.lifetime, Opened: s.opened, Ends: s.m.Ends, Closed: s.closed, Rx: s.rx, Tx: s.tx,
 	}
@@ -190,7 +194,7 @@ func (o operator) row() store.Operator {
 func showRow(r store.Session) client.Session {
 	v := client.Session{
 		ID: r.ID, Rev: r.Rev, Device: r.Device, Node: r.Node, State: client.SessionState(r.State), Stage: r.Stage,
-		Ladder: []client.Step{}, Code: r.Code, Why: r.Why, Path: r.Path, RTT: client.Micros(r.RTT.Microseconds()),
+		Ladder: []client.Step{}, Code: r.Code, Why: r.Why, Path: r.Path, EndToEnd: r.EndToEnd, RTT: client.Micros(r.RTT.Microseconds()),
 		Operators: []client.Operator{}, Reason: r.Reason, Ticket: r.Ticket, Bare: r.Bare,
 		Opened: r.Opened, Ends: r.Ends, Closed: r.Closed, Rx: r.Rx, Tx: r.Tx,
 	}
@@ -293,6 +297,7 @@ func (c *Control) tick(s *session) {
 // track makes s known; mu is held.
 func (c *Control) track(s *session) {
 	s.changed = make(chan struct{})
+	s.offers.init(c.cfg.Now())
 	s.version = uint64(c.cfg.Now().UnixMicro()) // higher than what a watcher saw before a restart
 	s.timer = time.AfterFunc(time.Hour, func() { c.tick(s) })
 	s.timer.Stop()
@@ -318,6 +323,7 @@ func (c *Control) ended(s *session) {
 		c.counts.failed.Add(1)
 	}
 	c.note(row)
+	c.revoked.add(s.id, s.closed)
 }
 
 // forget drops s, about which nothing is left to be done.

@@ -60,3 +60,12 @@ func (c *Client) RemoveOperator(ctx context.Context, id, operator string) (s Ses
 func (c *Client) WatchSession(ctx context.Context, id string) iter.Seq2[Session, error] {
 	return watch[Session](ctx, c, "/sessions/"+url.PathEscape(id)+"/events", func(s *Session) bool { return s.State.Final() })
 }
+
+// RenewSession lets an end-to-end session that the caller opened go on for some
+// minutes, within the lifetime that it was opened or extended for. The answer has the
+// Renewal, for the device, and the latest Grant, whose Rev is higher when the device
+// needed a fresh key.
+func (c *Client) RenewSession(ctx context.Context, id string) (s Session, err error) {
+	err = c.call(ctx, http.MethodPost, "/sessions/"+url.PathEscape(id)+"/renew", nil, nil, &s)
+	return s, err
+}

@@ -108,6 +108,7 @@ type Session struct {
 	Code      string       `json:"code,omitempty" doc:"Why it failed or ended"`
 	Why       string       `json:"why,omitempty" doc:"The device's words about it"`
 	Path      string       `json:"path,omitempty" doc:"direct or relay"`
+	EndToEnd  bool         `json:"end_to_end,omitempty" doc:"The device and the operator's tool share one key pair; no node takes part"`
 	RTT       Micros       `json:"rtt_us,omitempty"`
 	Address   netip.Addr   `json:"address,omitzero" doc:"The device's in the tunnel"`
 	Operators []Operator   `json:"operators"`
@@ -119,8 +120,11 @@ type Session struct {
 	Closed    time.Time    `json:"closed,omitzero"`
 	Rx        uint64       `json:"rx" doc:"Bytes from the device, by the node's counters"`
 	Tx        uint64       `json:"tx" doc:"Bytes to the device, by the node's counters"`
-	Grant     string       `json:"grant,omitempty" doc:"The latest grant, only in answers to open and extend"`
-	Operator  string       `json:"operator,omitempty" doc:"The caller's opaque id, only in answers to open and extend"`
+	Grant     string       `json:"grant,omitempty" doc:"The latest grant, only in answers to open, extend and renew"`
+	Operator  string       `json:"operator,omitempty" doc:"The caller's opaque id, only in answers to open, extend and renew"`
+	Relays    []keys.Relay `json:"relays,omitempty" doc:"The caller's own legs, the preferred first, only in answers to open, extend and renew"`
+	STUN      []string     `json:"stun,omitempty" doc:"host:port, only in answers to open, extend and renew"`
+	Renewal   string       `json:"renewal,omitempty" doc:"Signed word that an end-to-end session goes on, for the device; only in answers to renew"`
 }
 
 // OpenRequest asks for a session.
@@ -132,7 +136,22 @@ type OpenRequest struct {
 	Ticket   string         `json:"ticket,omitempty" maxLength:"100"`
 	Lifetime Seconds        `json:"lifetime_s,omitempty" minimum:"0" doc:"0: one hour"`
 	Node     string         `json:"node,omitempty" doc:"Empty: control chooses"`
-	EndToEnd bool           `json:"end_to_end,omitempty" doc:"Not in this release: unsupported"`
+	EndToEnd bool           `json:"end_to_end,omitempty" doc:"No node takes part; the device must be able to"`
+}
+
+// OfferRequest carries one sealed offer of candidates.
+type OfferRequest struct {
+	Sealed string `json:"sealed" minLength:"1" maxLength:"3734" doc:"base64url without padding, of at most 2,800 bytes"`
+}
+
+// Offer is a device's sealed offer, as its stream has it.
+type Offer struct {
+	Sealed string `json:"sealed" doc:"base64url without padding"`
+}
+
+// Revocation names a session that is over.
+type Revocation struct {
+	Session string `json:"session"`
 }
 
 // ExtendRequest prolongs a session.
@@ -186,7 +205,7 @@ type Trust struct {
 type Token struct {
 	ID      string    `json:"id"`
 	User    string    `json:"user"`
-	Role    string    `json:"role" enum:"viewer,operator,approver,admin"`
+	Role    string    `json:"role" enum:"viewer,operator,approver,admin,relay"`
 	Groups  []string  `json:"groups,omitempty" doc:"Device groups that it may see; none: all"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"`
@@ -196,7 +215,7 @@ type Token struct {
 // TokenRequest asks for a token.
 type TokenRequest struct {
 	User     string   `json:"user" minLength:"1" maxLength:"100"`
-	Role     string   `json:"role" enum:"viewer,operator,approver,admin"`
+	Role     string   `json:"role" enum:"viewer,operator,approver,admin,relay"`
 	Groups   []string `json:"groups,omitempty"`
 	Lifetime Seconds  `json:"lifetime_s,omitempty" minimum:"0" doc:"0: until it is deleted"`
 }

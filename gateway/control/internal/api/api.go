@@ -39,6 +39,19 @@ type Backend interface {
 	Session(ctx context.Context, u auth.User, id string) (client.Session, error)
 	ExtendSession(ctx context.Context, u auth.User, id string, lifetime time.Duration) (client.Session, error)
 	CloseSession(ctx context.Context, u auth.User, id, operator string) (client.Session, error)
+	// RenewSession lets an end-to-end session go on.
+	RenewSession(ctx context.Context, u auth.User, id string) (client.Session, error)
+	// MayOffer, SendOffer and WatchOffers are for who opened an end-to-end session.
+	MayOffer(ctx context.Context, u auth.User, id string) error
+	SendOffer(ctx context.Context, u auth.User, id, sealed string) error
+	// WatchOffers returns the kept offers with numbers above after once there is one;
+	// their numbers follow each other, and last is the last one's.
+	WatchOffers(ctx context.Context, u auth.User, id string, after uint64) (list []client.Offer, last uint64, err error)
+	// MayFollow refuses who may not know which sessions are over.
+	MayFollow(u auth.User) error
+	// WatchRevocations returns the sessions that are over with numbers above after
+	// once there is one, and the number of the last.
+	WatchRevocations(ctx context.Context, u auth.User, after uint64) ([]client.Revocation, uint64, error)
 	// WatchSession returns the session once its version differs from after, and its
 	// version.
 	WatchSession(ctx context.Context, u auth.User, id string, after uint64) (client.Session, uint64, error)
@@ -83,6 +96,7 @@ func Handler(b Backend) http.Handler {
 	s.sessions()
 	s.nodes()
 	s.others()
+	s.revocations()
 	s.health(mux)
 	describe(api.OpenAPI())
 	return mux

@@ -2,13 +2,8 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -49,7 +44,19 @@ func (s *service) sessions() {
 			patient(ctx)
 			return answer(s.b.CloseSession(ctx, userOf(ctx), in.ID, in.Operator))
 		})
+	huma.Register(s.api, operation(http.MethodPost, "/sessions/{id}/renew", "renew-session", "Let an end-to-end session go on for a while: a signed word for the device, to be sent through the tunnel", tag),
+		func(ctx context.Context, in *ByID) (*body[client.Session], error) {
+			return answer(s.b.RenewSession(ctx, userOf(ctx), in.ID))
+		})
+	huma.Register(s.api, operation(http.MethodPost, "/sessions/{id}/offers", "send-offer", "Pass a sealed offer of candidates on to the device of an end-to-end session", tag),
+		func(ctx context.Context, in *struct {
+			ByID
+			Body client.OfferRequest
+		}) (*empty, error) {
+			return nil, refused(s.b.SendOffer(ctx, userOf(ctx), in.ID, in.Body.Sealed))
+		})
 	s.events(tag)
+	s.offers(tag)
 }
 
 type watchRequest struct {
@@ -61,80 +68,87 @@ type watchRequest struct {
 // that fit, and no comments that keep a connection alive.
 func (s *service) events(tag string) {
 	op := operation(http.MethodGet, "/sessions/{id}/events", "watch-session", "Follow a session: the session as it is, then after each change, until it is over", tag)
-	op.Responses = map[string]*huma.Response{"200": {
-		Description: "Server-sent events named session, each with a session as its data",
-		Content: map[string]*huma.MediaType{"text/event-stream": {
-			Schema: &huma.Schema{Type: huma.TypeString, Description: "data: a Session in JSON; id: its version"},
-		}},
-	}}
+	op.Responses = streamed("session", "a Session in JSON; id: its version")
 	huma.Register(s.api, op, func(ctx context.Context, in *watchRequest) (*huma.StreamResponse, error) {
-		u := userOf(ctx)
 		after, _ := strconv.ParseUint(in.Last, 10, 64)
 		// A session that may not be seen is refused before the stream starts.
-		if _, err := s.b.Session(ctx, u, in.ID); err != nil {
+		if _, err := s.b.Session(ctx, userOf(ctx), in.ID); err != nil {
 			return nil, refused(err)
 		}
-		return &huma.StreamResponse{Body: func(hc huma.Context) {
-			r, w := humago.Unwrap(hc)
-			_ = s.stream(r, w, u, in.ID, after)
-		}}, nil
+		return s.streams(ctx, func(ctx context.Context, u auth.User) ([]event, bool, error) {
+			v, version, err := s.b.WatchSession(ctx, u, in.ID, after)
+			if err != nil {
+				return nil, false, err
+			}
+			after = version
+			return []event{{"session", version, v}}, v.State.Final(), nil
+		}), nil
 	})
 }
 
-const (
-	keepAlive  = 10 * time.Second // clients give up after three
-	writeLimit = 20 * time.Second
-)
-
-func (s *service) stream(r *http.Request, w http.ResponseWriter, u auth.User, id string, after uint64) error {
-	ctx := r.Context()
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
-	w.WriteHeader(http.StatusOK)
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Time{})
-	say := func(text string) error {
-		_ = rc.SetWriteDeadline(time.Now().Add(writeLimit))
-		if _, err := io.WriteString(w, text); err != nil {
-			return err
+// offers registers the stream of what a device offers.
+func (s *service) offers(tag string) {
+	op := operation(http.MethodGet, "/sessions/{id}/offers", "watch-offers", "Follow the sealed offers of the device of an end-to-end session: the latest few, then each that comes, until it is over", tag)
+	op.Responses = streamed("offer", "an Offer in JSON; id: its number")
+	huma.Register(s.api, op, func(ctx context.Context, in *watchRequest) (*huma.StreamResponse, error) {
+		after, _ := strconv.ParseUint(in.Last, 10, 64)
+		if err := s.b.MayOffer(ctx, userOf(ctx), in.ID); err != nil {
+			return nil, refused(err)
 		}
-		return rc.Flush()
-	}
-	if err := say(": hello\n\n"); err != nil {
-		return err
-	}
-	for {
-		wait, cancel := context.WithTimeout(ctx, keepAlive)
-		v, version, err := s.b.WatchSession(wait, u, id, after)
-		cancel()
-		// The token may have ended meanwhile.
-		still, refused := s.b.Authenticate(r)
-		if refused != nil {
-			return refused
-		}
-		u = still
-		switch {
-		case err == nil:
-			data, err := json.Marshal(v)
+		return s.streams(ctx, func(ctx context.Context, u auth.User) ([]event, bool, error) {
+			list, last, err := s.b.WatchOffers(ctx, u, in.ID, after)
 			if err != nil {
-				return err
+				return nil, false, err
 			}
-			if err := say(fmt.Sprintf("event: session\nid: %d\ndata: %s\n\n", version, data)); err != nil {
-				return err
+			var events []event
+			for i, o := range list {
+				events = append(events, event{"offer", last - uint64(len(list)-1-i), o})
 			}
-			if after = version; v.State.Final() {
-				return nil
-			}
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, context.DeadlineExceeded):
-			if err := say(":\n\n"); err != nil {
-				return err
-			}
-		default:
-			return err
+			after = last
+			return events, false, nil
+		}), nil
+	})
+}
+
+// revocations registers what relays follow.
+func (s *service) revocations() {
+	op := operation(http.MethodGet, "/revocations", "watch-revocations", "Follow which sessions are over: those of the last hour, then each as it ends", "relays")
+	op.Responses = streamed("revocation", "a Revocation in JSON")
+	huma.Register(s.api, op, func(ctx context.Context, _ *empty) (*huma.StreamResponse, error) {
+		if err := s.b.MayFollow(userOf(ctx)); err != nil {
+			return nil, refused(err)
 		}
-	}
+		var after uint64
+		return s.streams(ctx, func(ctx context.Context, u auth.User) ([]event, bool, error) {
+			list, last, err := s.b.WatchRevocations(ctx, u, after)
+			if err != nil {
+				return nil, false, err
+			}
+			var events []event
+			for _, r := range list {
+				events = append(events, event{"revocation", 0, r})
+			}
+			after = last
+			return events, false, nil
+		}), nil
+	})
+}
+
+// streamed describes the answer of a stream.
+func streamed(name, data string) map[string]*huma.Response {
+	return map[string]*huma.Response{"200": {
+		Description: "Server-sent events named " + name,
+		Content: map[string]*huma.MediaType{"text/event-stream": {
+			Schema: &huma.Schema{Type: huma.TypeString, Description: "data: " + data},
+		}},
+	}}
+}
+
+// streams answers with a stream of what next returns.
+func (s *service) streams(ctx context.Context, next source) *huma.StreamResponse {
+	u := userOf(ctx)
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		r, w := humago.Unwrap(hc)
+		_ = s.stream(r, w, u, next)
+	}}
 }

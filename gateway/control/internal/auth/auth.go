@@ -19,6 +19,9 @@ const (
 	Operator Role = "operator" // opens sessions, and changes his own
 	Approver Role = "approver" // changes the sessions of others, reads the audit
 	Admin    Role = "admin"    // registers devices, nodes and tokens
+
+	// Relay is none of them: a relay learns which sessions are over, and nothing else.
+	Relay Role = "relay"
 )
 
 func (r Role) rank() int {
@@ -26,7 +29,7 @@ func (r Role) rank() int {
 }
 
 // Valid reports whether r is one of the roles.
-func (r Role) Valid() bool { return r.rank() >= 0 }
+func (r Role) Valid() bool { return r.rank() >= 0 || r == Relay }
 
 // User is who calls.
 type User struct {
@@ -51,6 +54,7 @@ const (
 	Override Action = "override" // extend or close the session of others
 	Audit    Action = "audit"    // read the audit
 	Manage   Action = "manage"   // devices, nodes, tokens
+	Revoked  Action = "revoked"  // follow which sessions are over
 )
 
 // Request is one thing that a user wants to do.
@@ -87,11 +91,13 @@ func (p Policy) Authorise(u User, r Request) error {
 	switch {
 	case !u.Role.Valid():
 		return &client.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Detail: "a bearer token is needed"}
+	case u.Role == Relay && r.Action == Revoked:
+		return nil
 	case r.Device != "" && !u.InGroup(r.Group):
 		return &client.Error{Status: http.StatusNotFound, Code: "not_found", Detail: "no such device or session"}
 	case u.Role.rank() < needs(r.Action).rank():
 		return &client.Error{Status: http.StatusForbidden, Code: "forbidden", Detail: "needs the role " + string(needs(r.Action))}
-	case (r.Action == Manage || r.Action == Audit) && len(u.Groups) > 0:
+	case (r.Action == Manage || r.Action == Audit || r.Action == Revoked) && len(u.Groups) > 0:
 		return &client.Error{Status: http.StatusForbidden, Code: "forbidden", Detail: "needs a user of all device groups"}
 	case r.Action == Open && p.RequireReason && strings.TrimSpace(r.Reason) == "":
 		return &client.Error{Status: http.StatusUnprocessableEntity, Code: "reason_required", Detail: "say why"}

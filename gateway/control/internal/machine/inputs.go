@@ -7,7 +7,12 @@ func (m *Machine) NodeInstalled(now time.Time, rev int) {
 	if m.Ended() || rev != m.Rev || rev <= m.Installed {
 		return
 	}
-	m.Installed, m.installAt = rev, time.Time{}
+	m.installed(now)
+}
+
+// installed has the device woken: nobody else has to have the latest revision first.
+func (m *Machine) installed(now time.Time) {
+	m.Installed, m.installAt = m.Rev, time.Time{}
 	if m.State == Opening {
 		m.State = Connecting
 	}
@@ -172,7 +177,7 @@ func (m *Machine) retry(now time.Time) {
 }
 
 func (m *Machine) connect() {
-	if m.Ready && m.Proved {
+	if m.Ready && (m.Proved || m.Alone) {
 		m.proveUntil = time.Time{}
 		if m.State == Connecting {
 			m.State = Connected
@@ -214,6 +219,7 @@ func (m *Machine) end(now time.Time, state State, code, why string) {
 	if !m.Woken {
 		m.deviceGone = true
 	}
+	m.nodeGone = m.nodeGone || m.Alone
 	m.downSince = now
 	if !m.deviceGone {
 		m.downAt = now.Add(DownEvery)
@@ -258,17 +264,23 @@ func (m *Machine) Restored(now time.Time) {
 	switch {
 	case m.Ended():
 		m.downSince = now
-		m.deviceGone = !m.Woken
+		m.deviceGone, m.nodeGone = !m.Woken, m.Alone
 		if !m.deviceGone {
 			m.downAt = now.Add(DownEvery)
 			m.do(Down)
 		}
-		m.do(End)
+		if !m.nodeGone {
+			m.do(End)
+		}
 		m.settle(now)
 	case m.Rev == 0:
 		m.fail(now, CodeInternal, "control was started anew")
 	default:
-		m.do(Install)
+		if m.Alone {
+			m.Installed = m.Rev
+		} else {
+			m.do(Install)
+		}
 		if m.Installed < m.Rev {
 			// The node may need a moment to come back to a control that was away.
 			m.installAt = now.Add(6 * InstallFor)
@@ -276,7 +288,7 @@ func (m *Machine) Restored(now time.Time) {
 			m.wakeUntil = now.Add(WakeFor)
 			m.wake(now)
 		}
-		if m.Acked > 0 && !(m.Ready && m.Proved) {
+		if m.Acked > 0 && !(m.Ready && (m.Proved || m.Alone)) {
 			m.proveUntil = now.Add(ProveFor)
 		}
 	}

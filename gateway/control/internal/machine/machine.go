@@ -73,6 +73,7 @@ type Machine struct {
 	Proved    bool
 	Ends      time.Time
 	Woken     bool // a command went out: the device may hold the session
+	Alone     bool // no node takes part: the far end is an operator's own tool
 
 	retried    bool
 	asking     bool
@@ -172,7 +173,11 @@ func (m *Machine) Tick(now time.Time) {
 		m.Why = "the node did not answer"
 	}
 	if due(m.proveUntil) {
-		m.fail(now, CodeNoProof, "no packet of the device reached the node")
+		why := "no packet of the device reached the node"
+		if m.Alone {
+			why = "the device found no way to the operator"
+		}
+		m.fail(now, CodeNoProof, why)
 		return
 	}
 	if !m.wakeAt.IsZero() && due(m.wakeUntil) {
@@ -221,8 +226,19 @@ func (m *Machine) Issued(now time.Time, rev int, ends time.Time) {
 	}
 	m.Rev, m.Ends = rev, ends
 	m.wakeAt = time.Time{}
+	if m.Alone {
+		m.installed(now)
+		return
+	}
 	m.installAt = now.Add(InstallFor)
 	m.do(Install)
+}
+
+// Renewed takes note that the session is to end at ends, with the grant that it has.
+func (m *Machine) Renewed(ends time.Time) {
+	if !m.Ended() && ends.After(m.Ends) {
+		m.Ends = ends
+	}
 }
 
 // Unissued says that no revision could be made.

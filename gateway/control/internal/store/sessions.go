@@ -14,9 +14,9 @@ type Session struct {
 	Code, Why, Path                string
 	RTT                            time.Duration
 	Address, Boot, Prekey, Nonce   string
-	Bare                           bool
+	Bare, EndToEnd                 bool
 	Reason, Ticket, User, Role     string
-	Lifetime                       time.Duration
+	Lifetime, Longest              time.Duration
 	Opened, Ends, Closed           time.Time
 	Rx, Tx                         uint64
 
@@ -38,30 +38,32 @@ type Step struct {
 	After           time.Duration
 }
 
-const sessionColumns = `id, device, node, state, clean, stage, rev, installed, acked, ready, proved, code, why, path, rtt, address, boot, prekey, nonce, bare, reason, ticket, username, role, lifetime, opened, ends, closed, rx, tx`
+const sessionColumns = `id, device, node, state, clean, stage, rev, installed, acked, ready, proved, code, why, path, rtt, address, boot, prekey, nonce, bare, reason, ticket, username, role, lifetime, opened, ends, closed, rx, tx, end_to_end, longest`
 
 func scanSession(r row) (s Session, err error) {
-	var clean, ready, proved, bare, rtt, lifetime, opened, ends, closed int64
+	var clean, ready, proved, bare, rtt, lifetime, opened, ends, closed, endToEnd, longest int64
 	err = r.Scan(&s.ID, &s.Device, &s.Node, &s.State, &clean, &s.Stage, &s.Rev, &s.Installed, &s.Acked, &ready, &proved, &s.Code,
 		&s.Why, &s.Path, &rtt, &s.Address, &s.Boot, &s.Prekey, &s.Nonce, &bare, &s.Reason, &s.Ticket, &s.User, &s.Role,
-		&lifetime, &opened, &ends, &closed, &s.Rx, &s.Tx)
-	s.Clean, s.Ready, s.Proved, s.Bare = clean != 0, ready != 0, proved != 0, bare != 0
+		&lifetime, &opened, &ends, &closed, &s.Rx, &s.Tx, &endToEnd, &longest)
+	s.Clean, s.Ready, s.Proved, s.Bare, s.EndToEnd = clean != 0, ready != 0, proved != 0, bare != 0, endToEnd != 0
 	s.RTT, s.Lifetime = time.Duration(rtt)*time.Microsecond, time.Duration(lifetime)*time.Microsecond
+	s.Longest = time.Duration(longest) * time.Microsecond
 	s.Opened, s.Ends, s.Closed = fromMicros(opened), fromMicros(ends), fromMicros(closed)
 	return s, err
 }
 
 // PutSession writes a session with its operators and ladder, not its grant.
 func (t *Tx) PutSession(s Session) error {
-	err := t.exec(`INSERT INTO sessions (`+sessionColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+	err := t.exec(`INSERT INTO sessions (`+sessionColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT (id) DO UPDATE SET node=excluded.node, state=excluded.state, clean=excluded.clean, stage=excluded.stage,
 		rev=excluded.rev, installed=excluded.installed, acked=excluded.acked, ready=excluded.ready, proved=excluded.proved,
 		code=excluded.code, why=excluded.why, path=excluded.path, rtt=excluded.rtt, address=excluded.address, boot=excluded.boot,
 		prekey=excluded.prekey, nonce=excluded.nonce, lifetime=excluded.lifetime, ends=excluded.ends, closed=excluded.closed,
-		rx=excluded.rx, tx=excluded.tx`,
+		rx=excluded.rx, tx=excluded.tx, longest=excluded.longest`,
 		s.ID, s.Device, s.Node, s.State, flag(s.Clean), s.Stage, s.Rev, s.Installed, s.Acked, flag(s.Ready), flag(s.Proved), s.Code,
 		s.Why, s.Path, s.RTT.Microseconds(), s.Address, s.Boot, s.Prekey, s.Nonce, flag(s.Bare), s.Reason, s.Ticket, s.User, s.Role,
-		s.Lifetime.Microseconds(), micros(s.Opened), micros(s.Ends), micros(s.Closed), s.Rx, s.Tx)
+		s.Lifetime.Microseconds(), micros(s.Opened), micros(s.Ends), micros(s.Closed), s.Rx, s.Tx,
+		flag(s.EndToEnd), s.Longest.Microseconds())
 	if err != nil {
 		return err
 	}
@@ -116,6 +118,17 @@ func (s *Store) Sessions(ctx context.Context, f SessionFilter) ([]Session, error
 		}
 	}
 	return list, nil
+}
+
+// ClosedSince returns the ids of the sessions that are over since a time, the
+// earliest first, with when.
+func (s *Store) ClosedSince(ctx context.Context, at time.Time) ([]Session, error) {
+	return all(ctx, s, func(r row) (v Session, err error) {
+		var closed int64
+		err = r.Scan(&v.ID, &closed)
+		v.Closed = fromMicros(closed)
+		return v, err
+	}, `SELECT id, closed FROM sessions WHERE closed>=? ORDER BY closed, id`, micros(at))
 }
 
 // Session returns one session; ErrAbsent when there is none.
