@@ -24,6 +24,9 @@
 // from installing, beside the state, which it does not change: the node has it
 // before the device hears of it.
 //
+// A session without a node goes from its revision to waking at once, and is
+// connected and closed by the device's word alone.
+//
 // A failed session is cleaned up like a closing one, but its state says at once
 // that it failed.
 package machine

@@ -276,12 +276,12 @@ func (m *Machine) Restored(now time.Time) {
 	case m.Rev == 0:
 		m.fail(now, CodeInternal, "control was started anew")
 	default:
-		if m.Alone {
-			m.Installed = m.Rev
-		} else {
+		if !m.Alone {
 			m.do(Install)
 		}
-		if m.Installed < m.Rev {
+		if m.Installed < m.Rev && m.Alone {
+			m.installed(now)
+		} else if m.Installed < m.Rev {
 			// The node may need a moment to come back to a control that was away.
 			m.installAt = now.Add(6 * InstallFor)
 		} else if m.Acked < m.Rev {

@@ -28,6 +28,10 @@ func (p *play) step(s string) {
 	n := 0
 	fmt.Sscan(arg, &n)
 	switch name {
+	case "alone":
+		m.Alone = true
+	case "renewed":
+		m.Renewed(m.Ends.Add(5 * time.Minute))
 	case "ask":
 		m.Ask(p.now)
 	case "answered":
@@ -145,6 +149,19 @@ func TestMachine(t *testing.T) {
 		{"rebooted", "issued, installed 1, ready 1, proved, rebooted, nodeclosed", "install wake end", "closed rebooted over"},
 		{"rebooted while closing", "issued, installed 1, ready 1, proved, close, nodeclosed, rebooted", "install wake down end", "closed over"},
 		{"nothing after the end", "issued, installed 1, close, gone, nodeclosed, ready 1, proved, issued, +2h", "install wake down end", "closed over"},
+		{"alone", "alone, issued, authorised 1, ready 1", "wake", "connected"},
+		{"alone, without a prekey", "alone, ask, answered, issued, ready 1", "ask issue wake", "connected"},
+		{"alone, a stale prekey", "alone, issued, refused unknown_prekey, answered, issued, ready 2", "wake ask issue wake", "connected"},
+		{"alone, no proof", "alone, issued, authorised 1, +61s", "wake down", "failed no_proof"},
+		{"alone, the device is silent", "alone, issued, +61s", "wake" + strings.Repeat(" wake", 11) + " down", "failed device_silent"},
+		{"alone, a later revision", "alone, issued, ready 1, issued, ready 2, +30s", "wake wake", "connected"},
+		{"alone, closed", "alone, issued, ready 1, close, gone", "wake down", "closed over"},
+		{"alone, closing needs the device", "alone, issued, ready 1, close, +1s", "wake down", "closing"},
+		{"alone, closed by the device", "alone, issued, ready 1, gone idle", "wake", "closed idle over"},
+		{"alone, never woken", "alone, ask, close", "ask", "closed over"},
+		{"alone, renewed", "alone, issued, ready 1, +58m, renewed, +6m", "wake", "connected"},
+		{"alone, not renewed", "alone, issued, ready 1, +58m, renewed, +8m", "wake down", "closed expired over"},
+		{"renewed after the end", "alone, issued, ready 1, close, gone, renewed", "wake down", "closed over"},
 		{"a failed one is cleaned up", "issued, installed 1, refused driver, gone, nodeclosed", "install wake down end", "failed driver over"},
 	} {
 		p := newPlay()
@@ -181,6 +198,11 @@ func TestRestored(t *testing.T) {
 		{"not installed", Machine{State: Opening, Rev: 1}, []Action{Install}, Opening},
 		{"not issued", Machine{State: Opening}, nil, Failed},
 		{"closing", Machine{State: Closing, Rev: 1, Woken: true}, []Action{Down, End}, Closing},
+		{"alone", Machine{State: Connected, Rev: 2, Installed: 2, Acked: 2, Ready: true, Woken: true, Alone: true}, nil, Connected},
+		{"alone, not acked", Machine{State: Connecting, Rev: 1, Installed: 1, Woken: true, Alone: true}, []Action{Wake}, Connecting},
+		{"alone, not woken", Machine{State: Opening, Rev: 1, Alone: true}, []Action{Wake}, Connecting},
+		{"alone, closing", Machine{State: Closing, Rev: 1, Woken: true, Alone: true}, []Action{Down}, Closing},
+		{"alone, failed", Machine{State: Failed, Rev: 1, Alone: true}, nil, Failed},
 		{"failed", Machine{State: Failed, Rev: 1}, []Action{End}, Failed},
 	} {
 		tc.m.Ends = now.Add(time.Hour)
@@ -203,6 +225,7 @@ func FuzzMachine(f *testing.F) {
 		"busysibling", "rebooted", "close", "+1s", "+6s", "+70s"}
 	f.Add([]byte{2, 4, 10, 7, 21, 16, 8})
 	f.Add([]byte{0, 1, 2, 4, 18, 1, 2, 5, 11, 7})
+	f.Add([]byte{128, 2, 10, 22, 2, 11, 21, 16})
 	for range 20 {
 		b := make([]byte, 30)
 		for i := range b {
@@ -212,6 +235,9 @@ func FuzzMachine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, script []byte) {
 		p := newPlay()
+		if len(script) > 0 && script[0] >= 128 {
+			p.step("alone")
+		}
 		for _, b := range script[:min(len(script), 200)] {
 			was, over := p.m.State, p.m.Over()
 			p.step(steps[int(b)%len(steps)])
@@ -219,6 +245,8 @@ func FuzzMachine(f *testing.F) {
 				switch {
 				case over:
 					t.Fatalf("%s after the end", a)
+				case p.m.Alone && (a == Install || a == End):
+					t.Fatalf("%s without a node", a)
 				case a == Wake && p.m.Installed == 0:
 					t.Fatal("woken before the node has it")
 				}
@@ -226,7 +254,7 @@ func FuzzMachine(f *testing.F) {
 			if (was == Failed || was == Closed) && p.m.State != was {
 				t.Fatalf("%s became %s", was, p.m.State)
 			}
-			if p.m.State == Connected && !(p.m.Ready && p.m.Proved) {
+			if p.m.State == Connected && !(p.m.Ready && (p.m.Proved || p.m.Alone)) {
 				t.Fatal("connected without both words")
 			}
 		}
