@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
@@ -59,6 +60,8 @@ func understand(err error) failure {
 	case f.Code != "":
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		f.Hint = "control's certificate is of no authority that this machine knows: --ca FILE or BOOTHWIRE_CA"
+	case errors.Is(err, fs.ErrPermission):
+		f.Hint = "an interface needs root (or CAP_NET_ADMIN); boothctl forward and ssh need neither"
 	case errors.Is(err, context.Canceled):
 		f = failure{Error: "interrupted", Code: "interrupted"}
 	}

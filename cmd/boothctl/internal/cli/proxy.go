@@ -31,6 +31,9 @@ func (a *app) proxy() *cobra.Command {
 		conn, err := s.Dial(cmd.Context(), port.Proto, target(port))
 		if err == nil {
 			err = pipe(cmd.Context(), conn, a.in, a.out, linger)
+			if errors.Is(err, context.Canceled) {
+				err = nil // a signal is how ssh ends its proxy
+			}
 		}
 		if e := s.Err(); e != nil {
 			err = e // why the connection broke

@@ -131,10 +131,11 @@ func TestSSHLine(t *testing.T) {
 	a := &app{token: token, quiet: true}
 	o := new(opening)
 	o.cfg.Reason, o.cfg.Lifetime = "100% stuck", time.Hour
-	line := a.sshLine("/opt/booth wire/boothctl", "kiosk-1", "admin", o, []string{"uptime", "-p"})
+	line := a.sshLine("/opt/booth wire/boothctl", "kiosk-1", "admin", o,
+		sshFlags([]string{"a key"}, []string{"LogLevel=ERROR"}), []string{"uptime", "-p"})
 	want := []string{
 		"-o", "ProxyCommand='/opt/booth wire/boothctl' proxy '--reason=100%% stuck' --for=1h0m0s --quiet -- kiosk-1 %p",
-		"-o", "HostKeyAlias=kiosk-1", "-l", "admin", "--", "kiosk-1", "uptime", "-p",
+		"-o", "HostKeyAlias=kiosk-1", "-l", "admin", "-i", "a key", "-o", "LogLevel=ERROR", "--", "kiosk-1", "uptime", "-p",
 	}
 	if !slices.Equal(line, want) {
 		t.Errorf("got  %q\nwant %q", line, want)

@@ -17,17 +17,20 @@ import (
 
 func (a *app) ssh() *cobra.Command {
 	var user string
+	var identities, options []string
 	c := &cobra.Command{
-		Use:   "ssh [USER@]DEVICE [-- SSH-ARGUMENTS]",
+		Use:   "ssh [USER@]DEVICE [-- COMMAND]",
 		Short: "run ssh to a device, through boothctl proxy",
 		Long: `The host key must be the one whose hash the device signed (boothctl devices show
 DEVICE). Where it signed none, or ssh is older than 8.5, ssh remembers the key under
 the device's id, in its own known_hosts.`,
-		Example: "  boothctl ssh kiosk-00042\n  boothctl ssh admin@kiosk-00042 -- systemctl restart cups",
+		Example: "  boothctl ssh kiosk-00042\n  boothctl ssh -i ~/.ssh/fleet admin@kiosk-00042 -- systemctl restart cups\n  boothctl ssh -o LocalForward=\"8080 127.0.0.1:80\" kiosk-00042",
 		Args:    cobra.MinimumNArgs(1),
 	}
 	o := a.opens(c)
 	c.Flags().StringVarP(&user, "login", "l", "", "user on the device")
+	c.Flags().StringArrayVarP(&identities, "identity", "i", nil, "file of the private key to sign in with, as ssh -i (repeatable)")
+	c.Flags().StringArrayVarP(&options, "option", "o", nil, "any option of ssh, as ssh -o (repeatable)")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		device := args[0]
 		if name, id, ok := strings.Cut(device, "@"); ok {
@@ -52,7 +55,7 @@ the device's id, in its own known_hosts.`,
 		if err != nil {
 			return errors.New("there is no ssh on this machine; boothctl forward opens a local port for any client")
 		}
-		run := exec.CommandContext(cmd.Context(), ssh, append(pinned(ssh, self, device, known.SSH), a.sshLine(self, device, user, o, args[1:])...)...)
+		run := exec.CommandContext(cmd.Context(), ssh, append(pinned(ssh, self, device, known.SSH), a.sshLine(self, device, user, o, sshFlags(identities, options), args[1:])...)...)
 		run.Stdin, run.Stdout, run.Stderr = a.in, a.out, a.err
 		run.Env = a.sshEnv()
 		run.Cancel = func() error { // kill would leave the terminal as ssh had it
@@ -74,8 +77,21 @@ the device's id, in its own known_hosts.`,
 	return c
 }
 
+// sshFlags are ssh's own, as they were given to boothctl. ssh keeps the first value
+// of an option: these come after those that reach the device and pin its host key.
+func sshFlags(identities, options []string) []string {
+	var line []string
+	for _, f := range identities {
+		line = append(line, "-i", f)
+	}
+	for _, o := range options {
+		line = append(line, "-o", o)
+	}
+	return line
+}
+
 // sshLine is what ssh is called with.
-func (a *app) sshLine(self, device, user string, o *opening, more []string) []string {
+func (a *app) sshLine(self, device, user string, o *opening, flags, command []string) []string {
 	words := append([]string{self, "proxy"}, o.flags()...)
 	if a.verbose {
 		words = append(words, "--verbose")
@@ -91,7 +107,8 @@ func (a *app) sshLine(self, device, user string, o *opening, more []string) []st
 	if user != "" {
 		line = append(line, "-l", user)
 	}
-	return append(append(line, "--", device), more...)
+	line = append(append(line, flags...), "--", device)
+	return append(line, command...)
 }
 
 // sshEnv hands the sign-in to the proxy: arguments are seen by everybody.
