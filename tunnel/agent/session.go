@@ -26,7 +26,6 @@ type session struct {
 	began time.Time
 	limit *time.Timer // of the first proof
 	shown Session
-	rev   int
 	why   error // a planned end that the session came to by itself
 
 	tunnel *tunnel.Tunnel // set once, under Agent.mu
@@ -263,7 +262,7 @@ func (s *session) show(g *keys.Grant) {
 		}
 	}
 	s.a.mu.Lock()
-	s.shown, s.rev = shown, g.Rev
+	s.shown = shown
 	s.a.now.Session = shown
 	s.a.mu.Unlock()
 }
