@@ -27,6 +27,7 @@ const (
 	ReasonWrongNode      = "wrong_node"       // it names another node
 	ReasonNodeNotAllowed = "node_not_allowed" // the host does not allow that node
 	ReasonPortNotAllowed = "port_not_allowed" // the host does not allow that port
+	ReasonWrongRelay     = "wrong_relay"      // it names another relay
 	ReasonExpired        = "expired"          // past its absolute end
 	ReasonReplayed       = "replayed"         // an earlier rev, or the same with other content
 	ReasonUsedPrekey     = "used_prekey"      // its prekey belongs to another session

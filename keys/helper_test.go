@@ -45,7 +45,7 @@ func (h *hands) move(d time.Duration) {
 	h.now += d
 }
 
-var controlScope = []string{TypeGrant, TypeAsk, TypeDown, TypeRenew}
+var controlScope = []string{TypeGrant, TypeAsk, TypeDown, TypeRenew, TypeRelay}
 
 // world is a deployment with one device in it.
 type world struct {

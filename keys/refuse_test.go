@@ -342,7 +342,7 @@ func TestReasonsAreAllNamed(t *testing.T) {
 		ReasonWrongKind, ReasonWrongIssuer, ReasonUnknownSigner, ReasonOutOfScope, ReasonStaleEpoch, ReasonWrongDevice,
 		ReasonWrongNode, ReasonNodeNotAllowed, ReasonPortNotAllowed, ReasonExpired, ReasonReplayed, ReasonUsedPrekey,
 		ReasonUnknownPrekey, ReasonWrongBoot, ReasonClosed, ReasonUnknownCrit, ReasonBusy, ReasonFlood, ReasonRetained,
-		ReasonUnsupported, ReasonOutOfOrder}
+		ReasonUnsupported, ReasonOutOfOrder, ReasonWrongRelay}
 	slices.Sort(all)
 	if n := len(all); len(slices.Compact(all)) != n {
 		t.Error("two reasons with one word")
