@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"time"
@@ -59,6 +60,7 @@ type Config struct {
 	Bare BarePolicy
 
 	Pool     netip.Prefix  // of tunnel addresses, IPv4; default 10.166.0.0/16
+	Relays   []Relay       // the preferred first, for grants; default none
 	STUN     []string      // host:port, for grants; default none
 	Lifetime time.Duration // of a session when none is asked for; default 1 h
 	Longest  time.Duration // at most; default 8 h
@@ -80,6 +82,20 @@ type Config struct {
 const (
 	KindNode     = "node"
 	KindEndToEnd = "end_to_end"
+)
+
+// Relay is a relay that carries what finds no direct way. It learns from signed
+// tokens who may meet there, and reads nothing.
+type Relay struct {
+	Name string         // as tokens name it
+	URL  string         // "https://host:port/relay"
+	Key  keys.PublicKey // X25519
+}
+
+// The most relays and STUN servers that a grant has room for.
+const (
+	maxRelays = 8
+	maxSTUN   = 8
 )
 
 // BarePolicy says what comes of a device's request that a minimal, unsigned vpn_up
@@ -127,6 +143,9 @@ func (cfg *Config) settled() (Config, error) {
 	case "", KindNode, KindEndToEnd:
 	default:
 		return c, errors.New("control: an unknown Kind of sessions")
+	}
+	if err := checkWays(c.Relays, c.STUN); err != nil {
+		return c, fmt.Errorf("control: %w", err)
 	}
 	set := func(d *time.Duration, to time.Duration) {
 		if *d <= 0 {

@@ -113,7 +113,7 @@ func Open(ctx context.Context, dsn string, cfg *Config) (*Control, error) {
 	c.revoked.changed = make(chan struct{})
 	c.couriers.init(c)
 	db.Failed(func(err error) { c.log.Error("not written", zap.Error(err)) })
-	if err := c.restore(ctx); err != nil {
+	if err := errors.Join(c.checkRelays(), c.restore(ctx)); err != nil {
 		c.stop()
 		db.Close()
 		return nil, err

@@ -29,7 +29,7 @@ func (c *Control) ask(s *session, now time.Time) {
 // install gives the node the latest revision.
 func (c *Control) install(s *session) {
 	if s.node != nil {
-		s.node.say(nodeLine{Kind: lineGrant, Session: s.id, Token: string(s.grant)})
+		s.node.say(nodeLine{Kind: lineGrant, Session: s.id, Token: string(s.grant), Relays: s.legs})
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *Control) endToEnd(d *device, longest time.Duration) (*session, error) {
 	// What could not be renewed would end in the middle of the work.
 	probe := keys.Renew{Session: keys.NewID(), Device: d.row.ID, Rev: 1 << 20, Lifetime: longest, End: c.cfg.Now()}
 	if _, err := keys.SignRenew(c.signer, probe); err != nil {
-		return nil, unsupported("the names of the deployment and the device are too long for renewals")
+		return nil, unsupported("no renewal can be signed for it: " + codeOf(err, "internal"))
 	}
 	s := c.newSession(d, nil, min(c.cfg.Renewal, longest))
 	s.endToEnd, s.longest, s.m.Alone = true, longest, true
@@ -107,7 +107,7 @@ func (c *Control) renewSession(u User, id string) (client.Session, error) {
 	}
 	if r := &s.renewal; r.rev != s.m.Rev || r.longest != s.longest || now.Sub(r.at) >= renewEvery {
 		lifetime := max(min(c.granted(s, now), s.longest), s.lifetime)
-		ends := s.opened.Add(lifetime).Truncate(time.Second).Add(time.Second)
+		ends := wholeSecond(s.opened.Add(lifetime))
 		token, err := keys.SignRenew(c.signer, keys.Renew{Session: s.id, Device: s.dev.row.ID, Rev: s.m.Rev, Lifetime: lifetime, End: ends})
 		if err != nil {
 			return client.Session{}, err
@@ -120,7 +120,7 @@ func (c *Control) renewSession(u User, id string) (client.Session, error) {
 	v := s.show()
 	v.Grant, v.STUN, v.Renewal = string(s.grant), slices.Clone(c.cfg.STUN), s.renewal.token
 	for _, o := range s.present() {
-		v.Operator = o.id
+		v.Operator, v.Relays = o.id, c.operatorLegs(s, o.id)
 	}
 	return v, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -358,26 +359,71 @@ func TestOffers(t *testing.T) {
 	}
 }
 
+// lossy is a line that loses what it is told to.
+type lossy struct {
+	*signaling.FleetRide
+	mu   sync.Mutex
+	lose bool
+}
+
+func (l *lossy) Send(ctx context.Context, device string, command []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lose {
+		return nil
+	}
+	return l.FleetRide.Send(ctx, device, command)
+}
+
 // Offers that a device could not take because the command was lost come again with it.
 func TestOffersAgain(t *testing.T) {
+	t.Parallel() // it waits for a repeat
 	w := newWorld(t, nil)
+	w.stop()
+	c, err := Open(t.Context(), w.dsn, &w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := &lossy{FleetRide: w.fleet}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx, line) }()
+	eventually(t, "run", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.lines != nil })
+	time.Sleep(20 * time.Millisecond) // as newWorld does
+	w.c, w.admin = c, c.Client(User{Name: "admin", Role: Admin})
+	w.stop = sync.OnceFunc(func() { cancel(); <-done; c.Close() })
 	b := w.able("kiosk-1")
 	b.exchanging()
-	w.broker.Online("kiosk-1", false)
+	lose := func(on bool) {
+		line.mu.Lock()
+		defer line.mu.Unlock()
+		line.lose = on
+	}
+	lose(true)
 	s := w.mustBetween(op("ann"), "kiosk-1")
 	ann := w.c.Client(op("ann"))
 	if err := ann.SendOffer(t.Context(), s.ID, []byte("early")); err != nil {
 		t.Fatal(err)
 	}
-	w.broker.Online("kiosk-1", true)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for o, err := range ann.Offers(ctx, s.ID) {
-		if err != nil || string(o) != "re:early" {
-			t.Fatalf("%q, %v", o, err)
-		}
-		break
+	eventually(t, "both are lost", func() bool { return w.c.Stats().Commands >= 2 })
+	lose(false)
+	if got := w.offer(ann, s.ID); got != "re:early" {
+		t.Errorf("heard %q", got)
 	}
+}
+
+// offer returns the first offer that the operator hears.
+func (w *world) offer(c *client.Client, id string) string {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	for o, err := range c.Offers(ctx, id) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return string(o)
+	}
+	return ""
 }
 
 func TestOffersOfOthers(t *testing.T) {
@@ -392,7 +438,9 @@ func TestOffersOfOthers(t *testing.T) {
 		if err := c.SendOffer(t.Context(), s.ID, []byte("x")); code(err) != "forbidden" {
 			t.Errorf("%s offers: %v", name, err)
 		}
-		for o, err := range c.Offers(t.Context(), s.ID) {
+		ctx, cancel := contextFor(patience)
+		defer cancel()
+		for o, err := range c.Offers(ctx, s.ID) {
 			if code(err) != "forbidden" {
 				t.Errorf("%s reads %q, %v", name, o, err)
 			}
@@ -423,11 +471,8 @@ func TestOffersOfOthers(t *testing.T) {
 		t.Errorf("%d offers were believed", got)
 	}
 	w.hears("kiosk-1", outer(t, signaling.Status{VPN: signaling.Connected, Session: s.ID, Offer: []byte("own")}), false)
-	for o, err := range ann.Offers(t.Context(), s.ID) {
-		if err != nil || string(o) != "own" {
-			t.Errorf("%q, %v", o, err)
-		}
-		break
+	if got := w.offer(ann, s.ID); got != "own" {
+		t.Errorf("heard %q", got)
 	}
 }
 
@@ -512,6 +557,22 @@ func TestRevocations(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}
+	// What is over for an hour is told to nobody, nor kept.
+	clock.move(revokedFor + time.Second)
+	latest := over()
+	err := w.admin.Revocations(t.Context(), func(id string) error {
+		heard <- id
+		return io.EOF
+	})
+	if got := <-heard; got != latest || !errors.Is(err, io.EOF) {
+		t.Errorf("an hour later heard of %s first, want %s, %v", got, latest, err)
+	}
+	w.c.mu.Lock()
+	w.c.revoked.expire(clock.now())
+	if n := len(w.c.revoked.list); n != 1 {
+		t.Errorf("%d are kept", n)
+	}
+	w.c.mu.Unlock()
 	for _, u := range []User{op("ann"), {Name: "boss", Role: Approver}} {
 		if err := w.c.Client(u).Revocations(t.Context(), func(string) error { return nil }); code(err) != "forbidden" {
 			t.Errorf("%s follows: %v", u.Role, err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"github.com/boothwire/boothwire/gateway"
@@ -29,7 +30,9 @@ func TestRealNode(t *testing.T) {
 	}
 	sum := sha256.Sum256(cert.Leaf.RawSubjectPublicKeyInfo)
 	w := newWorld(t, &Config{Pin: base64.RawURLEncoding.EncodeToString(sum[:])})
-	server.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.c.ServeHTTP(rw, r) })
+	var serving atomic.Pointer[Control]
+	serving.Store(w.c)
+	server.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { serving.Load().ServeHTTP(rw, r) })
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert}
 	server.StartTLS()
 	defer server.Close()
@@ -83,6 +86,7 @@ func TestRealNode(t *testing.T) {
 	}
 	// Control goes and comes back; the node finds it by itself.
 	w.restart()
+	serving.Store(w.c)
 	eventually(t, "the node again", func() bool { return w.c.Stats().Nodes == 1 })
 	// Closed while the node is away: it is told when it is back.
 	stop()

@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"github.com/boothwire/boothwire/gateway/control/internal/pool"
 	"github.com/boothwire/boothwire/gateway/control/internal/store"
 	"github.com/boothwire/boothwire/keys"
-	"github.com/boothwire/boothwire/signaling"
 )
 
 // change is what a revision changes.
@@ -56,12 +54,9 @@ func (c *Control) issueOnce(s *session, ch change) error {
 	if err != nil {
 		return err
 	}
-	token, err := d.grant.Sign(c.signer)
+	token, err := c.signed(s, d)
 	if err != nil {
-		return fmt.Errorf("control: %w", err)
-	}
-	if _, err := (signaling.Command{ID: s.id + ".999.999", Action: signaling.Up, Server: s.name, Session: s.id, Token: token}).MarshalJSON(); err != nil {
-		return fail(http.StatusUnprocessableEntity, "too_large", "the grant does not fit into a command")
+		return err
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, issueTimeout)
 	defer cancel()
@@ -91,6 +86,7 @@ func (c *Control) issueOnce(s *session, ch change) error {
 		s.offers.forget() // they are sealed with the key before
 	}
 	s.operators, s.lifetime, s.longest, s.grant, s.address = d.operators, d.lifetime, d.longest, token, d.grant.Addresses[0]
+	s.legs = d.legs
 	s.prekey, s.boot, s.re = d.grant.Prekey, d.grant.Boot, d.grant.Re
 	now = c.cfg.Now()
 	s.own(client.ByControl, stageGranted, now)
@@ -106,6 +102,7 @@ type draft struct {
 	operators []operator
 	lifetime  time.Duration
 	longest   time.Duration
+	legs      []keys.Relay // of the node
 	addresses []pool.Address
 	row       store.Session
 }
@@ -166,7 +163,7 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 	d.grant = keys.Grant{
 		Session: s.id, Rev: s.m.Rev + 1, Device: s.dev.row.ID, Boot: boot, Re: re, Prekey: prekey,
 		Addresses: []netip.Addr{s.address}, Operators: []keys.Operator{}, STUN: c.cfg.STUN, Up: c.cfg.Up, Down: c.cfg.Down,
-		Lifetime: d.lifetime, Idle: c.cfg.Idle, End: s.opened.Add(d.lifetime).Truncate(time.Second).Add(time.Second),
+		Lifetime: d.lifetime, Idle: c.cfg.Idle, End: wholeSecond(s.opened.Add(d.lifetime)),
 	}
 	if s.endToEnd {
 		if err := d.between(); err != nil {

@@ -279,6 +279,10 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 	// The database counts to 2^63.
 	s.rx = max(s.rx, min(e.Rx, math.MaxInt64))
 	s.tx = max(s.tx, min(e.Tx, math.MaxInt64))
+	// The device's own word about its path, which it may not have said, comes first.
+	if s.path == "" && (e.Path == "direct" || e.Path == "relay") {
+		s.path = e.Path
+	}
 	switch e.Kind {
 	case eventInstalled:
 		if e.Rev == s.m.Rev {

@@ -58,6 +58,7 @@ type nodeLine struct {
 	Pool    netip.Prefix `json:"pool,omitzero"`
 	Session string       `json:"session,omitempty"`
 	Token   string       `json:"token,omitempty"`
+	Relays  []keys.Relay `json:"relays,omitempty"` // the node's legs: with the device, then with each operator
 }
 
 type enrolRequest struct {
@@ -93,6 +94,7 @@ type nodeEvent struct {
 	Rx      uint64 `json:"rx"`
 	Tx      uint64 `json:"tx"`
 	AtMicro int64  `json:"at_us"`
+	Path    string `json:"path,omitempty"` // how the device's packets come, in a device's words
 }
 
 type nodeHeld struct {

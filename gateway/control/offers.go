@@ -89,19 +89,19 @@ func (c *Control) sendOffer(u User, id, text string) error {
 	} else {
 		s.offers.out = nil
 	}
-	c.passOffer(s, sealed)
+	c.passOffer(s, sealed, false)
 	return nil
 }
 
-func (c *Control) passOffer(s *session, sealed []byte) {
-	c.send(s.dev, false, signaling.Command{Action: signaling.Offer, Session: s.id, Offer: sealed})
+func (c *Control) passOffer(s *session, sealed []byte, all bool) {
+	c.send(s.dev, all, signaling.Command{Action: signaling.Offer, Session: s.id, Offer: sealed})
 }
 
 // offerAgain sends behind a repeated command what came to nothing without it; mu is
 // held.
 func (c *Control) offerAgain(s *session) {
 	for _, sealed := range s.offers.out {
-		c.passOffer(s, sealed)
+		c.passOffer(s, sealed, true)
 	}
 }
 

@@ -218,6 +218,9 @@ func (c *Control) await(ctx context.Context, s *session, rev int, id string) (cl
 		slow := installed < rev && s.m.Rev >= rev && s.m.NotInstalled()
 		v.Grant, v.Operator = string(s.grant), id
 		v.STUN = slices.Clone(c.cfg.STUN)
+		if installed >= rev && !ended && id != "" {
+			v.Relays = c.operatorLegs(s, id)
+		}
 		c.mu.Unlock()
 		switch {
 		case ended:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -194,11 +195,12 @@ func TestSessionOverHTTPS(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.proves(b)
+	b.exchanging()
 	lctx, hangUp := context.WithCancel(context.Background())
 	b.cancel, b.done = hangUp, make(chan struct{})
 	go func() {
 		defer close(b.done)
-		_ = signaling.Serve(lctx, line, b.keys, b.session, nil)
+		_ = signaling.Serve(lctx, line, b.keys, b.session, &signaling.Config{Caps: []string{capEndToEnd}})
 	}()
 	b.known()
 	s := w.mustOpen(op("ann"), "kiosk-1")
@@ -207,6 +209,16 @@ func TestSessionOverHTTPS(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.reaches(s.ID, client.Closed)
+
+	s = w.mustBetween(op("ann"), "kiosk-1")
+	offer := strings.Repeat("o", client.MaxOffer-len("re:"))
+	if err := w.c.Client(op("ann")).SendOffer(t.Context(), s.ID, []byte(offer)); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.offer(w.c.Client(op("ann")), s.ID); got != "re:"+offer {
+		t.Errorf("heard %.20q", got)
+	}
+	w.reaches(s.ID, client.Connected)
 	b.cancel()
 	<-b.done
 	b.cancel = nil

@@ -119,6 +119,9 @@ func (c *Control) restoreSessions(ctx context.Context) error {
 		for _, o := range r.Operators {
 			s.operators = append(s.operators, readOperator(o))
 		}
+		if s.node != nil && s.m.Rev > 0 && !s.m.Ended() {
+			s.legs = c.nodeLegs(pair{s.id, s.m.Rev, [2]keys.PublicKey{s.prekey, s.node.key}, s.m.Ends}, s.operators)
+		}
 		for _, p := range r.Steps {
 			s.ladder = append(s.ladder, client.Step{Stage: signaling.Stage(p.Stage), After: client.Micros(p.After.Microseconds()), Code: p.Code, By: p.By})
 		}

@@ -42,6 +42,7 @@ type session struct {
 	rx, tx         uint64
 
 	grant     []byte
+	legs      []keys.Relay   // the node's, as of the latest revision
 	down      []byte         // signed, once needed
 	nonce     string         // of the ask under way
 	re        string         // of the request that the latest revision answers

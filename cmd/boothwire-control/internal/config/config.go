@@ -3,6 +3,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -31,11 +32,23 @@ type Config struct {
 	RequireReason bool            `toml:"require_reason"`
 	RequireTicket bool            `toml:"require_ticket"`
 	Exclusive     bool            `toml:"exclusive"`
+	Kind          string          `toml:"kind"`
+	Renewal       daemon.Duration `toml:"renewal"`
 	BareNodes     []string        `toml:"bare_nodes"`
+	STUN          []string        `toml:"stun"`
+	Relays        []Relay         `toml:"relay"`
 	TLS           daemon.TLS      `toml:"tls"`
 	MQTT          MQTT            `toml:"mqtt"`
 
-	pool netip.Prefix
+	pool   netip.Prefix
+	relays []control.Relay
+}
+
+// Relay is one relay; the order is that of preference.
+type Relay struct {
+	Name string `toml:"name"`
+	URL  string `toml:"url"`
+	Key  string `toml:"key"`
 }
 
 // MQTT is the connection to the broker; without a URL there is none.
@@ -68,6 +81,19 @@ func (c *Config) Validate() error {
 			return daemon.Wrong("bare_nodes", "%q is no node name", n)
 		}
 	}
+	switch c.Kind {
+	case "", control.KindNode, control.KindEndToEnd:
+	default:
+		return daemon.Wrong("kind", "%q is none of node, end_to_end", c.Kind)
+	}
+	for _, s := range c.STUN {
+		if err := control.CheckSTUN(s); err != nil {
+			return daemon.Wrong("stun", "%q: %w", s, err)
+		}
+	}
+	if err := c.readRelays(); err != nil {
+		return err
+	}
 	if err := c.TLS.Validate(); err != nil {
 		return daemon.In("tls", err)
 	}
@@ -84,6 +110,31 @@ func (c *Config) Validate() error {
 		default:
 			return daemon.Wrong("mqtt.url", "%q is none of mqtts, wss", u.Scheme)
 		}
+	}
+	return nil
+}
+
+// readRelays checks each field of each relay by itself, so that the line can be named.
+func (c *Config) readRelays() error {
+	c.relays = nil
+	names := make(map[string]bool)
+	for i, r := range c.Relays {
+		field := func(name string) string { return fmt.Sprintf("relay[%d].%s", i, name) }
+		key, err := keys.ParsePublicKey(r.Key)
+		switch {
+		case !keys.ValidID(r.Name):
+			return daemon.Wrong(field("name"), "%q is no name of letters, digits, '.', '_' and '-'", r.Name)
+		case names[r.Name]:
+			return daemon.Wrong(field("name"), "another relay is called %q", r.Name)
+		case err != nil || key.IsZero():
+			return daemon.Wrong(field("key"), "%q is no public key, which the relay prints", r.Key)
+		}
+		names[r.Name] = true
+		relay := control.Relay{Name: r.Name, URL: r.URL, Key: key}
+		if err := relay.Check(); err != nil {
+			return daemon.Wrong(field("url"), "%q: %w", r.URL, err)
+		}
+		c.relays = append(c.relays, relay)
 	}
 	return nil
 }
@@ -108,6 +159,10 @@ func (c *Config) Control(pin string, log *zap.Logger) *control.Config {
 		RequireReason: c.RequireReason,
 		RequireTicket: c.RequireTicket,
 		Exclusive:     c.Exclusive,
+		Kind:          c.Kind,
+		Renewal:       time.Duration(c.Renewal),
+		Relays:        c.relays,
+		STUN:          c.STUN,
 		Bare:          control.BarePolicy{Nodes: c.BareNodes},
 		Pin:           pin,
 		Logger:        log,

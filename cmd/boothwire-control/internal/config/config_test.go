@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,12 @@ import (
 
 	"github.com/boothwire/boothwire/internal/daemon"
 )
+
+const key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+func relay(name, url, key string) string {
+	return fmt.Sprintf("[[relay]]\nname = %q\nurl = %q\nkey = %q\n", name, url, key)
+}
 
 func TestExample(t *testing.T) {
 	example, err := os.ReadFile(filepath.Join("..", "..", "example.toml"))
@@ -21,6 +28,13 @@ func TestExample(t *testing.T) {
 		{`bare_nodes = []`, `bare_nodes = ["wg 1"]`, "bare_nodes:"},
 		{`# cert = "/etc/boothwire/control.pem"`, `cert = "/etc/boothwire/control.pem"`, "tls.cert: cert and key go together"},
 		{`mqtts://broker`, `http://broker`, `mqtt.url: "http"`},
+		{`kind = ""`, `kind = "both"`, `: kind: "both"`},
+		{`stun = []`, `stun = ["a:1", "stun.example.com"]`, `: stun: "stun.example.com"`},
+		{"# [[relay]]\n", relay("relay-1", "https://relay.example.com/relay", key), ""},
+		{"# [[relay]]\n", relay("relay 1", "https://relay.example.com/relay", key), `: relay[0].name: "relay 1"`},
+		{"# [[relay]]\n", relay("relay-1", "http://relay.example.com/relay", key), `: relay[0].url: "http:`},
+		{"# [[relay]]\n", relay("relay-1", "https://relay.example.com/relay", "x"), `: relay[0].key: "x"`},
+		{"# [[relay]]\n", relay("a", "https://a.example.com", key) + relay("a", "https://b.example.com", key), `: relay[1].name: another`},
 		{`# client_id`, "password = 'x' # client_id", "mqtt.password_file:"},
 	} {
 		if !strings.Contains(string(example), tt.old) {
