@@ -15,6 +15,10 @@
 //	   │                │ ◄──────── proved ──────────│                │
 //	   │ ◄── connected ─│ ◄──────────────── ready ────────────────────│
 //
+// An end-to-end session has no node: the far end of its grant is the operator's own
+// tool. Control passes sealed candidates on between the two, renews the short grant
+// while the tool asks for it, and names relays, which hear from it what is over.
+//
 // Devices are believed by the identity key under which they were registered, never
 // by where a message came from. Nodes are known by the key of their certificate,
 // which enrolment with a one-time claim pinned; see the wire in nodewire.go.

@@ -237,11 +237,11 @@ type fakeNode struct {
 	name  string
 	id    *keys.Identity
 	key   keys.PrivateKey
-	http  *http.Client
 	roots *keys.Roots
 	stop  func()
 
 	mu     sync.Mutex
+	http   *http.Client
 	held   map[string]int // session -> rev
 	refuse string         // code with which grants are refused
 	mute   bool           // installs, and says nothing
@@ -285,14 +285,25 @@ func (w *world) node(name string) *fakeNode {
 }
 
 // connect takes the way to the control that runs now.
-func (n *fakeNode) connect() { n.http = n.w.c.NodeHTTP(n.id.Key()) }
+func (n *fakeNode) connect() {
+	way := n.w.c.NodeHTTP(n.id.Key())
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.http = way
+}
+
+func (n *fakeNode) way() *http.Client {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.http
+}
 
 func (n *fakeNode) post(path string, in, out any) int {
 	body, err := json.Marshal(in)
 	if err != nil {
 		n.w.t.Fatal(err)
 	}
-	r, err := n.http.Post(localURL+path, "application/json", bytes.NewReader(body))
+	r, err := n.way().Post(localURL+path, "application/json", bytes.NewReader(body))
 	if err != nil {
 		return 0
 	}
@@ -308,7 +319,7 @@ func (n *fakeNode) post(path string, in, out any) int {
 func (n *fakeNode) follow() {
 	ctx, cancel := context.WithCancel(context.Background())
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, localURL+pathFollow, nil)
-	r, err := n.http.Do(req)
+	r, err := n.way().Do(req)
 	if err != nil || r.StatusCode != http.StatusOK {
 		n.w.t.Fatalf("follow: %v", err)
 	}

@@ -28,7 +28,8 @@ import (
 //	POST /node/v1/enroll  {"claim","name","key","endpoints","version"}
 //	                      -> {"name","issuer","roots","proof","pool"}, once for a claim
 //	GET  /node/v1/follow  -> lines of JSON: hello, then every live grant and pending
-//	                      end of the node, then what changes; a ping every 10 s
+//	                      end of the node, then what changes; a ping every 10 s.
+//	                      "relays" beside a grant are the node's own legs
 //	POST /node/v1/report  {"seq","events","sessions","endpoints","version","stats"}
 //	                      -> 204; sessions, in the first of a follow, is what it holds
 const (

@@ -41,7 +41,11 @@ func (c *Control) tryOpen(ctx context.Context, u User, in *client.OpenRequest) (
 		return c.join(ctx, u, s, o, in)
 	}
 	c.counts.opened.Add(1)
-	c.note(store.Audit{Who: u.Name, What: auditOpen, Device: in.Device, Session: s.id, Node: s.name, Detail: in.Reason})
+	kind := ""
+	if s.endToEnd {
+		kind = KindEndToEnd
+	}
+	c.note(store.Audit{Who: u.Name, What: auditOpen, Device: in.Device, Session: s.id, Node: s.name, Code: kind, Detail: in.Reason})
 	c.first(s, change{add: &o, batch: true})
 	v, err := c.await(ctx, s, 1, o.id)
 	if err != nil && ctx.Err() != nil {

@@ -51,12 +51,15 @@ func (c *Control) DeviceKey(_ context.Context, id string) (keys.IdentityKey, err
 // Push appends a command to the queue of a device that polls, and calls what Notify
 // registered. Numbers are at least the time in microseconds, so that none comes
 // twice even when a loss of power took the last ones. A command whose very bytes
-// still wait is not added again. Commands wait 2 minutes, at most 16 a device:
-// ErrQueueFull.
+// still wait is not added again. Commands wait 2 minutes, at most 16 a device, offers
+// no more than fill half of it: ErrQueueFull.
 func (c *Control) Push(ctx context.Context, id string, command []byte) error {
-	now := c.cfg.Now()
+	now, depth := c.cfg.Now(), queueDepth
+	if cmd, err := signaling.ParseCommand(command); err == nil && cmd.Action == signaling.Offer {
+		depth /= 2 // a flood of them must not keep a down away
+	}
 	err := c.store.Do(ctx, func(tx *store.Tx) error {
-		_, err := tx.PushCommand(id, command, uint64(now.UnixMicro()), now, now.Add(-queueAge), queueDepth)
+		_, err := tx.PushCommand(id, command, uint64(now.UnixMicro()), now, now.Add(-queueAge), depth)
 		return err
 	})
 	switch {

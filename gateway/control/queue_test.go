@@ -117,6 +117,30 @@ func TestQueueAges(t *testing.T) {
 	}
 }
 
+// Offers never fill the queue, so that a down has room.
+func TestQueueOfOffers(t *testing.T) {
+	w := newWorld(t, nil)
+	if _, err := w.admin.AddDevice(t.Context(), "a", w.device("a", keys.NewMemory()).Key()); err != nil {
+		t.Fatal(err)
+	}
+	push := func(cmd signaling.Command) error {
+		b, err := cmd.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.c.Push(t.Context(), "a", b)
+	}
+	for i := range 2 * queueDepth {
+		err := push(signaling.Command{Action: signaling.Offer, Session: "s", Offer: []byte{byte(i)}})
+		if full := errors.Is(err, ErrQueueFull); full != (i >= queueDepth/2) {
+			t.Errorf("offer %d: %v", i, err)
+		}
+	}
+	if err := push(signaling.Command{ID: "s.down", Action: signaling.Down, Session: "s"}); err != nil {
+		t.Errorf("a down behind offers: %v", err)
+	}
+}
+
 func TestQueueConcurrently(t *testing.T) {
 	w := newWorld(t, nil)
 	if _, err := w.admin.AddDevice(t.Context(), "a", w.device("a", keys.NewMemory()).Key()); err != nil {

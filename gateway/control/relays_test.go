@@ -130,11 +130,11 @@ func TestRelaysBetween(t *testing.T) {
 	s := w.mustBetween(op("ann"), "kiosk-1")
 	w.reaches(s.ID, client.Connected)
 	g, ann := b.last(), s.Operators[0].Key
-	w.leg("device", g.Relays, s.ID, 1, ann, g.Prekey)
+	ofDevice := w.leg("device", g.Relays, s.ID, 1, ann, g.Prekey)
 	tok := w.leg("ann", s.Relays, s.ID, 0, ann, g.Prekey)
 	// A renewal has no room for tokens: they last as long as it may be renewed.
-	if d := tok.End.Sub(s.Opened); d < time.Hour || d > time.Hour+2*time.Second {
-		t.Errorf("the token lasts %v", d)
+	if d := tok.End.Sub(s.Opened); d < time.Hour || d > time.Hour+2*time.Second || !tok.End.Equal(ofDevice.End) {
+		t.Errorf("the token lasts %v, the device's until %v", d, ofDevice.End)
 	}
 	v, err := w.c.Client(op("ann")).RenewSession(t.Context(), s.ID)
 	if err != nil {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
@@ -45,7 +46,7 @@ func (r *revoked) expire(now time.Time) {
 	}
 }
 
-// since returns what has a number above after.
+// since returns what has a number above after, the earliest first.
 func (r *revoked) since(after uint64, now time.Time) []client.Revocation {
 	var list []client.Revocation
 	for i := len(r.list) - 1; i >= 0 && r.list[i].n > after; i-- {
@@ -53,6 +54,7 @@ func (r *revoked) since(after uint64, now time.Time) []client.Revocation {
 			list = append(list, client.Revocation{Session: r.list[i].session})
 		}
 	}
+	slices.Reverse(list)
 	return list
 }
 
