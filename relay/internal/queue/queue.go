@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"sync"
 	"time"
+
+	"github.com/boothwire/boothwire/relay/internal/wire"
 )
 
 const (
@@ -100,14 +102,17 @@ func (q *Queue) Put(b []byte) error {
 // run is the length of the frames at the head of b that are small, or are not.
 func run(b []byte, isSmall bool) (n int) {
 	for n < len(b) {
-		size := 2 + int(binary.BigEndian.Uint16(b[n:])&^0x8000)
-		if (size <= small) != isSmall {
+		m := frame(b[n:])
+		if (m <= small) != isSmall {
 			break
 		}
-		n += size
+		n += m
 	}
 	return n
 }
+
+// frame is the length of the frame at the head of b.
+func frame(b []byte) int { return wire.Header + int(binary.BigEndian.Uint16(b)&^wire.Control) }
 
 func (q *Queue) putSmall(b []byte) {
 	if len(q.small)+len(b) > smallLimit {
@@ -121,7 +126,7 @@ func (q *Queue) putBulk(b []byte, now time.Duration) {
 	if over := len(b) - Limit; over > 0 { // more than fits: the newest of it
 		cut := 0
 		for cut < over {
-			cut += 2 + int(binary.BigEndian.Uint16(b[cut:]))
+			cut += frame(b[cut:])
 		}
 		q.stats.DroppedBy += uint64(cut)
 		b = b[cut:]
@@ -147,7 +152,7 @@ func (q *Queue) putBulk(b []byte, now time.Duration) {
 	for len(b) > 0 {
 		n := 0
 		for n < len(b) && n < grain {
-			n += 2 + int(binary.BigEndian.Uint16(b[n:]))
+			n += frame(b[n:])
 		}
 		q.bulk = append(q.bulk, b[:n]...)
 		q.marks = append(q.marks, mark{len(q.bulk), now})

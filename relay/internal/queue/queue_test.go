@@ -171,6 +171,9 @@ func TestQueueRandom(t *testing.T) {
 		for range 2000 {
 			var b []byte
 			for range r.IntN(40) {
+				if r.IntN(8) == 0 {
+					b = wire.AppendControl(b, wire.Token, make([]byte, r.IntN(2000))...)
+				}
 				b = append(b, packet(1, 1+r.IntN(5000))...)
 			}
 			q.Put(b)

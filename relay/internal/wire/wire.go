@@ -1,5 +1,5 @@
 // Package wire is the relay's frames and the proof of a leg's key, as package
-// relay's doc describes them. It is pure.
+// relay's doc describes them.
 package wire
 
 import (
@@ -25,7 +25,7 @@ const (
 	EchoSize   = 8
 	ProofSize  = 8 + sha256.Size
 
-	control = 0x8000
+	Control = 0x8000 // the bit of the length that a control frame has
 )
 
 // A Type is what a control frame says; Packet is no control frame.
@@ -57,7 +57,7 @@ func AppendPacket(dst, packet []byte) []byte {
 
 // AppendControl appends a control frame; its body has less than MaxControl bytes.
 func AppendControl(dst []byte, t Type, body ...byte) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, control|uint16(1+len(body)))
+	dst = binary.BigEndian.AppendUint16(dst, Control|uint16(1+len(body)))
 	return append(append(dst, byte(t)), body...)
 }
 
@@ -68,8 +68,8 @@ func Next(b []byte) (t Type, body []byte, n int, err error) {
 		return 0, nil, 0, nil
 	}
 	size := int(binary.BigEndian.Uint16(b))
-	isControl := size&control != 0
-	size &^= control
+	isControl := size&Control != 0
+	size &^= Control
 	if size == 0 || isControl && size > MaxControl || !isControl && size > MaxPacket {
 		return 0, nil, 0, ErrFrame
 	}

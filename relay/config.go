@@ -1,0 +1,44 @@
+package relay
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/url"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Config is what a leg may be told. Its zero value works; nil means the same.
+type Config struct {
+	// TLS verifies the relay; a certificate is not refused for its dates, because a
+	// kiosk's clock may be wrong. Default: the system's authorities.
+	TLS *tls.Config
+	// Proxy says through which proxy a relay is reached: http and https URLs, with
+	// Basic authentication when they name a user. Default http.ProxyFromEnvironment.
+	Proxy  func(*http.Request) (*url.URL, error)
+	Logger *zap.Logger // default silent
+}
+
+const (
+	dialFor   = 1500 * time.Millisecond // one relay, until it said READY
+	proxyFor  = 5 * time.Second         // the same through a proxy, which has a name to look up and a call to make
+	retryMin  = 250 * time.Millisecond
+	retryMost = 8 * time.Second  // with 10,000 legs behind it a relay sees 1,250 calls a second at most
+	silence   = 25 * time.Second // after which a leg is asked whether it lives: below what NATs forget TCP after
+	dead      = 2*silence + 10*time.Second
+)
+
+func (c *Config) withDefaults() Config {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	if d.Proxy == nil {
+		d.Proxy = http.ProxyFromEnvironment
+	}
+	if d.Logger == nil {
+		d.Logger = zap.NewNop()
+	}
+	return d
+}

@@ -1,0 +1,251 @@
+package relay
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/boothwire/boothwire/internal/lenienttls"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/relay/internal/sock"
+	"github.com/boothwire/boothwire/relay/internal/wire"
+)
+
+// call makes one leg at one relay: it returns when the relay has taken the proof,
+// with what the relay said behind its READY.
+func call(ctx context.Context, cfg *Config, r keys.Relay, key keys.PrivateKey, generation uint64) (c net.Conn, paired bool, ahead []byte, err error) {
+	at, err := url.Parse(r.URL)
+	if err != nil || at.Scheme != "https" || at.Hostname() == "" {
+		return nil, false, nil, &Error{Code: "malformed", Err: errors.New("a relay's URL is written https://relay.example.com/relay")}
+	}
+	proxy, err := cfg.Proxy(&http.Request{URL: at})
+	if err != nil {
+		return nil, false, nil, &Error{Code: "proxy", Relay: r.URL, Err: errors.New("the proxy settings cannot be read")}
+	}
+	limit := dialFor
+	if proxy != nil {
+		limit = proxyFor
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	leg, err := token(r.Token)
+	if err != nil {
+		return nil, false, nil, &Error{Code: "malformed", Relay: r.URL, Err: err}
+	}
+	c, nonce, err := upgrade(ctx, cfg, at, proxy, r.Token)
+	if err != nil {
+		return nil, false, nil, named(r.URL, err)
+	}
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	paired, ahead, err = prove(c, key, r, nonce, leg, generation)
+	if err == nil && !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		c.Close()
+		return nil, false, nil, named(r.URL, err)
+	}
+	return c, paired, ahead, nil
+}
+
+// named gives an error the relay's name.
+func named(relay string, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Relay = relay
+		return e
+	}
+	return &Error{Code: "unreachable", Relay: relay, Err: err}
+}
+
+// token reads which leg a token is for; whether it is good is the relay's to say.
+func token(text string) (leg int, err error) {
+	parts := strings.Split(text, ".")
+	bad := errors.New("a token that is none")
+	if len(parts) != 3 {
+		return 0, bad
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return 0, bad
+	}
+	var t struct {
+		Leg int `json:"leg"`
+	}
+	if json.Unmarshal(payload, &t) != nil || t.Leg != 0 && t.Leg != 1 {
+		return 0, bad
+	}
+	return t.Leg, nil
+}
+
+// prove says the first word on a leg and hears the relay's.
+func prove(c net.Conn, key keys.PrivateKey, r keys.Relay, nonce []byte, leg int, generation uint64) (paired bool, ahead []byte, err error) {
+	secret, err := key.RelaySecret(r.Key)
+	if err != nil {
+		return false, nil, &Error{Code: "malformed", Err: err}
+	}
+	defer clear(secret)
+	mac := wire.MAC(secret, nonce, []byte(r.Token), leg, generation)
+	if _, err := c.Write(wire.AppendProof(nil, mac, generation)); err != nil {
+		return false, nil, err
+	}
+	buf, n := make([]byte, 4<<10), 0
+	for {
+		typ, body, size, bad := wire.Next(buf[:n])
+		switch {
+		case bad != nil:
+			return false, nil, &Error{Code: "malformed"}
+		case size > 0 && typ == wire.Bye && wire.ValidCode(body):
+			return false, nil, &Error{Code: string(body)}
+		case size > 0 && typ == wire.Ready && len(body) == 1:
+			return body[0] == 1, append([]byte(nil), buf[size:n]...), nil
+		case size > 0:
+			n = copy(buf, buf[size:n]) // before READY nothing counts
+			continue
+		case n == len(buf):
+			return false, nil, &Error{Code: "malformed"}
+		}
+		m, err := c.Read(buf[n:])
+		if err != nil {
+			return false, nil, err
+		}
+		n += m
+	}
+}
+
+// upgrade makes the stream of frames: by our own Upgrade, and by WebSocket where
+// something that is no relay answers to that.
+func upgrade(ctx context.Context, cfg *Config, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
+	c, err := secure(ctx, cfg, at, proxy)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	req := "GET " + path(at) + " HTTP/1.1\r\nHost: " + at.Host + "\r\nConnection: Upgrade\r\nUpgrade: " + wire.Protocol +
+		"\r\n" + wire.TokenHeader + ": " + token + "\r\n\r\n"
+	if _, err := io.WriteString(c, req); err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	// What is read ahead is lost, but the relay says nothing behind its 101 before it
+	// has the proof.
+	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(c, 16<<10)), nil)
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols && resp.Header.Get("Upgrade") == wire.Protocol {
+		if nonce, err := nonceOf(resp.Header); err == nil {
+			return c, nonce, nil
+		}
+	}
+	var refused *Error
+	if err == nil {
+		refused = refusal(resp)
+	}
+	c.Close()
+	if refused != nil {
+		return nil, nil, refused
+	}
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	return upgradeWebSocket(ctx, cfg, at, proxy, token)
+}
+
+func path(at *url.URL) string {
+	if at.Path == "" || at.Path == "/" {
+		return wire.Path
+	}
+	return at.EscapedPath()
+}
+
+func nonceOf(h http.Header) ([]byte, error) {
+	nonce, err := base64.RawURLEncoding.DecodeString(h.Get(wire.NonceHeader))
+	if err != nil || len(nonce) != wire.NonceSize {
+		return nil, errors.New("no nonce")
+	}
+	return nonce, nil
+}
+
+// refusal is the relay's own no; nil when somebody else answered.
+func refusal(resp *http.Response) *Error {
+	var said struct{ Code, Detail string }
+	if resp.StatusCode < 400 || resp.StatusCode == http.StatusUpgradeRequired || json.NewDecoder(io.LimitReader(resp.Body, 1<<10)).Decode(&said) != nil || !wire.ValidCode([]byte(said.Code)) {
+		return nil
+	}
+	return &Error{Code: said.Code}
+}
+
+func upgradeWebSocket(ctx context.Context, cfg *Config, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
+	d := websocket.Dialer{
+		NetDialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return secure(ctx, cfg, at, proxy) },
+		Subprotocols:      []string{wire.Subprotocol},
+		ReadBufferSize:    4 << 10, WriteBufferSize: 32 << 10,
+	}
+	to := *at
+	to.Scheme, to.Path = "wss", path(at)
+	ws, resp, err := d.DialContext(ctx, to.String(), http.Header{wire.TokenHeader: {token}})
+	if err != nil {
+		if resp != nil {
+			if refused := refusal(resp); refused != nil {
+				return nil, nil, refused
+			}
+			return nil, nil, &Error{Code: "no_relay", Err: fmt.Errorf("something on the way answers %d", resp.StatusCode)}
+		}
+		return nil, nil, err
+	}
+	nonce, err := nonceOf(resp.Header)
+	if err != nil || ws.Subprotocol() != wire.Subprotocol {
+		ws.Close()
+		return nil, nil, &Error{Code: "no_relay", Err: errors.New("a WebSocket that is no relay's")}
+	}
+	ws.SetReadLimit(1 << 20)
+	return wire.WebSocket(ws), nonce, nil
+}
+
+// secure is TLS to the relay, through the proxy if there is one.
+func secure(ctx context.Context, cfg *Config, at, proxy *url.URL) (net.Conn, error) {
+	port := at.Port()
+	if port == "" {
+		port = "443"
+	}
+	target := net.JoinHostPort(at.Hostname(), port)
+	var raw net.Conn
+	var err error
+	if proxy == nil {
+		raw, err = new(net.Dialer).DialContext(ctx, "tcp", target)
+	} else {
+		raw, err = connect(ctx, proxy, target)
+	}
+	if err != nil {
+		return nil, err
+	}
+	sock.Tune(raw)
+	base := new(tls.Config)
+	if cfg.TLS != nil {
+		base = cfg.TLS.Clone()
+	}
+	if base.ServerName == "" {
+		base.ServerName = at.Hostname()
+	}
+	t := lenienttls.Config(base, nil)
+	t.MinVersion = tls.VersionTLS13
+	t.NextProtos = []string{"http/1.1"}
+	t.DynamicRecordSizingDisabled = true // a whole batch in one record
+	c := tls.Client(raw, t)
+	if err := c.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, &Error{Code: "tls", Err: err}
+	}
+	return c, nil
+}

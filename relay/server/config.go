@@ -1,0 +1,87 @@
+package server
+
+import (
+	"crypto/tls"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/keys"
+)
+
+// Config is what an operator of a relay decides. Its zero value works but for TLS;
+// nil means the same.
+type Config struct {
+	TLS   *tls.Config   // of Serve; required there, copied, TLS 1.3 from then on
+	Drain time.Duration // from the end of Serve's ctx until legs are cut; default 5 s
+	Legs  int           // at once; default 20,000
+	Open  int           // connections at once that have not proved a key; default 1,024
+	PerIP int           // of those from one address (an IPv6 /64); default 64
+	Alone time.Duration // that a leg waits for the other one; default 30 s
+	Rate  keys.Rate     // bound of each session direction, below its token's; 0: none
+	Ended func(Record)  // told of each session that had two legs; must not block
+	Other http.Handler  // of every other request; default 404
+	// Now is the clock that tokens end by; default time.Now.
+	Now    func() time.Time
+	Logger *zap.Logger // default silent
+}
+
+const (
+	proveFor   = 5 * time.Second // from the connection to the proof
+	maxHeader  = 8 << 10         // bytes of a request: a token has about one thousand
+	maxBefore  = 64 << 10        // bytes after the request and before the proof, which a fast start fills
+	replaceFor = time.Minute
+	replaceMax = 5 // generations of one leg in replaceFor
+)
+
+func (c *Config) withDefaults() Config {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	def := func(v *int, n int) {
+		if *v <= 0 {
+			*v = n
+		}
+	}
+	def(&d.Legs, 20_000)
+	def(&d.Open, 1024)
+	def(&d.PerIP, 64)
+	if d.Drain <= 0 {
+		d.Drain = 5 * time.Second
+	}
+	if d.Alone <= 0 {
+		d.Alone = 30 * time.Second
+	}
+	if d.Other == nil {
+		d.Other = http.NotFoundHandler()
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Logger == nil {
+		d.Logger = zap.NewNop()
+	}
+	return d
+}
+
+// A Record is what a relay knows of a session that ended: a pair of keys of it.
+type Record struct {
+	Session    string
+	Code       string // why: ended, revoked, cloned, gone, draining
+	From       time.Time
+	Paired     time.Duration // with both legs there
+	Bytes      [2]uint64     // that each end sent, as frames
+	Dropped    [2]uint64     // of those, for want of room, time or another leg
+	Replaced   int           // legs by a later generation
+	WebSockets int           // legs that were one
+}
+
+// Stats is a snapshot of a Server's counters.
+type Stats struct {
+	Sessions, Legs, Open      int
+	Bytes, Dropped, Writes    uint64 // of legs that are over and those that are not
+	Accepted, Refused, Cloned uint64
+	Reasons                   map[string]uint64 // of refusals, by code
+}

@@ -1,0 +1,98 @@
+package server
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// A door counts connections that have not proved anything, so that they cannot take
+// the place of those that have.
+type door struct {
+	max, perIP int
+
+	mu   sync.Mutex
+	open int
+	from map[netip.Prefix]int
+}
+
+// enter reports whether one more from addr is let in.
+func (d *door) enter(from netip.Prefix) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open >= d.max || d.from[from] >= d.perIP {
+		return false
+	}
+	if d.from == nil {
+		d.from = make(map[netip.Prefix]int)
+	}
+	d.open++
+	d.from[from]++
+	return true
+}
+
+func (d *door) leave(from netip.Prefix) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open--
+	if d.from[from]--; d.from[from] <= 0 {
+		delete(d.from, from)
+	}
+}
+
+func (d *door) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open
+}
+
+// source is whom an address belongs to: an IPv6 host has a whole /64.
+func source(a net.Addr) netip.Prefix {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Prefix{}
+	}
+	bits := 32
+	ip := ap.Addr().Unmap().WithZone("")
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.Prefix(bits)
+	return p
+}
+
+// listener lets in what the door does, and closes the rest at once.
+type listener struct {
+	net.Listener
+	door    *door
+	refused func(code string)
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from := source(c.RemoteAddr())
+		if l.door.enter(from) {
+			return &counted{Conn: c, leave: sync.OnceFunc(func() { l.door.leave(from) })}, nil
+		}
+		l.refused("full")
+		c.Close()
+	}
+}
+
+// counted is a connection that stands in the door until it has proved its key.
+type counted struct {
+	net.Conn
+	leave func()
+}
+
+func (c *counted) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
+
+// NetConn is for what wants the TCP connection.
+func (c *counted) NetConn() net.Conn { return c.Conn }

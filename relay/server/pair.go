@@ -1,0 +1,214 @@
+package server
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/relay/internal/wire"
+)
+
+// pairKey names the only two ends that may meet.
+type pairKey struct {
+	session string
+	ends    [2]keys.PublicKey
+}
+
+// A pair is the two legs of a session. Packets find the other leg without a lock.
+type pair struct {
+	key  pairKey
+	s    *Server
+	from time.Time
+	legs [2]atomic.Pointer[leg]
+
+	// Lock order: mu, then Server.mu, then a queue's.
+	mu       sync.Mutex
+	end      time.Time
+	rev      int
+	rate     keys.Rate
+	latest   [2]uint64 // generations
+	replaced [2][]time.Time
+	timer    *time.Timer // of end
+	alone    *time.Timer // while a leg waits by itself
+	over     bool
+	record   Record
+	met      time.Time // when both legs were there; zero: they are not
+	ever     bool
+}
+
+// join puts a leg that proved its key into its place, or says why not.
+func (p *pair) join(l *leg, t *keys.Token) (code string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.s.cfg.Now()
+	switch {
+	case p.over:
+		return "ended"
+	case l.generation <= p.latest[l.side]:
+		return "superseded"
+	}
+	old := p.legs[l.side].Load()
+	if old != nil {
+		recent := p.replaced[l.side][:0]
+		for _, at := range p.replaced[l.side] {
+			if now.Sub(at) < replaceFor {
+				recent = append(recent, at)
+			}
+		}
+		p.replaced[l.side] = append(recent, now)
+		p.record.Replaced++
+		if len(p.replaced[l.side]) > replaceMax {
+			p.s.cloned.Add(1)
+			p.finish("cloned")
+			return "cloned"
+		}
+	}
+	p.latest[l.side] = l.generation
+	p.extend(t, now)
+	if l.webSocket {
+		p.record.WebSockets++
+	}
+	l.pair = p
+	other := p.legs[1-l.side].Load()
+	l.out.Put(wire.AppendControl(nil, wire.Ready, flag(other != nil)))
+	p.legs[l.side].Store(l)
+	if old != nil {
+		p.count(old)
+		old.bye("superseded")
+	}
+	if other != nil {
+		other.out.Put(wire.AppendControl(nil, wire.Peer, 1))
+		if p.met.IsZero() {
+			p.met = now
+		}
+		p.ever = true
+	}
+	p.watch()
+	return ""
+}
+
+func flag(on bool) byte {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// extend takes what a token of a later revision says; mu is held.
+func (p *pair) extend(t *keys.Token, now time.Time) {
+	if t.End.After(p.end) {
+		p.end = t.End
+		if p.timer != nil {
+			p.timer.Stop()
+		}
+		p.timer = time.AfterFunc(p.end.Sub(now), func() { p.close("ended") })
+	}
+	if t.Rev >= p.rev {
+		p.rev, p.rate = t.Rev, t.Rate
+		if most := p.s.cfg.Rate; most > 0 && (p.rate == 0 || p.rate > most) {
+			p.rate = most
+		}
+	}
+}
+
+// renew takes a later token that was shown on an open leg.
+func (p *pair) renew(l *leg, token []byte) (code string) {
+	t, err := p.s.verify(token)
+	if err != nil {
+		return codeOf(err)
+	}
+	if t.Session != p.key.session || t.Ends != p.key.ends || t.Leg != l.side {
+		return "wrong_session"
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.over {
+		p.extend(t, p.s.cfg.Now())
+	}
+	return ""
+}
+
+// left takes a leg that is gone out of its place.
+func (p *pair) left(l *leg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over || !p.legs[l.side].CompareAndSwap(l, nil) {
+		return
+	}
+	p.count(l)
+	p.part()
+	if other := p.legs[1-l.side].Load(); other != nil {
+		other.out.Put(wire.AppendControl(nil, wire.Peer, 0))
+		p.watch()
+		return
+	}
+	p.finish("gone")
+}
+
+// watch lets a leg wait for the other one for so long; mu is held.
+func (p *pair) watch() {
+	if p.alone != nil {
+		p.alone.Stop()
+		p.alone = nil
+	}
+	if p.legs[0].Load() == nil || p.legs[1].Load() == nil {
+		p.alone = time.AfterFunc(p.s.cfg.Alone, func() { p.lonely() })
+	}
+}
+
+func (p *pair) lonely() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.over && (p.legs[0].Load() == nil || p.legs[1].Load() == nil) {
+		p.finish("alone")
+	}
+}
+
+// part ends the time that both legs were there; mu is held.
+func (p *pair) part() {
+	if !p.met.IsZero() {
+		p.record.Paired += p.s.cfg.Now().Sub(p.met)
+		p.met = time.Time{}
+	}
+}
+
+// count adds up what a leg did; mu is held.
+func (p *pair) count(l *leg) {
+	q := l.out.Stats()
+	p.record.Bytes[l.side] += l.received.Load()
+	p.record.Dropped[l.side] += l.dropped.Load()
+	p.record.Dropped[1-l.side] += q.DroppedAge + q.DroppedBy
+	p.s.count(l.received.Load(), q.DroppedAge+q.DroppedBy+l.dropped.Load(), q.Writes)
+}
+
+func (p *pair) close(code string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finish(code)
+}
+
+// finish ends the session here; mu is held.
+func (p *pair) finish(code string) {
+	if p.over {
+		return
+	}
+	p.over = true
+	p.part()
+	for _, t := range []*time.Timer{p.timer, p.alone} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	for side := range p.legs {
+		if l := p.legs[side].Swap(nil); l != nil {
+			p.count(l)
+			l.bye(code)
+		}
+	}
+	p.s.drop(p)
+	if p.ever {
+		p.record.Session, p.record.Code, p.record.From = p.key.session, code, p.from
+		p.s.ended(p.record)
+	}
+}

@@ -1,0 +1,381 @@
+// Package server is the relay: it pairs the two legs of a session and forwards
+// between them, and only between them. The protocol is in package relay's doc. It
+// keeps nothing beyond the sessions that are open, and holds no key but its own: what
+// control signs it can check and not make.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/relay/internal/queue"
+	"github.com/boothwire/boothwire/relay/internal/sock"
+	"github.com/boothwire/boothwire/relay/internal/wire"
+)
+
+// A Server is one relay. Its methods are safe for concurrent use.
+type Server struct {
+	name    string
+	key     keys.PrivateKey
+	roots   *keys.Roots
+	cfg     Config
+	log     *zap.Logger
+	door    door
+	queues  *sync.Pool
+	buffers sync.Pool // of *[]byte, readBuffer long
+	epoch   time.Time
+	work    sync.WaitGroup
+
+	accepted, cloned, bytes, dropped, writes atomic.Uint64
+
+	mu      sync.Mutex
+	pairs   map[pairKey]*pair
+	legs    int
+	revoked map[string]time.Time // sessions, and when nobody needs to know any more
+	reasons map[string]uint64
+	drain   bool
+	closed  bool
+}
+
+// New returns a relay of that name, which tokens name, with its own key, which
+// grants carry, and the roots that vouch for tokens. Nothing runs before Serve.
+func New(name string, key keys.PrivateKey, roots *keys.Roots, cfg *Config) (*Server, error) {
+	switch {
+	case !keys.ValidID(name):
+		return nil, fmt.Errorf("relay: %q is no name of a relay", name)
+	case key.IsZero():
+		return nil, errors.New("relay: a key is required")
+	case roots == nil:
+		return nil, errors.New("relay: roots are required")
+	}
+	c := cfg.withDefaults()
+	return &Server{
+		name: name, key: key, roots: roots, cfg: c, log: c.Logger.With(zap.String("relay", name)),
+		door: door{max: c.Open, perIP: c.PerIP}, queues: queue.NewPool(), epoch: time.Now(),
+		buffers: sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }},
+		pairs:   make(map[pairKey]*pair), revoked: make(map[string]time.Time), reasons: make(map[string]uint64),
+	}, nil
+}
+
+// Serve takes legs from ln until ctx ends; then it tells all of them to go
+// elsewhere, cuts those that are left after Config.Drain, and returns nil.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	if s.cfg.TLS == nil {
+		return errors.New("relay: Serve needs a TLS config")
+	}
+	t := s.cfg.TLS.Clone()
+	t.MinVersion = tls.VersionTLS13
+	t.DynamicRecordSizingDisabled = true // full records from the first byte: each one is a read at the far side
+	t.NextProtos = []string{"http/1.1"}
+	front := listener{ln, &s.door, s.refuse}
+	hs := &http.Server{
+		Handler: s, ReadHeaderTimeout: proveFor, IdleTimeout: proveFor, MaxHeaderBytes: maxHeader,
+		ErrorLog: zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.FatalLevel))), // what strangers do wrong is counted
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- hs.Serve(tls.NewListener(front, t)) }()
+	select {
+	case err := <-failed:
+		s.Close()
+		return fmt.Errorf("relay: %w", err)
+	case <-ctx.Done():
+	}
+	ln.Close()
+	s.farewell()
+	hs.Close()
+	<-failed
+	return s.Close()
+}
+
+// farewell tells all legs to go elsewhere and waits until they have, or for Drain.
+func (s *Server) farewell() {
+	s.mu.Lock()
+	s.drain = true
+	all := make([]*pair, 0, len(s.pairs))
+	for _, p := range s.pairs {
+		all = append(all, p)
+	}
+	s.mu.Unlock()
+	frame := wire.AppendControl(nil, wire.Drain, binary.BigEndian.AppendUint32(nil, uint32(s.cfg.Drain.Milliseconds()))...)
+	for _, p := range all {
+		for side := range p.legs {
+			if l := p.legs[side].Load(); l != nil {
+				_ = l.out.Put(frame)
+			}
+		}
+	}
+	for end := time.Now().Add(s.cfg.Drain); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		s.mu.Lock()
+		n := s.legs
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+	}
+}
+
+// ServeHTTP takes a leg from a server of the host's own, which must speak HTTP/1.1
+// over TLS there and is not counted by Config.Open.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != wire.Path {
+		s.cfg.Other.ServeHTTP(w, r)
+		return
+	}
+	webSocket := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	if r.Method != http.MethodGet || !webSocket && r.Header.Get("Upgrade") != wire.Protocol {
+		w.Header().Set("Upgrade", wire.Protocol)
+		s.no(w, http.StatusUpgradeRequired, "malformed", "this is a relay of boothwire")
+		return
+	}
+	token := []byte(r.Header.Get(wire.TokenHeader))
+	t, err := s.verify(token)
+	if err != nil {
+		s.no(w, http.StatusForbidden, codeOf(err), err.Error())
+		return
+	}
+	if code := s.room(t); code != "" {
+		s.no(w, http.StatusServiceUnavailable, code, "not now")
+		return
+	}
+	nonce := make([]byte, wire.NonceSize)
+	rand.Read(nonce)
+	text := base64.RawURLEncoding.EncodeToString(nonce)
+	var conn net.Conn
+	if webSocket {
+		conn, err = upgradeWebSocket(w, r, text)
+	} else {
+		conn, err = upgrade(w, text)
+	}
+	if err != nil {
+		s.refuse("malformed")
+		return
+	}
+	l := &leg{s: s, conn: conn, webSocket: webSocket, passed: func() {}}
+	if c, ok := below(conn).(*counted); ok {
+		l.passed = c.leave
+	}
+	sock.Tune(conn)
+	l.out = queue.New(s.queues, func(b []byte) error { _, err := conn.Write(b); return err })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		conn.Close()
+		return
+	}
+	// A goroutine of its own: the request's has a deep stack, for as long as the leg.
+	s.work.Go(func() { l.serve(t, token, nonce) })
+}
+
+// verify checks a token and that it is for this relay, now.
+func (s *Server) verify(token []byte) (*keys.Token, error) {
+	t, err := s.roots.VerifyToken(token)
+	if err == nil {
+		err = t.ForRelay(s.name, s.cfg.Now())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// room says why a leg with a good token cannot come in.
+func (s *Server) room(t *keys.Token) (code string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch _, gone := s.revoked[t.Session]; {
+	case gone:
+		return "revoked"
+	case s.drain || s.closed:
+		return "draining"
+	case s.legs >= s.cfg.Legs:
+		return "full"
+	}
+	return ""
+}
+
+// join puts a leg into its pair.
+func (s *Server) join(l *leg, t *keys.Token) (code string) {
+	if code := s.room(t); code != "" {
+		return code
+	}
+	key := pairKey{t.Session, t.Ends}
+	for {
+		s.mu.Lock()
+		p := s.pairs[key]
+		if p == nil {
+			p = &pair{key: key, s: s, from: s.cfg.Now()}
+			s.pairs[key] = p
+		}
+		s.mu.Unlock()
+		code = p.join(l, t)
+		if code != "ended" || s.isRevoked(t.Session) {
+			break
+		}
+		// It ended while this leg came: the session may go on with a new pair.
+		s.drop(p)
+	}
+	if code != "" {
+		return code
+	}
+	s.accepted.Add(1)
+	s.mu.Lock()
+	s.legs++
+	s.mu.Unlock()
+	l.rated()
+	return ""
+}
+
+// leave is after a leg that had joined.
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.legs--
+}
+
+func (s *Server) isRevoked(session string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, gone := s.revoked[session]
+	return gone
+}
+
+// drop forgets a pair that is over.
+func (s *Server) drop(p *pair) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pairs[p.key] == p {
+		delete(s.pairs, p.key)
+	}
+}
+
+// ended tells of a session that is over.
+func (s *Server) ended(r Record) {
+	s.log.Info("session ended", zap.String("session", r.Session), zap.String("code", r.Code), zap.Duration("paired", r.Paired),
+		zap.Uint64s("bytes", r.Bytes[:]), zap.Uint64s("dropped", r.Dropped[:]), zap.Int("replaced", r.Replaced), zap.Int("websockets", r.WebSockets))
+	if s.cfg.Ended != nil {
+		s.cfg.Ended(r)
+	}
+}
+
+func (s *Server) count(received, dropped, writes uint64) {
+	s.bytes.Add(received)
+	s.dropped.Add(dropped)
+	s.writes.Add(writes)
+}
+
+// revokedFor outlasts every token that a session's last revision can have.
+const (
+	revokedFor = 24 * time.Hour
+	maxRevoked = 100_000
+)
+
+// Revoke ends a session, and lets no leg of it in any more.
+func (s *Server) Revoke(session string) {
+	now := s.cfg.Now()
+	s.mu.Lock()
+	if len(s.revoked) >= maxRevoked {
+		for id, until := range s.revoked {
+			if now.After(until) {
+				delete(s.revoked, id)
+			}
+		}
+	}
+	s.revoked[session] = now.Add(revokedFor)
+	var all []*pair
+	for k, p := range s.pairs {
+		if k.session == session {
+			all = append(all, p)
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range all {
+		p.close("revoked")
+	}
+}
+
+// Close cuts every leg and returns when nothing is left.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	all := make([]*pair, 0, len(s.pairs))
+	for _, p := range s.pairs {
+		all = append(all, p)
+	}
+	s.mu.Unlock()
+	for _, p := range all {
+		p.close("draining")
+	}
+	s.work.Wait()
+	return nil
+}
+
+// Stats returns the counters as they are now.
+func (s *Server) Stats() Stats {
+	st := Stats{Open: s.door.count(), Accepted: s.accepted.Load(), Cloned: s.cloned.Load(), Bytes: s.bytes.Load(), Dropped: s.dropped.Load(), Writes: s.writes.Load()}
+	s.mu.Lock()
+	st.Reasons = maps.Clone(s.reasons)
+	all := make([]*pair, 0, len(s.pairs))
+	for _, p := range s.pairs {
+		all = append(all, p)
+	}
+	s.mu.Unlock()
+	for _, n := range st.Reasons {
+		st.Refused += n
+	}
+	for _, p := range all {
+		n := 0
+		for side := range p.legs {
+			if l := p.legs[side].Load(); l != nil {
+				n++
+				q := l.out.Stats()
+				st.Bytes += l.received.Load()
+				st.Dropped += l.dropped.Load() + q.DroppedAge + q.DroppedBy
+				st.Writes += q.Writes
+			}
+		}
+		st.Legs += n
+		if n == 2 {
+			st.Sessions++
+		}
+	}
+	return st
+}
+
+// refuse counts a refusal; its codes are a few words of ours.
+func (s *Server) refuse(code string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reasons[code]++
+}
+
+// no answers a request that becomes no leg.
+func (s *Server) no(w http.ResponseWriter, status int, code, detail string) {
+	s.refuse(code)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Connection", "close")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"code": code, "detail": detail})
+}
+
+func codeOf(err error) string {
+	if e, ok := errors.AsType[*keys.GrantError](err); ok {
+		return e.Reason
+	}
+	return "malformed"
+}
