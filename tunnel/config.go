@@ -96,9 +96,10 @@ const (
 //
 // Open is called at once, at each change of the host's addresses and again with
 // back-off when it fails or its connection's Read does. It gets the tunnel's own
-// socket, for all that is not WireGuard, and may return a SocketConn, whose
-// SocketAddr then is a path. A connection of another kind is closed and told as
-// a warning.
+// socket, for all that is not WireGuard. It may return a SocketConn, whose SocketAddr
+// then is the path, or a connection that carries the packets itself: one that keeps
+// them apart and whose Write does not wait, such as a leg at a relay. A BatchConn of
+// that kind is given many at once.
 type Path struct {
 	Kind PathKind // default Direct
 	Addr netip.AddrPort
@@ -109,6 +110,14 @@ type Path struct {
 type SocketConn interface {
 	net.Conn
 	SocketAddr() netip.AddrPort
+}
+
+// A BatchConn is a path beside the tunnel's socket that takes and gives many packets in
+// a call. It writes one after the other, and does not keep bufs.
+type BatchConn interface {
+	net.Conn
+	ReadBatch(bufs [][]byte, sizes []int) (int, error)
+	WriteBatch(bufs [][]byte) (int, error)
 }
 
 const (

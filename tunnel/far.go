@@ -21,7 +21,7 @@ type far struct {
 	link   *bind.Peer
 	dog    watchdog.Machine
 	meter  watchdog.Meter
-	race   path.Race
+	race   path.Race[bind.Route]
 	hold   time.Duration // it may begin until then, so no echo makes this end begin
 	proved chan struct{} // closed at its first proof
 }
@@ -39,34 +39,25 @@ func (t *Tunnel) newFar(c *Config) *far {
 		f.dog.Late = watchdog.Repair / 2
 	}
 	f.link = t.bind.AddPeer(f.id)
-	f.race.SetAddrs(c.known())
+	f.race.SetRoutes(c.known())
 	f.race.Step(t.gate.Now())
 	f.point()
 	return f
 }
 
-// known are the addresses of the paths that have one, the preferred first.
-func (c *Config) known() []netip.AddrPort {
-	var addrs []netip.AddrPort
+// known are the routes of the paths that have an address, the preferred first.
+func (c *Config) known() []bind.Route {
+	var routes []bind.Route
 	for _, p := range c.Paths {
 		if p.Addr.IsValid() {
-			addrs = append(addrs, p.Addr)
+			routes = append(routes, bind.At(p.Addr))
 		}
 	}
-	return addrs
+	return routes
 }
 
 // point tells the bind where the race sends to.
-func (f *far) point() {
-	switch primary, also := f.race.Paths(); {
-	case !primary.IsValid():
-		f.link.ClearPath()
-	case !also.IsValid():
-		f.link.SetPath(primary)
-	default:
-		f.link.SetPaths(primary, also)
-	}
-}
+func (f *far) point() { f.link.SetRoutes(f.race.Paths()) }
 
 // addLines add the far end as a peer with the given addresses.
 func (f *far) addLines(allowed []netip.Addr) string {
@@ -129,6 +120,6 @@ func (t *Tunnel) handshake(f *far) (at time.Time, ok bool) {
 	return time.Unix(sec, nsec), sec != 0
 }
 
-// answeredFrom is the address that the far end's newest packet came from,
-// invalid when the bind cannot tell.
-func (f *far) answeredFrom() netip.AddrPort { return f.link.Path() }
+// answeredBy is the route that the far end's newest packet came by, none when the bind
+// cannot tell.
+func (f *far) answeredBy() bind.Route { return f.link.Route() }

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"fmt"
+	"github.com/boothwire/boothwire/internal/bind"
 	"net"
 	"net/netip"
 	"slices"
@@ -55,22 +56,54 @@ func (t *Tunnel) networkChanged() {
 	}
 }
 
-// kindOf is how the path to an address travels.
-func (t *Tunnel) kindOf(addr netip.AddrPort) PathKind {
+// opened is the open path that a route is of, nil if it is of none.
+func (t *Tunnel) opened(r bind.Route) *open {
 	for _, o := range t.opens {
-		if o.addr == addr && addr.IsValid() {
-			return o.kind()
+		if o.route == r && !r.IsZero() {
+			return o
 		}
 	}
+	return nil
+}
+
+// kindOf is how a route travels.
+func (t *Tunnel) kindOf(r bind.Route) PathKind {
+	if r.IsZero() {
+		return ""
+	}
+	if o := t.opened(r); o != nil {
+		return o.kind()
+	}
 	for _, p := range t.config().Paths {
-		if p.Addr == addr && p.Kind != "" {
+		if bind.At(p.Addr) == r && p.Kind != "" {
 			return p.Kind
 		}
 	}
-	if !addr.IsValid() {
-		return ""
+	if r.IsStream() {
+		return Relay // one that has just ended
 	}
 	return Direct
+}
+
+// remoteOf is where a route leads: ip:port.
+func (t *Tunnel) remoteOf(r bind.Route) string {
+	if r.Addr().IsValid() {
+		return r.Addr().String()
+	}
+	if o := t.opened(r); o != nil {
+		return o.remote
+	}
+	return ""
+}
+
+// moved takes what WireGuard has found by itself: the far end at another address. A
+// stream that carries packets goes on; the address then gets its copy, and carries
+// alone once an echo comes back from there.
+func (t *Tunnel) moved(f *far, addr netip.AddrPort) bool {
+	if primary, _ := f.race.Paths(); primary.IsStream() {
+		return false
+	}
+	return f.race.Answered(bind.At(addr))
 }
 
 // tellPath tells where packets go, once that has answered.
@@ -80,5 +113,5 @@ func (t *Tunnel) tellPath() {
 		return
 	}
 	t.told = primary
-	t.tell(Event{Kind: EventPath, Path: t.kindOf(primary), Remote: primary})
+	t.tell(Event{Kind: EventPath, Path: t.kindOf(primary), Remote: primary.Addr()})
 }

@@ -2,10 +2,13 @@ package tunnel
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/netip"
+	"maps"
+	"net"
+	"slices"
 	"time"
+
+	"github.com/boothwire/boothwire/internal/bind"
 )
 
 // How often a func that finds a path is called again after it failed.
@@ -18,7 +21,8 @@ const (
 // its goroutine hands results over with do.
 type open struct {
 	path   Path
-	addr   netip.AddrPort // where it leads, while it does
+	route  bind.Route // where it leads, while it does
+	remote string     // the same for people
 	cancel context.CancelFunc
 	again  chan struct{} // wakes its back-off
 }
@@ -96,27 +100,48 @@ func (t *Tunnel) openOnce(ctx context.Context, o *open) (worked bool, err error)
 		return false, fmt.Errorf("open %s path: %w", o.kind(), err)
 	}
 	defer conn.Close()
+	lost, ended := make(chan error, 1), make(chan struct{})
+	end := func(err error) { lost <- err; close(ended) }
 	sock, ok := conn.(SocketConn)
-	if !ok {
-		return false, fmt.Errorf("open %s path: %w: a connection beside the tunnel's socket", o.kind(), errors.ErrUnsupported)
+	if ok {
+		// What arrives for WireGuard does not come this way: Read only tells the end.
+		t.work.Go(func() {
+			buf := make([]byte, 2048)
+			for {
+				if _, err := sock.Read(buf); err != nil {
+					end(err)
+					return
+				}
+			}
+		})
 	}
-	addr := sock.SocketAddr()
-	if err := t.do(ctx, func() error { t.found(o, addr); return nil }); err != nil {
+	var link *bind.Peer
+	err = t.do(ctx, func() error {
+		if ok {
+			o.route, o.remote = bind.At(sock.SocketAddr()), sock.SocketAddr().String()
+		} else {
+			link = t.far.link
+			o.route, o.remote = link.AddStream(conn, end), addrOf(conn)
+		}
+		t.setRoutes()
+		return nil
+	})
+	if err != nil {
 		return true, err
 	}
-	defer func() { _ = t.do(ctx, func() error { t.found(o, netip.AddrPort{}); return nil }) }()
-
-	// What arrives for WireGuard does not come this way: Read only tells the end.
-	lost := make(chan error, 1)
-	t.work.Go(func() {
-		buf := make([]byte, 2048)
-		for {
-			if _, err := conn.Read(buf); err != nil {
-				lost <- err
-				return
-			}
+	defer func() {
+		r := o.route
+		_ = t.do(context.WithoutCancel(ctx), func() error {
+			o.route, o.remote = bind.Route{}, ""
+			t.setRoutes()
+			return nil
+		})
+		if r.IsStream() { // also when nobody does anything any more
+			link.RemoveStream(r)
+			conn.Close()
+			<-ended
 		}
-	})
+	}()
 	select {
 	case err = <-lost:
 		return true, fmt.Errorf("%s path: %w", o.kind(), err)
@@ -127,23 +152,24 @@ func (t *Tunnel) openOnce(ctx context.Context, o *open) (worked bool, err error)
 	return true, nil
 }
 
-// found puts where an open path leads into the race, before the known addresses;
-// an invalid one takes it out.
-func (t *Tunnel) found(o *open, addr netip.AddrPort) {
-	o.addr = addr
-	t.setAddrs()
+// addrOf is where a connection leads, for people.
+func addrOf(c net.Conn) string {
+	if a := c.RemoteAddr(); a != nil {
+		return a.String()
+	}
+	return ""
 }
 
-// setAddrs gives the race all addresses that there are.
-func (t *Tunnel) setAddrs() {
-	var addrs []netip.AddrPort
-	for _, o := range t.opens {
-		if o.addr.IsValid() {
-			addrs = append(addrs, o.addr)
+// setRoutes gives the race all routes that there are.
+func (t *Tunnel) setRoutes() {
+	var routes []bind.Route
+	for _, i := range slices.Sorted(maps.Keys(t.opens)) {
+		if o := t.opens[i]; !o.route.IsZero() {
+			routes = append(routes, o.route)
 		}
 	}
-	addrs = append(addrs, t.config().known()...)
-	t.far.race.SetAddrs(addrs)
+	routes = append(routes, t.config().known()...)
+	t.far.race.SetRoutes(routes)
 	t.far.race.Step(t.gate.Now())
 	t.far.point()
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -216,7 +217,7 @@ func TestOpenedPath(t *testing.T) {
 		var again int
 		_ = o.do(testContext(t), func() error {
 			for _, op := range o.opens {
-				if op.addr.IsValid() {
+				if !op.route.IsZero() {
 					again++
 				}
 			}
@@ -231,26 +232,79 @@ func TestOpenedPath(t *testing.T) {
 	}
 }
 
-// TestForeignPath has a func that returns a connection of another kind.
-func TestForeignPath(t *testing.T) {
+// datagrams is one end of a connection in memory that keeps packets apart and never
+// waits, as a leg at a relay does.
+type datagrams struct {
+	net.Conn // for what nobody calls
+	in, out  chan []byte
+	once     *sync.Once
+	cut      chan struct{} // both ends' end
+}
+
+func datagramPair() (a, b *datagrams) {
+	x, y, once, cut := make(chan []byte, 1024), make(chan []byte, 1024), new(sync.Once), make(chan struct{})
+	return &datagrams{in: x, out: y, once: once, cut: cut}, &datagrams{in: y, out: x, once: once, cut: cut}
+}
+
+func (d *datagrams) Read(p []byte) (int, error) {
+	select {
+	case b := <-d.in:
+		return copy(p, b), nil
+	case <-d.cut:
+		return 0, net.ErrClosed
+	}
+}
+
+func (d *datagrams) Write(p []byte) (int, error) {
+	select {
+	case d.out <- bytes.Clone(p):
+	default:
+	}
+	return len(p), nil
+}
+
+func (d *datagrams) Close() error         { d.once.Do(func() { close(d.cut) }); return nil }
+func (d *datagrams) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443} }
+
+// TestStreamPath has two ends that only a stream joins, which is cut and opened again.
+func TestStreamPath(t *testing.T) {
 	noLeaks(t)
-	_, operator := pair(t)
-	closed := make(chan struct{})
-	operator.Paths = append(operator.Paths, Path{Kind: Relay, Open: func(context.Context, net.PacketConn) (net.Conn, error) {
-		a, b := net.Pipe()
-		go func() {
-			_, _ = b.Read(make([]byte, 1))
-			select {
-			case <-closed:
-			default:
-				close(closed)
-			}
-		}()
-		return a, nil
-	}})
-	o := up(t, operator)
+	device, operator := pair(t, keys.TCP(22))
+	withEcho(t, device)
+	var mu sync.Mutex
+	var waiting, last *datagrams // for the other end
+	meet := func(context.Context, net.PacketConn) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if c := waiting; c != nil {
+			waiting = nil
+			return c, nil
+		}
+		var c *datagrams
+		c, waiting = datagramPair()
+		last = c
+		return c, nil
+	}
+	device.Paths = []Path{{Kind: Relay, Open: meet}}
+	operator.Paths = []Path{{Kind: Relay, Open: meet}}
+	d, o := up(t, device), up(t, operator)
+	say := bounce(t, o)
+	if err := say("through the relay"); err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []*Tunnel{d, o} {
+		await(t, end, 0, EventPath)
+		if st := end.Status(); st.Path != Relay || st.Remote != "192.0.2.1:443" {
+			t.Errorf("status %+v", st)
+		}
+	}
+	mu.Lock()
+	last.Close() // killed: each end opens another
+	mu.Unlock()
 	await(t, o, 0, EventWarning)
-	<-closed
+	if err := say("and again"); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestClockStep(t *testing.T) {

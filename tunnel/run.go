@@ -63,7 +63,7 @@ func (t *Tunnel) loop(network <-chan struct{}) error {
 			f()
 		case r := <-t.roamed:
 			for _, f := range []*far{t.far, t.next} {
-				if f != nil && f.id == r.far && f.race.Answered(r.addr) {
+				if f != nil && f.id == r.far && t.moved(f, r.addr) {
 					f.point()
 				}
 			}
@@ -183,7 +183,7 @@ func (t *Tunnel) proof(p reach.Proof) {
 		t.setMTU(t.sizer.MTU())
 	}
 	a := f.dog.Proved(p.At)
-	if remote := f.answeredFrom(); remote.IsValid() && f.race.Answered(remote) {
+	if by := f.answeredBy(); !by.IsZero() && f.race.Answered(by) {
 		f.point()
 		t.sizer.Start(p.At)
 	}
@@ -282,10 +282,7 @@ func (t *Tunnel) lookForHandshake(f *far) {
 func (t *Tunnel) publish(now time.Duration) {
 	f := t.far
 	primary, _ := f.race.Paths()
-	remote, kind := "", t.kindOf(primary)
-	if primary.IsValid() {
-		remote = primary.String()
-	}
+	remote, kind := t.remoteOf(primary), t.kindOf(primary)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.snapshot.rtt = f.meter.RTT()

@@ -55,9 +55,9 @@ type Tunnel struct {
 	opens  map[int]*open // paths that a func finds
 	clock  watchdog.Clock
 	sizer  watchdog.Sizer
-	buf    []byte         // an echo
-	told   netip.AddrPort // of the newest EventPath
-	looked time.Duration  // for handshakes
+	buf    []byte        // an echo
+	told   bind.Route    // of the newest EventPath
+	looked time.Duration // for handshakes
 
 	mu       sync.Mutex
 	cfg      *Config // as Up and Update left it

@@ -93,7 +93,7 @@ func (t *Tunnel) adopt(c *Config) {
 	t.idle = c.Idle
 	t.closeOpens()
 	t.startOpens(c)
-	t.setAddrs()
+	t.setRoutes()
 }
 
 // move proves another far end beside the old one, then moves over.

@@ -42,6 +42,7 @@ type Bind struct {
 	port     atomic.Uint32
 	diverted atomic.Pointer[packetConn]
 	waiting  atomic.Int64 // peers whose response is unconfirmed
+	streams  chan *batch
 
 	mu     sync.Mutex
 	peers  map[string]*Peer
@@ -60,13 +61,14 @@ func New(inner conn.Bind, cfg Config) *Bind {
 		inner = conn.NewDefaultBind()
 	}
 	return &Bind{
-		inner:  inner,
-		cfg:    cfg,
-		start:  time.Now(),
-		peers:  make(map[string]*Peer),
-		table:  newTable(),
-		local:  make(map[uint32]*Peer),
-		remote: make(map[uint32]*Peer),
+		inner:   inner,
+		cfg:     cfg,
+		start:   time.Now(),
+		peers:   make(map[string]*Peer),
+		table:   newTable(),
+		local:   make(map[uint32]*Peer),
+		remote:  make(map[uint32]*Peer),
+		streams: make(chan *batch),
 	}
 }
 
@@ -96,7 +98,7 @@ func (b *Bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	for i, fn := range fns {
 		fns[i] = (&receiver{bind: b, fn: fn, closed: b.closed}).receive
 	}
-	return fns, actual, nil
+	return append(fns, (&streamReceiver{bind: b, closed: b.closed}).receive), actual, nil
 }
 
 // Close closes the inner Bind, unblocks the receivers and the PacketConn with

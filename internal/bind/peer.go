@@ -37,18 +37,32 @@ type Peer struct {
 	local, remote []uint32  // indices of its handshakes, the newest last
 }
 
-// A path is where a peer's packets go. It is never changed, only replaced. A
-// path that is no UDP address would be a third kind of leg, with a send of its
-// own, and a receiver of its own among those that Open returns.
+// A path is where a peer's packets go. It is never changed, only replaced.
 type path struct {
 	primary leg
-	also    leg // in doubt: gets a copy of everything; no endpoint: none
+	also    leg // in doubt: gets a copy of everything; no source: none
 }
 
-// A leg is one address of a path.
+// A leg is one route of a path.
 type leg struct {
-	ep  conn.Endpoint // the inner Bind's
+	ep  conn.Endpoint // the inner Bind's; nil: a stream's
 	src *source
+}
+
+// route is where l leads.
+func (l leg) route() Route {
+	if l.src == nil {
+		return Route{}
+	}
+	return Route{addr: l.src.addr, stream: l.src.stream}
+}
+
+// along sends packets by l.
+func (b *Bind) along(l leg, bufs [][]byte) error {
+	if l.ep == nil {
+		return l.src.stream.send(bufs)
+	}
+	return b.transmit(bufs, l.ep)
 }
 
 // Stats counts what passed between a Bind and a peer. Received packets are
@@ -78,40 +92,48 @@ func (p *Peer) SetPath(addr netip.AddrPort) { p.SetPaths(addr, netip.AddrPort{})
 // invalid primary is ClearPath. Former addresses stay known, the last eight: what
 // still comes from there does not make WireGuard roam back. An initiation that waits for a path, or for an
 // answer, leaves for the new addresses at once.
-func (p *Peer) SetPaths(primary, also netip.AddrPort) {
-	p.bind.setPaths(p, unmap(primary), unmap(also), false)
-}
+func (p *Peer) SetPaths(primary, also netip.AddrPort) { p.SetRoutes(At(primary), At(also)) }
+
+// SetRoutes is SetPaths for routes of any kind.
+func (p *Peer) SetRoutes(primary, also Route) { p.bind.setPaths(p, primary, also, false) }
 
 // ClearPath leaves the peer without a path: initiations are kept, all else is
 // dropped. Its addresses stay known.
 func (p *Peer) ClearPath() { p.SetPaths(netip.AddrPort{}, netip.AddrPort{}) }
 
-// Path returns where the peer is: of the addresses that packets go to, the one
-// that its newest packet came from, else the primary one. It is invalid while
-// there is no path. When WireGuard has roamed, it is where it roamed to: all other
-// addresses are unknown then, so that it can roam on.
-func (p *Peer) Path() netip.AddrPort {
+// Path returns the address where the peer is, as Route does; invalid also while it is
+// behind a stream.
+func (p *Peer) Path() netip.AddrPort { return p.Route().addr }
+
+// Route returns where the peer is: of the routes that packets go to, the one that its
+// newest packet came by, else the primary one. It is none while there is no path. When
+// WireGuard has roamed, it is where it roamed to: all other addresses are unknown then,
+// so that it can roam on.
+func (p *Peer) Route() Route {
 	pa := p.path.Load()
 	switch {
 	case pa == nil:
-		return netip.AddrPort{}
-	case pa.also.ep != nil && pa.also.src.rx.Load() > pa.primary.src.rx.Load():
-		return pa.also.src.addr
+		return Route{}
+	case pa.also.src != nil && pa.also.src.rx.Load() > pa.primary.src.rx.Load():
+		return pa.also.route()
 	}
-	return pa.primary.src.addr
+	return pa.primary.route()
 }
 
 // Paths returns the addresses that packets go to, as SetPaths or WireGuard's
 // roaming left them.
 func (p *Peer) Paths() (primary, also netip.AddrPort) {
+	a, b := p.Routes()
+	return a.addr, b.addr
+}
+
+// Routes is Paths for routes of any kind.
+func (p *Peer) Routes() (primary, also Route) {
 	pa := p.path.Load()
 	if pa == nil {
 		return primary, also
 	}
-	if pa.also.ep != nil {
-		also = pa.also.src.addr
-	}
-	return pa.primary.src.addr, also
+	return pa.primary.route(), pa.also.route()
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort {
@@ -135,10 +157,10 @@ func (p *Peer) write(bufs [][]byte) error {
 		p.dropped.Add(uint64(len(bufs)))
 		return nil
 	}
-	err := p.bind.transmit(bufs, pa.primary.ep)
-	if pa.also.ep != nil {
+	err := p.bind.along(pa.primary, bufs)
+	if pa.also.src != nil {
 		// One that works is enough.
-		if errAlso := p.bind.transmit(bufs, pa.also.ep); errAlso == nil {
+		if errAlso := p.bind.along(pa.also, bufs); errAlso == nil {
 			err = nil
 		}
 	}

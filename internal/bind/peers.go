@@ -54,34 +54,39 @@ func (b *Bind) RemovePeer(id string) {
 }
 
 // setPaths replaces a peer's path; roamed: by one that WireGuard found.
-func (b *Bind) setPaths(p *Peer, primary, also netip.AddrPort, roamed bool) {
-	if !primary.IsValid() {
-		also = netip.AddrPort{}
+func (b *Bind) setPaths(p *Peer, primary, also Route, roamed bool) {
+	if primary.IsZero() {
+		also = Route{}
 	}
 	b.mu.Lock()
 	if b.peers[p.id] != p {
 		b.mu.Unlock()
 		return
 	}
-	oldPrimary, oldAlso := p.Paths()
+	oldPrimary, oldAlso := p.Routes()
 	if primary == oldPrimary && also == oldAlso {
 		b.mu.Unlock()
 		return
 	}
 	var next *path
-	if primary.IsValid() {
+	if !primary.IsZero() {
 		// The inner Bind refuses no valid address; one that it did would be no path.
 		next = new(path)
-		if next.primary = b.leg(p, primary); next.primary.ep == nil {
-			next = nil
-		} else if also.IsValid() && also != primary {
+		next.primary = b.leg(p, primary)
+		if !also.IsZero() && also != primary {
 			next.also = b.leg(p, also)
+		}
+		if next.primary.src == nil { // a stream that has just ended
+			next.primary, next.also = next.also, leg{}
+		}
+		if next.primary.src == nil {
+			next = nil
 		}
 	}
 	p.path.Store(next)
 	b.forgetSources(p, roamed)
 	moved := primary != oldPrimary && primary != oldAlso
-	added := moved || also.IsValid() && also != oldPrimary && also != oldAlso
+	added := moved || !also.IsZero() && also != oldPrimary && also != oldAlso
 	msg := p.pathChanged(next != nil, moved, added)
 	b.mu.Unlock()
 	if msg != nil {
@@ -89,8 +94,20 @@ func (b *Bind) setPaths(p *Peer, primary, also netip.AddrPort, roamed bool) {
 	}
 }
 
-// leg makes addr a leg of p's path and a known address; b.mu is held.
-func (b *Bind) leg(p *Peer, addr netip.AddrPort) leg {
+// leg makes r a leg of p's path, and its address a known one; b.mu is held.
+func (b *Bind) leg(p *Peer, r Route) leg {
+	if r.stream != nil {
+		select {
+		case <-r.stream.done:
+			return leg{}
+		default:
+		}
+		if r.stream.peer != p {
+			return leg{}
+		}
+		return leg{src: r.stream.src}
+	}
+	addr := r.addr
 	ep, err := b.inner.ParseEndpoint(addr.String())
 	if err != nil {
 		return leg{}
@@ -211,6 +228,20 @@ func (b *Bind) roamed(bufs [][]byte, addr netip.AddrPort) (p *Peer, known bool) 
 	return p, slices.ContainsFunc(p.sources, func(s *source) bool { return s.addr == addr })
 }
 
+// setRoamed lets p's path follow WireGuard to addr. A stream stays, because a packet
+// that took another way says nothing against it: addr then is the second leg.
+func (b *Bind) setRoamed(p *Peer, addr netip.AddrPort) {
+	primary, also := p.Routes()
+	switch {
+	case primary.IsStream():
+		b.setPaths(p, primary, At(addr), true)
+	case also.IsStream():
+		b.setPaths(p, At(addr), also, true)
+	default:
+		b.setPaths(p, At(addr), Route{}, true)
+	}
+}
+
 // sendRaw sends to an endpoint that is no peer's.
 func (b *Bind) sendRaw(bufs [][]byte, ep conn.Endpoint) error {
 	if b.count.Load() == 0 || len(bufs) == 0 {
@@ -225,7 +256,7 @@ func (b *Bind) sendRaw(bufs [][]byte, ep conn.Endpoint) error {
 		if handshakeKind(bufs[0]) == kindResponse {
 			p.abandon() // or the new path would carry it
 		}
-		b.setPaths(p, addr, netip.AddrPort{}, true)
+		b.setRoamed(p, addr)
 		if b.cfg.Adopted != nil {
 			b.cfg.Adopted(p.id, addr)
 		}

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// A source is an address that one peer's packets come from.
+// A source is where one peer's packets come from.
 type source struct {
-	peer *Peer
-	addr netip.AddrPort
-	rx   atomic.Int64 // when the newest packet came, on the Bind's clock; 0: none
+	peer   *Peer
+	addr   netip.AddrPort
+	stream *stream      // instead of an address
+	rx     atomic.Int64 // when the newest packet came, on the Bind's clock; 0: none
 }
 
 func (s *source) touch(now time.Duration) { s.rx.Store(int64(now)) }

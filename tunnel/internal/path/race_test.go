@@ -14,7 +14,7 @@ var (
 	n netip.AddrPort
 )
 
-func check(t *testing.T, r *Race, primary, also netip.AddrPort) {
+func check(t *testing.T, r *Race[netip.AddrPort], primary, also netip.AddrPort) {
 	t.Helper()
 	if p, s := r.Paths(); p != primary || s != also {
 		t.Errorf("paths %v and %v, want %v and %v", p, s, primary, also)
@@ -22,12 +22,12 @@ func check(t *testing.T, r *Race, primary, also netip.AddrPort) {
 }
 
 func TestRace(t *testing.T) {
-	var r Race
+	var r Race[netip.AddrPort]
 	if r.Step(1) || r.Next() != 0 {
 		t.Error("no address, and something to do")
 	}
 	check(t, &r, n, n)
-	r.SetAddrs([]netip.AddrPort{a, b, c, b})
+	r.SetRoutes([]netip.AddrPort{a, b, c, b})
 	if !r.Step(1) {
 		t.Error("the first step changes nothing")
 	}
@@ -50,23 +50,23 @@ func TestRace(t *testing.T) {
 	if r.Answered(b) || r.Step(now+time.Hour) || r.Next() != 0 {
 		t.Error("a won race goes on")
 	}
-	r.SetAddrs([]netip.AddrPort{c, b})
+	r.SetRoutes([]netip.AddrPort{c, b})
 	check(t, &r, b, n)
 	r.Lost(now)
 	if !r.Step(now) {
 		t.Error("a lost path is alone")
 	}
 	check(t, &r, b, c)
-	r.SetAddrs([]netip.AddrPort{a})
+	r.SetRoutes([]netip.AddrPort{a})
 	check(t, &r, a, n)
 }
 
 func TestFarEndMoves(t *testing.T) {
-	var r Race
-	r.SetAddrs([]netip.AddrPort{a})
+	var r Race[netip.AddrPort]
+	r.SetRoutes([]netip.AddrPort{a})
 	r.Step(1)
 	r.Answered(a)
-	if !r.Answered(netip.AddrPortFrom(netip.AddrFrom16(x.Addr().As16()), x.Port())) {
+	if !r.Answered(x) {
 		t.Error("nothing changed")
 	}
 	check(t, &r, x, n)
@@ -76,13 +76,13 @@ func TestFarEndMoves(t *testing.T) {
 }
 
 func TestOneAddress(t *testing.T) {
-	var r Race
-	r.SetAddrs([]netip.AddrPort{a})
+	var r Race[netip.AddrPort]
+	r.SetRoutes([]netip.AddrPort{a})
 	r.Step(1)
 	if r.Step(time.Hour) || r.Next() != 0 {
 		t.Error("one address, and something to try")
 	}
-	var called Race // an end that waits to be called
+	var called Race[netip.AddrPort] // an end that waits to be called
 	called.Answered(x)
 	called.Lost(time.Second)
 	if called.Step(time.Hour) || called.Next() != 0 {
