@@ -32,7 +32,7 @@ func (a *app) proxy() *cobra.Command {
 		if err == nil {
 			err = pipe(cmd.Context(), conn, a.in, a.out, linger)
 			if errors.Is(err, context.Canceled) {
-				err = nil // a signal is how ssh ends its proxy
+				err = exitStatus(exitInterrupted) // a signal is how ssh ends its proxy: nothing to tell
 			}
 		}
 		if e := s.Err(); e != nil {
