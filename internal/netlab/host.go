@@ -113,7 +113,7 @@ func (h *Host) Output(name string, args ...string) (string, error) {
 	cmd := h.exec(ctx, name, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = time.Second // a grandchild may still hold the pipes
+	cmd.WaitDelay = 10 * time.Second // a grandchild may still hold the pipes; one built with -race sleeps a second at its end
 	if err := cmd.Run(); err != nil {
 		return stdout.String(), fmt.Errorf("netlab: %s: %s %s: %w: %s%s", h.Name, name, strings.Join(args, " "), err,
 			strings.TrimSpace(stdout.String()), strings.TrimSpace(stderr.String()))
