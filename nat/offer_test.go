@@ -194,10 +194,11 @@ func FuzzOpenOffer(f *testing.F) {
 	f.Add(sealed[:20])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, _, err := openOffer(b, k); err == nil && !bytes.Equal(b, sealed) {
-			t.Error("forged")
+		if _, _, err := openOffer(b, k); err == nil {
+			if g, ok := generationOf(b); !ok || g != 1 {
+				t.Error("of another generation")
+			}
 		}
-		generationOf(b)
 	})
 }
 
