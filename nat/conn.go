@@ -13,8 +13,8 @@ import (
 // A Conn is a path that was found. The tunnel's packets do not go through it: it
 // says where they go from the socket that Dial or Accept was given, and when the
 // path is lost. It is closed by its owner, also after it was lost; until then it
-// reads the socket and keeps the path alive. Its methods may be called
-// concurrently.
+// reads the socket and the exchanger, and keeps the path alive. Its methods may be
+// called concurrently.
 type Conn struct {
 	search   *search
 	pair     Pair

@@ -3,7 +3,9 @@ package nat
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -235,6 +237,91 @@ func TestLost(t *testing.T) {
 			t.Errorf("lost after %v", took)
 		}
 	})
+}
+
+// A Conn is a net.Conn but for the data.
+func TestConn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		d, c, err, err2 := meet(t, w.sock("198.51.100.1:5000", nil), w.sock("203.0.113.1:5000", nil), nil)
+		if err != nil || err2 != nil {
+			t.Fatalf("Dial: %v; Accept: %v", err, err2)
+		}
+		defer c.Close()
+		if d.LocalAddr().String() != "198.51.100.1:5000" || d.RemoteAddr().String() != "203.0.113.1:5000" {
+			t.Errorf("%v to %v", d.LocalAddr(), d.RemoteAddr())
+		}
+		if _, err := d.Write([]byte("x")); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("Write: %v", err)
+		}
+		for range 3 {
+			start := time.Now()
+			_ = d.SetDeadline(start.Add(time.Second))
+			if _, err := d.Read(nil); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != time.Second {
+				t.Errorf("Read: %v after %v", err, time.Since(start))
+			}
+		}
+		_ = d.SetReadDeadline(time.Time{})
+		time.AfterFunc(time.Hour, func() { d.Close() })
+		if _, err := d.Read(nil); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read: %v", err)
+		}
+		if _, err := d.Write(nil); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write: %v", err)
+		}
+		d.Close()
+	})
+}
+
+// An exchanger that ends takes the search with it before anybody was heard, and
+// not after.
+func TestExchangerEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		a, b := w.sock("198.51.100.1:5000", nil), w.sock("203.0.113.1:5000", nil)
+		x, _ := posts(false)
+		for _, f := range []func() (*Conn, error){
+			func() (*Conn, error) { return Dial(t.Context(), a, &ending{post: x}, testSecret, nil) },
+			func() (*Conn, error) { return Accept(t.Context(), a, &ending{post: x}, testSecret, nil) },
+		} {
+			_, err := f()
+			var e *Error
+			if !errors.As(err, &e) || e.Code() != ReasonSignaling || !errors.Is(err, errEnding) {
+				t.Errorf("got %v", err)
+			}
+		}
+		x, y := posts(false)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			c, err := Accept(t.Context(), b, &ending{y, 1}, testSecret, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		})
+		d, err := Dial(t.Context(), a, &ending{x, 1}, testSecret, nil)
+		wg.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Close()
+	})
+}
+
+// ending is an exchanger that ends after some messages.
+type ending struct {
+	*post
+	after int
+}
+
+var errEnding = errors.New("the session is over")
+
+func (e *ending) ReceiveOffer(ctx context.Context) ([]byte, error) {
+	if e.after--; e.after < 0 {
+		return nil, errEnding
+	}
+	return e.post.ReceiveOffer(ctx)
 }
 
 // An end that nobody answers gives up, and an idle or hopeless one is quiet.

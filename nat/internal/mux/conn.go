@@ -233,7 +233,8 @@ func (m *Mux) Base() ice.UDPMux { return base{m} }
 
 type base struct{ *Mux }
 
-// GetListenAddresses returns the first address of each family.
+// GetListenAddresses returns the first address of each family. A socket that has
+// none, because the system does not tell, can send all the same.
 func (b base) GetListenAddresses() []net.Addr {
 	var list []net.Addr
 	var v4, v6 bool
@@ -249,6 +250,9 @@ func (b base) GetListenAddresses() []net.Addr {
 			v6 = true
 		}
 		list = append(list, net.UDPAddrFromAddrPort(a))
+	}
+	if own := b.local; len(list) == 0 && own.Addr().IsUnspecified() {
+		list = append(list, &net.UDPAddr{IP: net.IPv4zero, Port: int(own.Port())})
 	}
 	return list
 }

@@ -205,9 +205,10 @@ func (m *Mux) named(msg *stun.Message, from netip.AddrPort) *conn {
 	return nil
 }
 
-// refused reports whether nothing may go to or come from a.
+// refused reports whether nothing may go to or come from a. A link-local address
+// means something else at the far end, and needs a zone here.
 func (m *Mux) refused(a netip.Addr) bool {
-	return slices.ContainsFunc(m.cfg.Refuse, func(p netip.Prefix) bool { return p.Contains(a) })
+	return a.IsLinkLocalUnicast() || a.IsMulticast() || slices.ContainsFunc(m.cfg.Refuse, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // write sends b, which holds nothing but the datagram in its capacity: a socket

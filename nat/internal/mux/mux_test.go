@@ -192,6 +192,9 @@ func TestQuery(t *testing.T) {
 	if _, err := m.Query(ctx, netip.MustParseAddrPort("10.166.0.1:3478")); !errors.Is(err, errRefused) {
 		t.Errorf("Query of a refused address: %v", err)
 	}
+	if _, err := m.Query(ctx, netip.MustParseAddrPort("169.254.169.254:80")); !errors.Is(err, errRefused) {
+		t.Errorf("Query of a link-local address: %v", err)
+	}
 	silent := listen(t)
 	short, stop := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer stop()
@@ -335,9 +338,12 @@ func TestAddresses(t *testing.T) {
 			if got := m.Base().GetListenAddresses(); len(got) != test.base {
 				t.Errorf("base %v, want %d", got, test.base)
 			}
-			addrs = addrs[:0] // the network changed
-			if got := m.Addresses(); len(got) > 1 {
+			addrs = addrs[:0] // the network went
+			if got := m.Addresses(); len(got) > 1 || len(got) == 1 && m.local.Addr().IsUnspecified() {
 				t.Errorf("after a change %v", got)
+			}
+			if got := m.Base().GetListenAddresses(); len(got) != min(1, test.base) {
+				t.Errorf("base after a change %v", got)
 			}
 		})
 	}
@@ -382,6 +388,52 @@ func TestSilentAddress(t *testing.T) {
 	}
 	if n := count(); n != 10 {
 		t.Errorf("%d checks of 10 after it was heard", n)
+	}
+}
+
+// What comes from a refused address, or names an unknown agent, is nobody's.
+func TestHandle(t *testing.T) {
+	m := open(t, listen(t), Config{Refuse: []netip.Prefix{netip.MustParsePrefix("10.166.0.0/16")}})
+	defer m.Close()
+	v4, err := m.GetConn("ufrag", &net.UDPAddr{IP: net.IPv4zero})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v6, err := m.GetConn("ufrag", &net.UDPAddr{IP: net.IPv6unspecified})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, from string
+		want       net.PacketConn
+	}{
+		{"ufrag:far", "192.0.2.9:9", v4},
+		{"ufrag:far", "[2001:db8::9]:9", v6},
+		{"ufrag", "192.0.2.9:9", v4},
+		{"ufrag:far", "10.166.0.9:9", nil},
+		{"ufrag:far", "[fe80::9]:9", nil},
+		{"far:ufrag", "192.0.2.9:9", nil},
+		{"", "192.0.2.9:9", nil},
+	} {
+		req, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername(test.name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.handle(req.Raw, netip.MustParseAddrPort(test.from))
+		for _, c := range []net.PacketConn{v4, v6} {
+			if got := len(c.(*conn).queue); (got == 1) != (c == test.want) {
+				t.Errorf("%q from %s: %d at a conn", test.name, test.from, got)
+			}
+			for len(c.(*conn).queue) > 0 {
+				<-c.(*conn).queue
+			}
+		}
+	}
+	for range queued + 20 {
+		v4.(*conn).deliver([]byte("x"), netip.AddrPort{})
+	}
+	if got := len(v4.(*conn).queue); got != queued {
+		t.Errorf("%d queued", got)
 	}
 }
 
