@@ -34,15 +34,6 @@ func (s *search) loopback() bool {
 	return ok && a.IP.IsLoopback()
 }
 
-// ended is told that the agent hears nothing more.
-func (s *search) ended() {
-	if s.conn != nil {
-		s.lose(&Error{Reason: ReasonPathLost})
-		return
-	}
-	s.lose(&Error{Reason: ReasonNoPath})
-}
-
 // loggers passes what pion warns of on at debug level. All below is dropped: it
 // names the agent's password.
 type loggers struct{ log *zap.Logger }
