@@ -2,8 +2,9 @@ package server
 
 import "time"
 
-// A bucket is a rate for one direction of a session. What is over it is not
-// dropped here: the reader pauses, and TCP tells the sender.
+// A bucket is a rate for one direction of a session. Whoever is over it is not read
+// for a while, and TCP tells him. Only where that while would be so long that his
+// pings went unanswered does the bucket shut, and his packets are lost.
 type bucket struct {
 	rate float64 // bytes/s; 0: none
 	debt float64 // bytes
@@ -15,13 +16,20 @@ const (
 	maxPause = 250 * time.Millisecond
 )
 
-// take takes n bytes and returns how long to pause before the next are read.
-func (b *bucket) take(n int, now time.Duration) time.Duration {
+// shut reports whether what comes now is over the rate by more than a pause mends.
+func (b *bucket) shut(now time.Duration) bool {
+	b.debt = max(0, b.debt-(now-b.last).Seconds()*b.rate)
+	b.last = now
+	return b.rate > 0 && b.debt > burst+b.rate*maxPause.Seconds()
+}
+
+// take takes n bytes, after shut, and returns how long to pause before the next are
+// read.
+func (b *bucket) take(n int) time.Duration {
 	if b.rate <= 0 {
 		return 0
 	}
-	b.debt = max(0, b.debt-(now-b.last).Seconds()*b.rate) + float64(n)
-	b.last = now
+	b.debt += float64(n)
 	if b.debt <= burst {
 		return 0
 	}

@@ -30,7 +30,6 @@ type Config struct {
 const (
 	proveFor   = 5 * time.Second // from the connection to the proof
 	maxHeader  = 8 << 10         // bytes of a request: a token has about one thousand
-	maxBefore  = 64 << 10        // bytes after the request and before the proof, which a fast start fills
 	replaceFor = time.Minute
 	replaceMax = 5 // generations of one leg in replaceFor
 )

@@ -2,6 +2,8 @@ package server
 
 import (
 	"crypto/hmac"
+	"encoding/binary"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -34,12 +36,10 @@ const readBuffer = 64 << 10
 
 // serve proves the leg's key, then forwards until the connection ends.
 func (l *leg) serve(t *keys.Token, token, nonce []byte) {
+	defer l.passed()
 	defer l.conn.Close()
 	_ = l.conn.SetDeadline(time.Now().Add(proveFor))
-	buf := l.s.buffers.Get().(*[]byte)
-	n, code := l.prove((*buf)[:], t, token, nonce)
-	if code != "" {
-		l.s.buffers.Put(buf)
+	if code := l.prove(t, token, nonce); code != "" {
 		l.s.refuse(code)
 		l.bye(code)
 		l.out.Flush(time.Second)
@@ -47,52 +47,51 @@ func (l *leg) serve(t *keys.Token, token, nonce []byte) {
 	}
 	_ = l.conn.SetDeadline(time.Time{})
 	l.passed()
-	l.forward(buf, n)
+	code := l.forward()
+	if code != "" {
+		l.s.refuse(code)
+		l.bye(code)
+	}
 	l.pair.left(l)
 	l.s.leave()
+	if code != "" {
+		l.out.Flush(time.Second)
+	}
 	l.out.Fail(net.ErrClosed)
 }
 
-// prove reads the first frame and joins the pair. What came with it stays in buf,
-// n bytes from its start.
-func (l *leg) prove(buf []byte, t *keys.Token, token, nonce []byte) (n int, code string) {
-	for n < len(buf) && n < maxBefore {
-		m, err := l.conn.Read(buf[n:])
-		n += m
-		typ, body, size, bad := wire.Next(buf[:n])
-		switch {
-		case bad != nil || size != 0 && typ != wire.Proof:
-			return 0, "malformed"
-		case size == 0 && err != nil:
-			return 0, "slow"
-		case size == 0:
-			continue
-		}
-		generation, mac, ok := wire.ReadProof(body)
-		if !ok {
-			return 0, "malformed"
-		}
-		secret, err := l.s.key.RelaySecret(t.Ends[t.Leg])
-		if err != nil {
-			return 0, "bad_proof"
-		}
-		defer clear(secret)
-		if !hmac.Equal(mac, wire.MAC(secret, nonce, token, t.Leg, generation)) {
-			return 0, "bad_proof"
-		}
-		l.side, l.generation = t.Leg, generation
-		if code := l.s.join(l, t); code != "" {
-			return 0, code
-		}
-		return copy(buf, buf[size:n]), ""
+// prove reads the first frame, and not a byte more, and joins the pair.
+func (l *leg) prove(t *keys.Token, token, nonce []byte) (code string) {
+	var b [wire.Header + 1 + wire.ProofSize]byte
+	if _, err := io.ReadFull(l.conn, b[:wire.Header+1]); err != nil {
+		return "slow"
 	}
-	return 0, "malformed"
+	if binary.BigEndian.Uint16(b[:]) != wire.Control|1+wire.ProofSize || wire.Type(b[wire.Header]) != wire.Proof {
+		return "malformed"
+	}
+	if _, err := io.ReadFull(l.conn, b[wire.Header+1:]); err != nil {
+		return "slow"
+	}
+	generation, mac, _ := wire.ReadProof(b[wire.Header+1:])
+	secret, err := l.s.key.RelaySecret(t.Ends[t.Leg])
+	if err != nil {
+		return "bad_proof"
+	}
+	defer clear(secret)
+	if !hmac.Equal(mac, wire.MAC(secret, nonce, token, t.Leg, generation)) {
+		return "bad_proof"
+	}
+	l.side, l.generation = t.Leg, generation
+	return l.s.join(l, t)
 }
 
-// forward passes frames on. A leg that is silent holds no buffer: the first bytes of
+// forward passes frames on until the connection ends, or what comes is wrong: then it
+// says how. A leg that is silent holds no buffer: the first bytes of
 // what comes next are read into two of its own.
-func (l *leg) forward(buf *[]byte, n int) {
+func (l *leg) forward() (code string) {
 	var head [wire.Header]byte
+	var buf *[]byte
+	n := 0
 	defer func() {
 		if buf != nil {
 			l.s.buffers.Put(buf)
@@ -100,9 +99,9 @@ func (l *leg) forward(buf *[]byte, n int) {
 	}()
 	for {
 		if n > 0 {
-			used, ok := l.pass((*buf)[:n])
-			if !ok {
-				return
+			used, code := l.pass((*buf)[:n])
+			if code != "" {
+				return code
 			}
 			n = copy(*buf, (*buf)[used:n])
 		}
@@ -113,36 +112,36 @@ func (l *leg) forward(buf *[]byte, n int) {
 			}
 			m, err := l.conn.Read(head[:])
 			if err != nil {
-				return
+				return ""
 			}
 			buf = l.s.buffers.Get().(*[]byte)
 			n = copy(*buf, head[:m])
 		}
 		m, err := l.conn.Read((*buf)[n:])
 		if err != nil {
-			return
+			return ""
 		}
 		n += m
 	}
 }
 
 // pass takes the whole frames of b: runs of packets, and echoes, go to the other leg
-// as they are. It returns how many bytes that were.
-func (l *leg) pass(b []byte) (used int, ok bool) {
+// as they are. It returns how many bytes that were, and what is wrong with the next.
+func (l *leg) pass(b []byte) (used int, code string) {
 	from := 0
+	shut := l.bucket.shut(time.Since(l.s.epoch))
 	send := func(to int) {
 		if from == to {
 			return
 		}
-		if other := l.pair.legs[1-l.side].Load(); other == nil || other.out.Put(b[from:to]) != nil {
+		if other := l.pair.legs[1-l.side].Load(); shut || other == nil || other.out.Put(b[from:to]) != nil {
 			l.dropped.Add(uint64(to - from))
 		}
 	}
 	for {
 		typ, body, n, err := wire.Next(b[used:])
 		if err != nil {
-			l.bye("malformed")
-			return used, false
+			return used, "malformed"
 		}
 		if n == 0 {
 			break
@@ -151,25 +150,27 @@ func (l *leg) pass(b []byte) (used int, ok bool) {
 		case wire.Packet:
 		case wire.Echo, wire.EchoReply:
 			if len(body) != wire.EchoSize {
-				l.bye("malformed")
-				return used, false
+				return used, "malformed"
 			}
 		default:
 			send(used)
 			from = used + n
 			if code := l.control(typ, body); code != "" {
-				l.bye(code)
-				return used, false
+				return used, code
 			}
 		}
 		used += n
 	}
 	send(used)
 	l.received.Add(uint64(used))
-	if wait := l.bucket.take(used, time.Since(l.s.epoch)); wait > 0 {
+	taken := used
+	if shut {
+		taken = 0
+	}
+	if wait := l.bucket.take(taken); wait > 0 {
 		time.Sleep(wait)
 	}
-	return used, true
+	return used, ""
 }
 
 func (l *leg) control(typ wire.Type, body []byte) (code string) {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // A door counts connections that have not proved anything, so that they cannot take
@@ -76,7 +77,12 @@ func (l listener) Accept() (net.Conn, error) {
 		}
 		from := source(c.RemoteAddr())
 		if l.door.enter(from) {
-			return &counted{Conn: c, leave: sync.OnceFunc(func() { l.door.leave(from) })}, nil
+			// Whatever it is busy with, TLS, a request or the proof.
+			late := time.AfterFunc(proveFor, func() { c.Close() })
+			return &counted{Conn: c, leave: sync.OnceFunc(func() {
+				late.Stop()
+				l.door.leave(from)
+			})}, nil
 		}
 		l.refused("full")
 		c.Close()

@@ -27,7 +27,6 @@ type pair struct {
 	end      time.Time
 	rev      int
 	rate     keys.Rate
-	latest   [2]uint64 // generations
 	replaced [2][]time.Time
 	timer    *time.Timer // of end
 	alone    *time.Timer // while a leg waits by itself
@@ -42,14 +41,13 @@ func (p *pair) join(l *leg, t *keys.Token) (code string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.s.cfg.Now()
+	old := p.legs[l.side].Load()
 	switch {
 	case p.over:
 		return "ended"
-	case l.generation <= p.latest[l.side]:
+	case old != nil && l.generation <= old.generation:
 		return "superseded"
-	}
-	old := p.legs[l.side].Load()
-	if old != nil {
+	case old != nil:
 		recent := p.replaced[l.side][:0]
 		for _, at := range p.replaced[l.side] {
 			if now.Sub(at) < replaceFor {
@@ -64,7 +62,6 @@ func (p *pair) join(l *leg, t *keys.Token) (code string) {
 			return "cloned"
 		}
 	}
-	p.latest[l.side] = l.generation
 	p.extend(t, now)
 	if l.webSocket {
 		p.record.WebSockets++

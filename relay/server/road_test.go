@@ -114,17 +114,20 @@ func newProxy(t *testing.T, user, password string) *proxy {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
+		tunnels.Add(2) // before nobody waits for this handler any more
 		in, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			out.Close()
+			tunnels.Add(-2)
 			return
 		}
 		io.WriteString(in, "HTTP/1.1 200 OK\r\n\r\n")
 		for _, ends := range [][2]net.Conn{{in, out}, {out, in}} {
-			tunnels.Go(func() {
+			go func() {
+				defer tunnels.Done()
 				io.Copy(ends[0], ends[1])
 				ends[0].Close()
-			})
+			}()
 		}
 	}))
 	p.addr = srv.Listener.Addr().String()

@@ -131,14 +131,14 @@ func (s *Server) farewell() {
 }
 
 // ServeHTTP takes a leg from a server of the host's own, which must speak HTTP/1.1
-// over TLS there and is not counted by Config.Open.
+// over TLS there. Config.Open and PerIP count such a connection from here on.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != wire.Path {
 		s.cfg.Other.ServeHTTP(w, r)
 		return
 	}
 	webSocket := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
-	if r.Method != http.MethodGet || !webSocket && r.Header.Get("Upgrade") != wire.Protocol {
+	if r.Method != http.MethodGet || r.ProtoMajor != 1 || !webSocket && r.Header.Get("Upgrade") != wire.Protocol {
 		w.Header().Set("Upgrade", wire.Protocol)
 		s.no(w, http.StatusUpgradeRequired, "malformed", "this is a relay of boothwire")
 		return
@@ -149,7 +149,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.no(w, http.StatusForbidden, codeOf(err), err.Error())
 		return
 	}
-	if code := s.room(t); code != "" {
+	s.mu.Lock()
+	code := s.room(t)
+	s.mu.Unlock()
+	if code != "" {
 		s.no(w, http.StatusServiceUnavailable, code, "not now")
 		return
 	}
@@ -166,15 +169,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse("malformed")
 		return
 	}
-	l := &leg{s: s, conn: conn, webSocket: webSocket, passed: func() {}}
+	l := &leg{s: s, conn: conn, webSocket: webSocket}
 	if c, ok := below(conn).(*counted); ok {
 		l.passed = c.leave
+	} else if from := source(conn.RemoteAddr()); s.door.enter(from) {
+		l.passed = sync.OnceFunc(func() { s.door.leave(from) })
+	} else {
+		s.refuse("full")
+		conn.Close()
+		return
 	}
 	sock.Tune(conn)
 	l.out = queue.New(s.queues, func(b []byte) error { _, err := conn.Write(b); return err })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
+		l.passed()
 		conn.Close()
 		return
 	}
@@ -194,10 +204,8 @@ func (s *Server) verify(token []byte) (*keys.Token, error) {
 	return t, nil
 }
 
-// room says why a leg with a good token cannot come in.
+// room says why a leg with a good token cannot come in; mu is held.
 func (s *Server) room(t *keys.Token) (code string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	switch _, gone := s.revoked[t.Session]; {
 	case gone:
 		return "revoked"
@@ -211,32 +219,32 @@ func (s *Server) room(t *keys.Token) (code string) {
 
 // join puts a leg into its pair.
 func (s *Server) join(l *leg, t *keys.Token) (code string) {
-	if code := s.room(t); code != "" {
-		return code
-	}
 	key := pairKey{t.Session, t.Ends}
 	for {
 		s.mu.Lock()
+		// With the pair in one lock, so that Revoke and Close miss no leg.
+		if code := s.room(t); code != "" {
+			s.mu.Unlock()
+			return code
+		}
 		p := s.pairs[key]
 		if p == nil {
 			p = &pair{key: key, s: s, from: s.cfg.Now()}
 			s.pairs[key] = p
 		}
+		s.legs++
 		s.mu.Unlock()
-		code = p.join(l, t)
-		if code != "ended" || s.isRevoked(t.Session) {
+		if code = p.join(l, t); code == "" {
 			break
+		}
+		s.leave()
+		if code != "ended" {
+			return code
 		}
 		// It ended while this leg came: the session may go on with a new pair.
 		s.drop(p)
 	}
-	if code != "" {
-		return code
-	}
 	s.accepted.Add(1)
-	s.mu.Lock()
-	s.legs++
-	s.mu.Unlock()
 	l.rated()
 	return ""
 }
@@ -246,13 +254,6 @@ func (s *Server) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.legs--
-}
-
-func (s *Server) isRevoked(session string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, gone := s.revoked[session]
-	return gone
 }
 
 // drop forgets a pair that is over.
