@@ -36,6 +36,8 @@ type Config struct {
 	CA        string          `toml:"ca"`
 	Rate      int64           `toml:"rate"`
 	Legs      int             `toml:"legs"`
+	Open      int             `toml:"open"`
+	PerIP     int             `toml:"per_ip"`
 	Drain     daemon.Duration `toml:"drain"`
 	Metrics   string          `toml:"metrics"`
 	TLS       daemon.TLS      `toml:"tls"`
@@ -57,6 +59,10 @@ func (c *Config) Validate() error {
 		return daemon.Wrong("rate", "%d is below zero", c.Rate)
 	case c.Legs < 0:
 		return daemon.Wrong("legs", "%d is below zero", c.Legs)
+	case c.Open < 0:
+		return daemon.Wrong("open", "%d is below zero", c.Open)
+	case c.PerIP < 0:
+		return daemon.Wrong("per_ip", "%d is below zero", c.PerIP)
 	case c.Drain < 0:
 		return daemon.Wrong("drain", "%v is below zero", time.Duration(c.Drain))
 	case c.TLS.Cert == "":
@@ -103,7 +109,7 @@ func (c *Config) Server(log *zap.Logger) (*server.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &server.Config{TLS: t, Drain: time.Duration(c.Drain), Legs: c.Legs, Rate: keys.Rate(c.Rate), Logger: log}, nil
+	return &server.Config{TLS: t, Drain: time.Duration(c.Drain), Legs: c.Legs, Open: c.Open, PerIP: c.PerIP, Rate: keys.Rate(c.Rate), Logger: log}, nil
 }
 
 // again is how long after a refusal control is asked again.

@@ -66,6 +66,8 @@ func TestExample(t *testing.T) {
 		{`"0.0.0.0:443"`, `"443"`, "listen:"},
 		{`# control `, `control `, "token_file: control and token_file go together"},
 		{`# rate    = 50_000_000`, `rate = -1`, "rate:"},
+		{`# open    = 1_024`, `open = -1`, "open:"},
+		{`# per_ip  = 64`, `per_ip = -1`, "per_ip:"},
 		{`# metrics = "127.0.0.1:9166"`, `metrics = "9166"`, "metrics:"},
 		{`cert = "/etc/boothwire/relay.pem"`, `# "/etc/boothwire/relay.pem"`, "tls.cert:"},
 		{`# legs `, `leg `, "leg"},
