@@ -34,6 +34,12 @@
 //
 // The MAC is HMAC-SHA256 under keys.PrivateKey.RelaySecret of the nonce, the
 // token's SHA-256, the leg (one byte) and the generation. A leg of a higher
-// generation takes the place of the one before; more than five in a minute are two
-// machines with one key, and end the session.
+// generation takes the place of the one that is there, and one of the same or a lower
+// does not; more than five in a minute are two machines with one key, and end the
+// session. The relay wants the proof within five seconds of the connection, and drops
+// packets until both legs are there.
+//
+// The codes of a BYE and of a refusal are keys' reasons for a token, and bad_proof,
+// malformed, slow, wrong_session (a later token of another one), superseded, cloned,
+// revoked, ended (the token's end), alone (nobody came), full and draining.
 package relay
