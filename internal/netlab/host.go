@@ -137,7 +137,7 @@ func (h *Host) NFT(script string) {
 	cmd := h.exec(context.Background(), "nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(script)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		h.lab.t.Fatalf("netlab: %s: nft: %v: %s\n%s", h.Name, err, out, script)
+		h.lab.t.Fatalf("netlab: %s: nft: %v: %.2000s\n%.4000s", h.Name, err, out, script)
 	}
 }
 

@@ -13,3 +13,5 @@ func (h *Host) Do(func() error) error { return errors.ErrUnsupported }
 func kill(string) {}
 
 func openTUN(*Interface) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func flushConntrack() error { return errors.ErrUnsupported }
