@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/boothwire/boothwire/cmd/boothwire-relay/internal/config"
 	"github.com/boothwire/boothwire/cmd/boothwire-relay/internal/metrics"
 	"github.com/boothwire/boothwire/internal/daemon"
+	"github.com/boothwire/boothwire/nat"
 	"github.com/boothwire/boothwire/relay/server"
 )
 
@@ -78,7 +80,44 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 		go hs.Serve(m)
 		defer hs.Close()
 	}
+	stun, err := listenSTUN(cfg.STUN)
+	if err != nil {
+		ln.Close()
+		return err
+	}
 	log.Info("relay serves", zap.String("relay", cfg.Name), zap.Stringer("address", ln.Addr()), zap.Stringer("key", key.Public()))
 	go follow(ctx, srv.Revoke)
-	return srv.Serve(ctx, ln)
+	if len(stun) == 0 {
+		return srv.Serve(ctx, ln)
+	}
+	// A relay whose STUN is broken ends, so that its supervisor sees it.
+	both, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() {
+		defer cancel()
+		err := nat.ServeSTUN(both, stun...)
+		for _, c := range stun {
+			c.Close()
+		}
+		answered <- err
+	}()
+	err = srv.Serve(both, ln)
+	cancel()
+	return errors.Join(err, <-answered)
+}
+
+// listenSTUN opens the sockets, or none.
+func listenSTUN(addrs []string) (all []net.PacketConn, err error) {
+	for _, addr := range addrs {
+		c, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			for _, c := range all {
+				c.Close()
+			}
+			return nil, fmt.Errorf("listen for STUN: %w", err)
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -40,6 +41,7 @@ type Config struct {
 	PerIP     int             `toml:"per_ip"`
 	Drain     daemon.Duration `toml:"drain"`
 	Metrics   string          `toml:"metrics"`
+	STUN      []string        `toml:"stun"`
 	TLS       daemon.TLS      `toml:"tls"`
 }
 
@@ -71,6 +73,11 @@ func (c *Config) Validate() error {
 	for field, addr := range map[string]string{"listen": c.Listen, "metrics": c.Metrics} {
 		if _, _, err := net.SplitHostPort(addr); err != nil && (field == "listen" || addr != "") {
 			return daemon.Wrong(field, "%q is no address such as 0.0.0.0:443", addr)
+		}
+	}
+	for _, addr := range c.STUN {
+		if _, err := netip.ParseAddrPort(addr); err != nil {
+			return daemon.Wrong("stun", "%q is no address such as 203.0.113.7:3478", addr)
 		}
 	}
 	if _, err := keys.ParseRoots(c.Issuer, c.Roots...); err != nil {

@@ -70,6 +70,7 @@ func TestExample(t *testing.T) {
 		{`# per_ip  = 64`, `per_ip = -1`, "per_ip:"},
 		{`# metrics = "127.0.0.1:9166"`, `metrics = "9166"`, "metrics:"},
 		{`cert = "/etc/boothwire/relay.pem"`, `# "/etc/boothwire/relay.pem"`, "tls.cert:"},
+		{`# stun = ["203.0.113.7:3478",`, `stun = ["relay.example.com:3478",`, "stun:"},
 		{`# legs `, `leg `, "leg"},
 	} {
 		if _, err := load(t, tt.old, tt.new); err == nil || !strings.Contains(err.Error(), tt.want) {
