@@ -13,7 +13,8 @@ import (
 type Snapshot map[string][]string
 
 // Snapshot reads the host's sockets (TIME-WAIT aside), interfaces, addresses,
-// routes and nftables rules, and the open files of the named processes.
+// routes and nftables rules (without counters, and without what rules have
+// learned), and the open files of the named processes.
 func (h *Host) Snapshot(pids map[string]int) Snapshot {
 	h.lab.t.Helper()
 	s := Snapshot{
@@ -21,7 +22,7 @@ func (h *Host) Snapshot(pids map[string]int) Snapshot {
 		"interfaces": lines(strip(h.Run("ip", "-o", "link"), ` (state|qlen) \S+|<\S+>`)),
 		"addresses":  lines(strip(h.Run("ip", "-o", "addr"), `valid_lft \S+ preferred_lft \S+`)),
 		"routes":     lines(h.Run("ip", "route", "show", "table", "all") + h.Run("ip", "-6", "route", "show", "table", "all")),
-		"nftables":   lines(strip(h.Run("nft", "list", "ruleset"), `counter packets \d+ bytes \d+`)),
+		"nftables":   lines(h.Run("nft", "--stateless", "--terse", "list", "ruleset")),
 	}
 	for name, pid := range pids {
 		s["files of "+name] = files(pid)
