@@ -93,8 +93,20 @@ func (n *Family) write(b *strings.Builder, family string) {
 		b.WriteString(" " + n.Public.String())
 	}
 	fmt.Fprintf(b, " map %s filter %s", n.Mapping.short(), n.Filtering.short())
-	if n.NAT == Yes {
-		fmt.Fprintf(b, " port kept %v hairpin %v", n.Kept, n.Hairpin)
+	words := [...]struct {
+		fact    Fact
+		yes, no string
+	}{
+		{n.Kept, " port kept", " port changed"},
+		{n.Hairpin, " hairpin", " no hairpin"},
+	}
+	for _, w := range words {
+		switch w.fact {
+		case Yes:
+			b.WriteString(w.yes)
+		case No:
+			b.WriteString(w.no)
+		}
 	}
 }
 
