@@ -42,7 +42,7 @@ type Bind struct {
 	port     atomic.Uint32
 	diverted atomic.Pointer[packetConn]
 	waiting  atomic.Int64 // peers whose response is unconfirmed
-	streams  chan *batch
+	streams  streamQueue
 
 	mu     sync.Mutex
 	peers  map[string]*Peer
@@ -68,7 +68,7 @@ func New(inner conn.Bind, cfg Config) *Bind {
 		table:   newTable(),
 		local:   make(map[uint32]*Peer),
 		remote:  make(map[uint32]*Peer),
-		streams: make(chan *batch),
+		streams: streamQueue{wake: make(chan struct{}, 1)},
 	}
 }
 
@@ -95,6 +95,7 @@ func (b *Bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	}
 	b.closed = make(chan struct{})
 	b.port.Store(uint32(actual))
+	b.streams.clear() // what came while nobody took it is old
 	for i, fn := range fns {
 		fns[i] = (&receiver{bind: b, fn: fn, closed: b.closed}).receive
 	}

@@ -12,11 +12,11 @@
 //   - Handshake messages are kept while there is no path, held back where two
 //     ends would begin at once, and repeated while unanswered (see handshake).
 //     WireGuard alone takes five seconds for each of these.
-//   - Packets of a peer may come and go by a stream, a leg at a relay, in place of the
-//     socket or beside it.
+//   - Packets of a peer may come and go by a stream, such as a leg at a relay, in
+//     place of the socket or beside it (see Peer.AddStream).
 //   - A receive error does not end the receiver.
 //
-// It leaves out how a path is found and when it is left: callers say SetPaths.
+// It leaves out how a path is found and when it is left: callers say SetRoutes.
 //
 // A caller's own socket may stand in for WireGuard's (NewPacketConn). Thousands
 // of tunnels can share one socket if each is given a net.PacketConn by something

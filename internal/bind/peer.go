@@ -22,8 +22,8 @@ type Peer struct {
 	ep   *endpoint
 	path atomic.Pointer[path] // nil: none
 
-	rxPackets, rxBytes, txPackets, txBytes, dropped atomic.Uint64
-	lastRx, lastTx                                  atomic.Int64
+	rxPackets, rxBytes, rxDropped, txPackets, txBytes, dropped atomic.Uint64
+	lastRx, lastTx                                             atomic.Int64
 
 	// Lock order: Bind.mu, then mu.
 	mu        sync.Mutex
@@ -34,6 +34,7 @@ type Peer struct {
 
 	// Guarded by Bind.mu.
 	sources       []*source // the newest last, those of the path among them
+	streams       []*stream // those that are not over
 	local, remote []uint32  // indices of its handshakes, the newest last
 }
 
@@ -69,6 +70,7 @@ func (b *Bind) along(l leg, bufs [][]byte) error {
 // counted by their source before WireGuard authenticates them.
 type Stats struct {
 	RxPackets, RxBytes uint64
+	RxDropped          uint64    // packets of streams that the device was too slow to take
 	TxPackets, TxBytes uint64    // once a packet, also when it goes to two addresses
 	Dropped            uint64    // packets to send while there was no path
 	LastRx, LastTx     time.Time // zero: never
@@ -77,7 +79,7 @@ type Stats struct {
 // Stats returns the counters as they are now.
 func (p *Peer) Stats() Stats {
 	return Stats{
-		RxPackets: p.rxPackets.Load(), RxBytes: p.rxBytes.Load(),
+		RxPackets: p.rxPackets.Load(), RxBytes: p.rxBytes.Load(), RxDropped: p.rxDropped.Load(),
 		TxPackets: p.txPackets.Load(), TxBytes: p.txBytes.Load(),
 		Dropped: p.dropped.Load(),
 		LastRx:  p.bind.at(p.lastRx.Load()), LastTx: p.bind.at(p.lastTx.Load()),
@@ -90,12 +92,15 @@ func (p *Peer) SetPath(addr netip.AddrPort) { p.SetPaths(addr, netip.AddrPort{})
 // SetPaths sends everything to primary from now on, and a copy to also unless
 // that is invalid; WireGuard at the far end drops the second of two copies. An
 // invalid primary is ClearPath. Former addresses stay known, the last eight: what
-// still comes from there does not make WireGuard roam back. An initiation that waits for a path, or for an
-// answer, leaves for the new addresses at once.
+// still comes from there does not make WireGuard roam back. An initiation that
+// waits for a path, or for an answer, leaves for the new addresses at once.
 func (p *Peer) SetPaths(primary, also netip.AddrPort) { p.SetRoutes(At(primary), At(also)) }
 
-// SetRoutes is SetPaths for routes of any kind.
-func (p *Peer) SetRoutes(primary, also Route) { p.bind.setPaths(p, primary, also, false) }
+// SetRoutes is SetPaths for routes of any kind. A stream that is over, or another
+// peer's, is none: also then is the primary one.
+func (p *Peer) SetRoutes(primary, also Route) {
+	p.bind.setPaths(p, false, func(Route, Route) (Route, Route) { return primary, also })
+}
 
 // ClearPath leaves the peer without a path: initiations are kept, all else is
 // dropped. Its addresses stay known.
@@ -107,8 +112,8 @@ func (p *Peer) Path() netip.AddrPort { return p.Route().addr }
 
 // Route returns where the peer is: of the routes that packets go to, the one that its
 // newest packet came by, else the primary one. It is none while there is no path. When
-// WireGuard has roamed, it is where it roamed to: all other addresses are unknown then,
-// so that it can roam on.
+// WireGuard has roamed, the address is the one that it roamed to: all others are
+// unknown then, so that it can roam on.
 func (p *Peer) Route() Route {
 	pa := p.path.Load()
 	switch {

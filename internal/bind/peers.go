@@ -44,7 +44,10 @@ func (b *Bind) RemovePeer(id string) {
 	for _, s := range p.sources {
 		b.table.remove(s)
 	}
-	p.sources = nil
+	for _, s := range p.streams {
+		s.end()
+	}
+	p.sources, p.streams = nil, nil
 	forget(b.local, p, p.local)
 	forget(b.remote, p, p.remote)
 	p.local, p.remote = nil, nil
@@ -53,17 +56,19 @@ func (b *Bind) RemovePeer(id string) {
 	p.rest(true)
 }
 
-// setPaths replaces a peer's path; roamed: by one that WireGuard found.
-func (b *Bind) setPaths(p *Peer, primary, also Route, roamed bool) {
-	if primary.IsZero() {
-		also = Route{}
-	}
+// setPaths replaces a peer's path by what choose makes of it; roamed: by one that
+// WireGuard found. choose is called with b.mu held.
+func (b *Bind) setPaths(p *Peer, roamed bool, choose func(primary, also Route) (Route, Route)) {
 	b.mu.Lock()
 	if b.peers[p.id] != p {
 		b.mu.Unlock()
 		return
 	}
 	oldPrimary, oldAlso := p.Routes()
+	primary, also := choose(oldPrimary, oldAlso)
+	if primary.IsZero() {
+		also = Route{}
+	}
 	if primary == oldPrimary && also == oldAlso {
 		b.mu.Unlock()
 		return
@@ -97,12 +102,7 @@ func (b *Bind) setPaths(p *Peer, primary, also Route, roamed bool) {
 // leg makes r a leg of p's path, and its address a known one; b.mu is held.
 func (b *Bind) leg(p *Peer, r Route) leg {
 	if r.stream != nil {
-		select {
-		case <-r.stream.done:
-			return leg{}
-		default:
-		}
-		if r.stream.peer != p {
+		if r.stream.over() || r.stream.src.peer != p {
 			return leg{}
 		}
 		return leg{src: r.stream.src}
@@ -228,18 +228,20 @@ func (b *Bind) roamed(bufs [][]byte, addr netip.AddrPort) (p *Peer, known bool) 
 	return p, slices.ContainsFunc(p.sources, func(s *source) bool { return s.addr == addr })
 }
 
-// setRoamed lets p's path follow WireGuard to addr. A stream stays, because a packet
-// that took another way says nothing against it: addr then is the second leg.
+// setRoamed lets p's path follow WireGuard to addr. A stream stays what it was,
+// because a packet that took another way says nothing against it: addr takes the
+// place of the path's address, or becomes the second leg beside a stream. So the far
+// end hears from both, and whoever chooses the path learns of it by Config.Adopted.
 func (b *Bind) setRoamed(p *Peer, addr netip.AddrPort) {
-	primary, also := p.Routes()
-	switch {
-	case primary.IsStream():
-		b.setPaths(p, primary, At(addr), true)
-	case also.IsStream():
-		b.setPaths(p, At(addr), also, true)
-	default:
-		b.setPaths(p, At(addr), Route{}, true)
-	}
+	b.setPaths(p, true, func(primary, also Route) (Route, Route) {
+		switch {
+		case primary.IsStream():
+			return primary, At(addr)
+		case also.IsStream():
+			return At(addr), also
+		}
+		return At(addr), Route{}
+	})
 }
 
 // sendRaw sends to an endpoint that is no peer's.

@@ -100,7 +100,7 @@ func (u *run) end(b *Bind) {
 		return
 	}
 	now, p := b.now(), u.src.peer
-	u.src.touch(now)
+	u.src.touch(now, u.packets)
 	p.lastRx.Store(int64(now))
 	p.rxPackets.Add(uint64(u.packets))
 	p.rxBytes.Add(uint64(u.bytes))

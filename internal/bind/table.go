@@ -14,9 +14,14 @@ type source struct {
 	addr   netip.AddrPort
 	stream *stream      // instead of an address
 	rx     atomic.Int64 // when the newest packet came, on the Bind's clock; 0: none
+	heard  atomic.Uint64
 }
 
-func (s *source) touch(now time.Duration) { s.rx.Store(int64(now)) }
+// touch notes packets that came just now.
+func (s *source) touch(now time.Duration, packets int) {
+	s.rx.Store(int64(now))
+	s.heard.Add(uint64(packets))
+}
 
 // A table says whose the known addresses are. An address that two peers claim is
 // nobody's: WireGuard tells their packets apart.
