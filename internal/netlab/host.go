@@ -61,6 +61,7 @@ func (l *Lab) add(name, kind string) *Host {
 	l.run(h.inside("ip", "link", "set", "lo", "up")...)
 	h.sysctl("net/ipv6/conf/all/accept_dad", "0")
 	h.sysctl("net/ipv6/conf/default/accept_dad", "0")
+	h.sysctl("net/ipv6/conf/default/keep_addr_on_down", "1")
 	return h
 }
 

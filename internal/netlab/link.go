@@ -11,7 +11,7 @@ type Interface struct {
 	Name string
 	Addr netip.Addr // invalid: none, as on a switch's port
 	host *Host
-	net  netip.Prefix
+	nets []netip.Prefix
 }
 
 // A Link joins two interfaces.
@@ -75,9 +75,27 @@ func (l *Lab) address(i *Interface, prefix string) {
 	if err != nil {
 		l.t.Fatalf("netlab: %s: %v", h.Name, err)
 	}
-	i.Addr, i.net = p.Addr(), p.Masked()
-	l.run(h.inside("ip", "addr", "add", prefix, "dev", i.Name, "noprefixroute")...)
-	l.run(h.inside("ip", "route", "add", i.net.String(), "dev", i.Name, "congctl", congestion)...)
+	i.Addr = p.Addr()
+	i.Add(prefix)
+}
+
+// Add gives the interface a further address, and a route to its network. Addr
+// stays as it is.
+func (i *Interface) Add(prefix string) {
+	l := i.host.lab
+	l.t.Helper()
+	p, err := netip.ParsePrefix(prefix)
+	if err != nil {
+		l.t.Fatalf("netlab: %s: %v", i.host.Name, err)
+	}
+	i.nets = append(i.nets, p.Masked())
+	l.run(i.host.inside("ip", "addr", "add", prefix, "dev", i.Name, "noprefixroute")...)
+	i.route(p.Masked())
+}
+
+func (i *Interface) route(network netip.Prefix) {
+	i.host.lab.t.Helper()
+	i.host.lab.run(i.host.inside("ip", "route", "replace", network.String(), "dev", i.Name, "congctl", congestion)...)
 }
 
 func (h *Host) nextInterface() *Interface {
@@ -102,8 +120,8 @@ func (k *Link) Down() { k.state("down") }
 func (k *Link) Up() {
 	k.state("up")
 	for _, i := range []*Interface{k.A, k.B} {
-		if i.net.IsValid() {
-			i.host.lab.run(i.host.inside("ip", "route", "replace", i.net.String(), "dev", i.Name, "congctl", congestion)...)
+		for _, n := range i.nets {
+			i.route(n)
 		}
 	}
 }

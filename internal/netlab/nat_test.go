@@ -56,17 +56,19 @@ type sock struct {
 	*net.UDPConn
 }
 
-func (v *view) sock(h *Host, addr string) *sock {
-	v.t.Helper()
-	s := &sock{t: v.t}
+func (v *view) sock(h *Host, addr string) *sock { v.t.Helper(); return listen(v.t, h, addr) }
+
+func listen(t *testing.T, h *Host, addr string) *sock {
+	t.Helper()
+	s := &sock{t: t}
 	err := h.Do(func() (err error) {
-		s.UDPConn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(addr)))
+		s.UDPConn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(addr)))
 		return err
 	})
 	if err != nil {
-		v.t.Fatal(err)
+		t.Fatal(err)
 	}
-	v.t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
@@ -103,7 +105,7 @@ func seen(inner, outer *sock) netip.AddrPort {
 	inner.t.Helper()
 	inner.send(outer.LocalAddr().(*net.UDPAddr).AddrPort(), "see")
 	_, from := outer.until("see")
-	return from
+	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 }
 
 // look finds out what the NAT does by what arrives where.
@@ -144,7 +146,7 @@ func (v *view) look() look {
 	// Each sends to the other, so that also the strictest filtering lets them in.
 	near, far := v.sock(v.inner, "0.0.0.0:4003"), v.sock(v.other, "0.0.0.0:4004")
 	nearAt, farAt := seen(near, a1p1), seen(far, a1p1)
-	far.send(nearAt, "hairpin")
+	far.send(nearAt, "unasked")
 	near.send(farAt, "hairpin")
 	far.send(nearAt, "hairpin")
 	a1p1.send(nearAt, "end")
@@ -152,6 +154,9 @@ func (v *view) look() look {
 	heardNear, _ := near.until("end")
 	heardFar, _ := far.until("end")
 	got.Hairpin = heardNear["hairpin"] && heardFar["hairpin"]
+	if want := got.Hairpin && got.Filtering == EndpointIndependent; heardNear["unasked"] != want {
+		t.Errorf("a hairpin that nobody asked for passes: %v, want %v", !want, want)
+	}
 	return got
 }
 
@@ -160,9 +165,9 @@ func TestNATIsWhatItSays(t *testing.T) {
 	var kinds []NAT
 	for m := EndpointIndependent; m <= PortDependent; m++ {
 		for f := EndpointIndependent; f <= PortDependent; f++ {
-			kinds = append(kinds, NAT{Mapping: m, Filtering: f}, NAT{Mapping: m, Filtering: f, Hairpin: m == EndpointIndependent})
+			kinds = append(kinds, NAT{Mapping: m, Filtering: f})
 			if m == EndpointIndependent {
-				kinds = append(kinds, NAT{Filtering: f, Preserve: true}, NAT{Filtering: f, Preserve: true, Hairpin: true})
+				kinds = append(kinds, NAT{Filtering: f, Hairpin: true}, NAT{Filtering: f, Preserve: true}, NAT{Filtering: f, Preserve: true, Hairpin: true})
 			}
 		}
 	}
@@ -179,25 +184,28 @@ func TestNATIsWhatItSays(t *testing.T) {
 // A binding that is idle for longer than the NAT keeps it lets nothing in.
 func TestNATBindingTimesOut(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		timeout time.Duration
-		passes  bool
-	}{{time.Second, false}, {time.Minute, true}} {
-		t.Run(tt.timeout.String(), func(t *testing.T) {
-			t.Parallel()
-			for _, filtering := range []Dependence{EndpointIndependent, PortDependent} {
-				v := newView(t, NAT{Filtering: filtering, Timeout: tt.timeout})
-				in, out := v.sock(v.inner, "0.0.0.0:4001"), v.sock(v.outer, outer1+":7001")
-				at := seen(in, out)
-				time.Sleep(3 * time.Second) // conntrack counts in seconds
-				out.send(at, "late")
-				seen(in, out)
-				out.send(at, "end")
-				if heard, _ := in.until("end"); heard["late"] != tt.passes {
-					t.Errorf("%v filtering: a binding idle for 3 s lets in: %v", filtering, heard["late"])
-				}
-			}
-		})
+	type binding struct {
+		v       *view
+		in, out *sock
+		at      netip.AddrPort
+	}
+	var bindings []binding
+	for _, filtering := range []Dependence{EndpointIndependent, PortDependent} {
+		for _, timeout := range []time.Duration{time.Second, time.Minute} {
+			v := newView(t, NAT{Filtering: filtering, Timeout: timeout})
+			b := binding{v: v, in: v.sock(v.inner, "0.0.0.0:4001"), out: v.sock(v.outer, outer1+":7001")}
+			b.at = seen(b.in, b.out)
+			bindings = append(bindings, b)
+		}
+	}
+	time.Sleep(3 * time.Second) // conntrack counts in seconds
+	for _, b := range bindings {
+		b.out.send(b.at, "late")
+		seen(b.in, b.out)
+		b.out.send(b.at, "end")
+		if heard, _ := b.in.until("end"); heard["late"] != (b.v.nat.kind.Timeout > 3*time.Second) {
+			t.Errorf("%v: a binding idle for 3 s lets in: %v", b.v.nat.kind, heard["late"])
+		}
 	}
 }
 
@@ -209,15 +217,22 @@ func TestNATForgetAndRebind(t *testing.T) {
 			v := newView(t, kind)
 			in, out := v.sock(v.inner, "0.0.0.0:4001"), v.sock(v.outer, outer1+":7001")
 			at := seen(in, out)
+			other := v.sock(v.outer, outer2+":7001")
+			seen(in, other)
 			out.send(at, "before")
 			in.until("before")
 
 			v.nat.Forget()
 			out.send(at, "forgotten")
 			again := seen(in, out)
+			other.send(again, "permitted before")
 			out.send(again, "end")
-			if heard, _ := in.until("end"); heard["forgotten"] {
+			heard, _ := in.until("end")
+			if heard["forgotten"] {
 				t.Error("a packet passed by a mapping that is forgotten")
+			}
+			if want := kind.Filtering == EndpointIndependent; heard["permitted before"] != want {
+				t.Errorf("whom the inner socket sent to before gets in: %v, want %v", !want, want)
 			}
 			if (again == at) != (kind.Mapping == EndpointIndependent) {
 				t.Errorf("%v after Forget, %v before", again, at)
