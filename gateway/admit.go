@@ -21,16 +21,21 @@ const maxPeers = 60000
 // other grant is refused with a *keys.GrantError, whose Code says why, and changes
 // nothing. ctx bounds only the call.
 func (n *Node) Admit(ctx context.Context, grant []byte) error {
-	return n.admitFor(ctx, "", grant)
+	return n.admitFor(ctx, "", grant, nil)
 }
 
 // admitFor is Admit of a grant that came with the name of a session, which a
-// refusal is reported for when the grant itself cannot be believed.
-func (n *Node) admitFor(ctx context.Context, session string, grant []byte) error {
+// refusal is reported for when the grant itself cannot be believed, and with the
+// node's own legs at relays.
+func (n *Node) admitFor(ctx context.Context, session string, grant []byte, relays []keys.Relay) error {
 	if err := n.usable(ctx); err != nil {
 		return err
 	}
 	g, err := n.roots.VerifyGrant(grant)
+	var named []named
+	if err == nil {
+		named = n.named(g, relays)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.shut {
@@ -41,8 +46,10 @@ func (n *Node) admitFor(ctx context.Context, session string, grant []byte) error
 	}
 	if err != nil {
 		n.refused(session, g, err)
+		return err
 	}
-	return err
+	n.lay(g, named)
+	return nil
 }
 
 // refused counts and reports a refusal; g is nil when not even verified.

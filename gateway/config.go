@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"go.uber.org/zap"
@@ -40,6 +42,11 @@ type Config struct {
 	Proof netip.Addr
 	// MTU of the tunnels in bytes; 0: 1280.
 	MTU int
+	// Relay makes a leg of the node's at the first of relays that takes it, in their
+	// order; as relay.Dial it makes sessions reach devices and operators without UDP.
+	// What it returns keeps packets apart; it may have relay.Conn's ReadBatch,
+	// WriteBatch and Renew. It is called from many goroutines. nil: UDP only.
+	Relay func(ctx context.Context, relays []keys.Relay, key keys.PrivateKey) (net.Conn, error)
 	// Version is what the node tells control that it runs; may be empty.
 	Version string
 	// Observe, unless nil, gets every Event in order; it must not block or call

@@ -81,6 +81,7 @@ func (n *Node) endSigned(session string, token []byte) error {
 func (n *Node) close(session, code string, t tombstone) {
 	h := n.sessions[session]
 	last := n.plane.Remove(session)
+	n.legs.end(session)
 	n.release(h.grant)
 	delete(n.sessions, session)
 	t.keys = h.keys

@@ -211,7 +211,7 @@ func (f *follower) obey(ctx context.Context, l *line) {
 			f.node.settle(l.Pool.Masked(), l.Proof)
 		}
 	case lineGrant:
-		_ = f.node.admitFor(ctx, l.Session, []byte(l.Token))
+		_ = f.node.admitFor(ctx, l.Session, []byte(l.Token), l.Relays)
 	case lineEnd:
 		_ = f.node.endSigned(l.Session, []byte(l.Token))
 	}

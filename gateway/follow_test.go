@@ -16,13 +16,20 @@ import (
 // following enrols a node with c, opens it and follows; stop ends the follow.
 func following(t testing.TB, c *fakeControl, store keys.Store, silence time.Duration) (n *Node, r *recorder, stop func()) {
 	t.Helper()
+	return followingWith(t, c, &Config{Store: store}, silence)
+}
+
+func followingWith(t testing.TB, c *fakeControl, cfg *Config, silence time.Duration) (n *Node, r *recorder, stop func()) {
+	t.Helper()
+	store := cfg.Store
 	e, err := Enroll(t.Context(), c.server.URL, store, &EnrollConfig{Claim: c.claim(1), Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	roots := must(e.OpenRoots(store))
 	r = &recorder{}
-	n, err = Open(t.Context(), e.Name, roots, &Config{Store: store, Observe: r.observe, Endpoints: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}})
+	cfg.Observe, cfg.Endpoints = r.observe, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
+	n, err = Open(t.Context(), e.Name, roots, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

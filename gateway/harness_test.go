@@ -28,7 +28,7 @@ func newAuthority(t testing.TB, issuer string) *authority {
 	store := keys.NewMemory()
 	root := must(keys.OpenIdentity(store, "root"))
 	online := must(keys.OpenIdentity(store, "online"))
-	record := must(keys.SignRecord(root, keys.Record{Issuer: issuer, ID: "control-1", Key: online.Key(), Scope: []string{keys.TypeGrant, keys.TypeDown}, Epoch: 1}))
+	record := must(keys.SignRecord(root, keys.Record{Issuer: issuer, ID: "control-1", Key: online.Key(), Scope: []string{keys.TypeGrant, keys.TypeDown, keys.TypeRelay}, Epoch: 1}))
 	return &authority{
 		signer: must(keys.NewSigner(online, record)),
 		roots:  must(keys.ParseRoots(issuer, root.Key().String())),

@@ -40,6 +40,7 @@ type Node struct {
 	closed    map[string]tombstone
 	keys      map[keys.PublicKey]string // which session a key belongs to, until its end
 	addresses map[netip.Addr]string     // which session in force has it
+	legs      *legs
 	agenda    agenda
 	last      instant // that the agenda was looked at
 	counts    counts
@@ -93,6 +94,7 @@ func open(ctx context.Context, name string, roots *keys.Roots, cfg *Config, open
 	if len(n.hosts) > 0 {
 		n.cfg.Logger.Warn("tunnel addresses overlap this host's own", zap.Stringer("pool", n.cfg.Pool), zap.Stringers("host", n.hosts))
 	}
+	n.legs = newLegs(n, key)
 	n.loop.Go(n.run)
 	n.cfg.Logger.Info("node is up", zap.Uint16("port", n.port), zap.String("key", n.key.String()), zap.Stringer("proof", n.cfg.Proof))
 	return n, nil
@@ -131,9 +133,11 @@ func (n *Node) Close() error {
 	n.once.Do(func() {
 		n.mu.Lock()
 		n.shut = true
+		n.legs.close()
 		n.mu.Unlock()
 		close(n.done)
 		n.loop.Wait()
+		n.legs.work.Wait()
 		n.fault = n.plane.Close()
 	})
 	return n.fault

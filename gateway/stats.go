@@ -19,6 +19,7 @@ type Stats struct {
 	Forwarded uint64            `json:"forwarded"`         // packets
 	Echoes    uint64            `json:"echoes"`            // answered by the node itself
 	Dropped   map[string]uint64 `json:"dropped"`           // packets, by reason
+	Legs      int               `json:"legs,omitempty"`    // at relays, for peers without UDP
 	Overlap   []netip.Prefix    `json:"overlap,omitempty"` // of the host's own addresses and routes, in the pool
 }
 
@@ -29,7 +30,7 @@ func (n *Node) Stats() Stats {
 	s := Stats{
 		Sessions: len(n.sessions), Closed: len(n.closed), Peers: len(n.addresses),
 		Admitted: n.counts.admitted, Refused: n.counts.refused, Ended: n.counts.ended,
-		Rx: n.counts.rx, Tx: n.counts.tx,
+		Rx: n.counts.rx, Tx: n.counts.tx, Legs: n.legs.up(),
 		Dropped: maps.Clone(n.plane.Drops()), Overlap: slices.Clone(n.hosts),
 	}
 	s.Forwarded, s.Echoes = n.plane.Passed()

@@ -14,7 +14,8 @@ import (
 //	POST /node/v1/enroll   enrollRequest -> Enrolment, once, with a claim
 //	GET  /node/v1/follow   -> a line of JSON each: hello, then every live grant
 //	                       and pending end of the node, then what changes;
-//	                       a ping every 10 s
+//	                       a ping every 10 s; "relays" beside a grant are the
+//	                       node's own legs
 //	POST /node/v1/report   report -> 204; the first of each follow says what the
 //	                       node holds
 const (
@@ -48,6 +49,7 @@ type line struct {
 	Pool    netip.Prefix `json:"pool"`
 	Session string       `json:"session"`
 	Token   string       `json:"token"`
+	Relays  []keys.Relay `json:"relays"`
 }
 
 type report struct {

@@ -46,7 +46,11 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	node, err := gateway.Open(ctx, enrolment.Name, roots, cfg.Node(store, log))
+	how, err := cfg.Node(store, log)
+	if err != nil {
+		return err
+	}
+	node, err := gateway.Open(ctx, enrolment.Name, roots, how)
 	if err != nil {
 		return err
 	}

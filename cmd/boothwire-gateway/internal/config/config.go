@@ -2,6 +2,8 @@
 package config
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -11,6 +13,7 @@ import (
 	"github.com/boothwire/boothwire/gateway"
 	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/relay"
 )
 
 // Config is the file; example.toml beside main.go explains each field.
@@ -83,15 +86,23 @@ func (c *Config) Enrolment(client *http.Client, log *zap.Logger) *gateway.Enroll
 	}
 }
 
-// Node is how the node runs.
-func (c *Config) Node(store keys.Store, log *zap.Logger) *gateway.Config {
+// Node is how the node runs. It knows relays by the same authorities as control.
+func (c *Config) Node(store keys.Store, log *zap.Logger) (*gateway.Config, error) {
+	authorities, err := c.TLS.Config()
+	if err != nil {
+		return nil, err
+	}
+	dial := func(ctx context.Context, relays []keys.Relay, key keys.PrivateKey) (net.Conn, error) {
+		return relay.Dial(ctx, relays, key, &relay.Config{TLS: authorities, Logger: log})
+	}
 	return &gateway.Config{
 		Store:     store,
 		Plane:     gateway.Plane(c.Plane),
 		Listen:    uint16(c.Listen),
 		Endpoints: c.endpoints,
 		MTU:       c.MTU,
+		Relay:     dial,
 		Version:   daemon.Version(),
 		Logger:    log,
-	}
+	}, nil
 }
