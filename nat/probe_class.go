@@ -53,32 +53,35 @@ func mappingOf(all []sighting) Class {
 	return class
 }
 
-// A verdict is what became of one request of the filter's test.
+// A verdict is what became of one request for an answer from elsewhere.
 type verdict uint8
 
 const (
-	untold      verdict = iota // the server does not do it, or there was no time
-	letIn                      // its answer came
-	kept                       // no answer came
-	unreachable                // nor when that address was asked itself
+	untold verdict = iota // the server does not do it, or it was not asked
+	letIn                 // its answer came
+	kept                  // no answer came
 )
 
 // A filterTest is RFC 5780, section 4.4: answers from another address and port, and
-// from another port.
+// from another port of an address that had been sent to.
 type filterTest struct {
 	both, port verdict
-	spoiled    bool // the other address had been sent to before
+	reachable  bool // that address and that port can be heard, each for itself
+	spoiled    bool // that address had been sent to before both
+	known      bool // even that port of it
 }
 
-// class fails to tell rather than to guess: a silence only counts if that address
-// can be heard at all, an answer only if nothing had opened the filter for it.
+// class fails to tell rather than to guess: a silence only counts if nothing else
+// explains it, an answer only if nothing had opened the filter for it.
 func (t filterTest) class() Class {
 	switch {
 	case t.both == letIn && !t.spoiled:
 		return EndpointIndependent
-	case t.port == kept && t.both != letIn:
+	case t.known || !t.reachable || t.both != kept && !t.spoiled:
+		return Unknown
+	case t.port == kept:
 		return AddressAndPortDependent
-	case t.port == letIn && t.both == kept && !t.spoiled:
+	case t.port == letIn && t.both == kept:
 		return AddressDependent
 	}
 	return Unknown

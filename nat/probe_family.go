@@ -16,22 +16,18 @@ import (
 // begin before another server's address is asked, which may be the alternate one.
 const stagger = 300 * time.Millisecond
 
-// family asks servers of one family, in this order because each test spoils those
-// before it: one that has an alternate address; the filter, while nothing was sent
-// to that address; mappings towards all addresses; and the hairpin.
+// family asks servers of one family, in this order because each test may spoil
+// those after it: one that has an alternate address; its behaviour tests; all the
+// others; and the hairpin.
 func (p *probe) family(ctx context.Context, targets []*target) (f Family) {
 	if len(targets) == 0 {
 		return f
 	}
 	var asking sync.WaitGroup
 	primary, rest := p.first(ctx, &asking, targets)
-	var seen []sighting
+	var seen []sighting // by alternate addresses
 	if primary != nil {
-		rto := rtoAfter(primary.RTT)
-		test := p.filter(ctx, primary, rto)
-		test.spoil(primary, targets[:len(targets)-len(rest)])
-		seen = p.alternates(ctx, primary, rto, &test)
-		f.Filtering = test.class()
+		seen, f.Filtering = p.behaviour(ctx, primary, targets[:len(targets)-len(rest)])
 	}
 	for _, t := range rest {
 		asking.Go(func() { p.bind(ctx, t) })

@@ -79,10 +79,7 @@ func (p *probe) outlives(ctx context.Context, to netip.AddrPort, idle time.Durat
 	for range 2 {
 		// A binding that was used both ways, as some NATs keep others less long; and a
 		// server that can be heard.
-		_, err := p.client.ask(ctx, ask{to: to, waits: schedule(rtoFirst), wanted: func(h heard) bool {
-			return h.from == to && h.msg.Type == stun.BindingSuccess
-		}})
-		if err != nil {
+		if _, ok := p.mapping(ctx, to, rtoFirst); !ok {
 			return false, false
 		}
 		a, err := p.client.ask(ctx, ask{

@@ -31,6 +31,8 @@ type labBox struct {
 	mapping, filtering Class
 	hairpin, keepPort  bool
 	lifetime           time.Duration // 0: for ever
+	clash              bool          // like Linux: what was kept out is a connection, in the way of the one back
+	clashes            map[[2]netip.AddrPort]bool
 	next               uint16
 	bindings           []*labBinding
 }
@@ -83,6 +85,9 @@ func (b *labBox) out(from, to netip.AddrPort) netip.AddrPort {
 	l := b.bindings[i]
 	l.used = time.Now()
 	l.sentTo = append(l.sentTo, b.filtering.part(to))
+	if b.clashes[[2]netip.AddrPort{to, l.public}] {
+		return netip.AddrPortFrom(b.public, l.public.Port()+1)
+	}
 	return l.public
 }
 
@@ -92,6 +97,9 @@ func (b *labBox) in(from, to netip.AddrPort) netip.AddrPort {
 		if l.public == to && b.live(l) && slices.Contains(l.sentTo, b.filtering.part(from)) {
 			return l.inside
 		}
+	}
+	if b.clash {
+		b.clashes[[2]netip.AddrPort{from, to}] = true
 	}
 	return netip.AddrPort{}
 }

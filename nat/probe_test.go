@@ -82,6 +82,66 @@ func TestProbeHairpinAndPort(t *testing.T) {
 	}
 }
 
+// What was kept out does not change what is seen of the mapping.
+func TestProbeClash(t *testing.T) {
+	for _, filtering := range []Class{AddressDependent, AddressAndPortDependent} {
+		box := labNAT(EndpointIndependent, filtering)
+		box.clash, box.clashes = true, make(map[[2]netip.AddrPort]bool)
+		r, err := labProbe(t, box, [][]string{square()}, []string{"192.0.2.1"}, nil, nil)
+		if err != nil || r.IPv4.Mapping != EndpointIndependent || r.IPv4.Filtering != filtering || len(box.clashes) == 0 {
+			t.Errorf("%v %v", r, err)
+		}
+	}
+}
+
+func TestMappingOf(t *testing.T) {
+	at := func(to, mapped string) sighting {
+		return sighting{netip.MustParseAddrPort(to), netip.MustParseAddrPort("198.51.100.1:" + mapped)}
+	}
+	for _, c := range []struct {
+		all  []sighting
+		want Class
+	}{
+		{nil, Unknown},
+		{[]sighting{at("192.0.2.1:1", "7")}, Unknown},
+		{[]sighting{at("192.0.2.1:1", "7"), at("192.0.2.1:2", "7")}, Unknown},
+		{[]sighting{at("192.0.2.1:1", "7"), at("192.0.2.1:1", "8")}, Unknown},
+		{[]sighting{at("192.0.2.1:1", "7"), at("192.0.2.1:2", "8")}, AddressAndPortDependent},
+		{[]sighting{at("192.0.2.1:1", "7"), at("192.0.2.2:1", "7")}, EndpointIndependent},
+		{[]sighting{at("192.0.2.1:1", "7"), at("192.0.2.2:1", "8")}, AddressDependent},
+		{[]sighting{at("192.0.2.1:1", "7"), at("192.0.2.2:1", "8"), at("192.0.2.3:1", "7")}, AddressDependent},
+		{[]sighting{at("192.0.2.1:1", "7"), at("192.0.2.2:1", "8"), at("192.0.2.1:2", "9")}, AddressAndPortDependent},
+	} {
+		if got := mappingOf(c.all); got != c.want {
+			t.Errorf("%v: %v, want %v", c.all, got, c.want)
+		}
+	}
+}
+
+func TestFilterClass(t *testing.T) {
+	for _, c := range []struct {
+		t    filterTest
+		want Class
+	}{
+		{filterTest{}, Unknown},
+		{filterTest{both: letIn}, EndpointIndependent},
+		{filterTest{both: letIn, port: letIn, reachable: true, spoiled: true}, Unknown},
+		{filterTest{both: letIn, port: kept, reachable: true, spoiled: true}, AddressAndPortDependent},
+		{filterTest{both: kept, port: letIn, reachable: true}, AddressDependent},
+		{filterTest{both: kept, port: kept, reachable: true}, AddressAndPortDependent},
+		{filterTest{both: kept, port: kept}, Unknown},
+		{filterTest{both: kept, port: letIn}, Unknown},
+		{filterTest{both: kept, port: untold, reachable: true}, Unknown},
+		{filterTest{both: untold, port: letIn, reachable: true}, Unknown},
+		{filterTest{both: untold, port: kept, reachable: true}, Unknown},
+		{filterTest{both: kept, port: letIn, reachable: true, spoiled: true, known: true}, Unknown},
+	} {
+		if got := c.t.class(); got != c.want {
+			t.Errorf("%+v: %v, want %v", c.t, got, c.want)
+		}
+	}
+}
+
 // Servers without alternates tell the mapping, and nothing of the filter.
 func TestProbePlainServers(t *testing.T) {
 	two := [][]string{{"192.0.2.1:3478"}, {"192.0.2.9:3478"}}
