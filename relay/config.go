@@ -21,12 +21,10 @@ type Config struct {
 }
 
 const (
-	dialFor   = 1500 * time.Millisecond // one relay, until it said READY
-	proxyFor  = 5 * time.Second         // the same through a proxy, which has a name to look up and a call to make
-	retryMin  = 250 * time.Millisecond
-	retryMost = 8 * time.Second  // with 10,000 legs behind it a relay sees 1,250 calls a second at most
-	silence   = 25 * time.Second // after which a leg is asked whether it lives: below what NATs forget TCP after
-	dead      = 2*silence + 10*time.Second
+	dialFor  = 1500 * time.Millisecond // one relay, until it said READY
+	proxyFor = 5 * time.Second         // the same through a proxy, which has a name to look up and a call to make
+	silence  = 25 * time.Second        // after which a leg is asked whether it lives: below what NATs forget TCP after
+	dead     = 2*silence + 10*time.Second
 )
 
 func (c *Config) withDefaults() Config {

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"slices"
@@ -29,17 +28,19 @@ type Conn struct {
 	queues *sync.Pool
 	pool   sync.Pool // of *block
 	in     chan *block
-	rest   *block // that a Read left over; guarded by reading
-	link   atomic.Pointer[link]
-	again  chan *link // links that are to be replaced
+	rest   *block               // that a Read left over; guarded by reading
+	link   atomic.Pointer[link] // what is sent on; nil: nothing; set under mu
+	wake   chan struct{}        // of one: the keeper may ask for something else
 
 	reading sync.Mutex
 
 	mu         sync.Mutex
 	relays     []keys.Relay
 	generation uint64
-	paired     chan struct{}
-	met        bool
+	keeper     keeper
+	calling    bool          // there will be another newest link, perhaps
+	newest     *link         // the keeper's; nil: none. An older link carries on until it is paired
+	met        chan struct{} // closed by the first peer
 	waiters    map[[wire.EchoSize]byte]chan struct{}
 	echoes     uint64
 	err        error
@@ -57,16 +58,6 @@ type Stats struct {
 	LastError string
 }
 
-// A block is frames that were read.
-type block struct {
-	b    []byte
-	n    int // bytes of whole frames
-	from int
-}
-
-// blockSize is what TLS brings in one record, and a torn frame before it.
-const blockSize = 36 << 10
-
 // Dial makes a leg at the first of relays that takes it, in their order; the other
 // end does the same, so that both meet. Each is given 1.5 s, five through a proxy.
 // ctx bounds the call. When none takes it the error is the last one's, an *Error.
@@ -75,12 +66,13 @@ func Dial(ctx context.Context, relays []keys.Relay, key keys.PrivateKey, cfg *Co
 		return nil, &Error{Code: "no_relay", Err: errors.New("the session has none")}
 	}
 	c := &Conn{
-		key: key, cfg: cfg.withDefaults(), queues: queue.NewPool(), in: make(chan *block, 4), again: make(chan *link, 4),
-		relays: slices.Clone(relays), paired: make(chan struct{}), waiters: make(map[[wire.EchoSize]byte]chan struct{}),
-		pool: sync.Pool{New: func() any { return &block{b: make([]byte, blockSize)} }},
+		key: key, cfg: cfg.withDefaults(), queues: queue.NewPool(), in: make(chan *block, 4), wake: make(chan struct{}, 1),
+		relays: slices.Clone(relays), met: make(chan struct{}), waiters: make(map[[wire.EchoSize]byte]chan struct{}),
+		pool:   sync.Pool{New: func() any { return &block{b: make([]byte, blockSize)} }},
+		keeper: keeper{relays: len(relays), rnd: below},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	l, err := c.dial(ctx, 0)
+	l, err := c.dial(ctx, c.keeper.order())
 	if err != nil {
 		c.cancel()
 		return nil, err
@@ -90,21 +82,24 @@ func Dial(ctx context.Context, relays []keys.Relay, key keys.PrivateKey, cfg *Co
 	return c, nil
 }
 
-// dial makes a link at the first relay that takes it, beginning with number first.
-func (c *Conn) dial(ctx context.Context, first int) (*link, error) {
+// dial makes a link at the first relay that takes it, of those numbered in order.
+func (c *Conn) dial(ctx context.Context, order []int) (*link, error) {
 	c.mu.Lock()
-	relays := slices.Clone(c.relays)
+	relays := c.relays
 	c.mu.Unlock()
-	var last error
-	for i := range relays {
-		n := (first + i) % len(relays)
+	last := error(&Error{Code: "no_relay"})
+	for _, n := range order {
+		if n >= len(relays) {
+			continue // there are fewer since
+		}
 		c.mu.Lock()
+		c.calling = true
 		c.generation = max(c.generation+1, uint64(time.Now().UnixMilli()))
 		generation := c.generation
 		c.mu.Unlock()
 		conn, paired, ahead, err := call(ctx, &c.cfg, relays[n], c.key, generation)
 		if err == nil {
-			return newLink(c, conn, relays[n], n, generation, paired, ahead), nil
+			return newLink(c, conn, relays[n], n, paired, ahead), nil
 		}
 		last = err
 		if ctx.Err() != nil {
@@ -115,118 +110,98 @@ func (c *Conn) dial(ctx context.Context, first int) (*link, error) {
 		}
 	}
 	c.mu.Lock()
+	c.calling = false
 	c.stats.LastError = last.Error()
 	c.mu.Unlock()
 	return nil, last
 }
 
-// use sends over l from now on.
-func (c *Conn) use(l *link) {
-	c.mu.Lock()
-	c.stats.Dials++
-	c.mu.Unlock()
-	c.link.Store(l)
-	if c.ctx.Err() != nil { // Close did not see it
-		l.conn.Close()
-	}
-	c.peer(l, l.first)
-	c.work.Go(l.read)
-}
-
-// run replaces links that end or are told to go elsewhere.
+// run makes the legs that the keeper asks for.
 func (c *Conn) run() {
 	tick := time.NewTicker(silence / 5)
 	defer tick.Stop()
+	due := time.NewTimer(0)
+	defer due.Stop()
 	for {
 		select {
 		case <-c.ctx.Done():
 			return
 		case <-tick.C:
-			if l := c.link.Load(); l != nil {
-				l.watch()
+			c.mu.Lock()
+			links := [2]*link{c.link.Load(), c.newest}
+			c.mu.Unlock()
+			for i, l := range links {
+				if l != nil && (i == 0 || l != links[0]) {
+					l.watch()
+				}
 			}
-		case l := <-c.again:
-			if now := c.link.Load(); now != nil && now != l {
-				continue // it was replaced before
-			}
-			if !c.replace(l) {
-				return
-			}
+		case <-c.wake:
+		case <-due.C:
 		}
-	}
-}
-
-// replace dials until there is a link in l's place. One that is draining carries on
-// meanwhile.
-func (c *Conn) replace(l *link) bool {
-	first := l.number
-	if l.draining.Load() {
-		first++ // the others do not drain; where there is none, its successor is waited for
-	} else {
-		c.link.CompareAndSwap(l, nil)
-		c.peer(l, false)
-	}
-	for wait := retryMin; ; wait = min(2*wait, retryMost) {
-		t := time.NewTimer(jitter(wait))
-		select {
-		case <-t.C:
-		case <-c.ctx.Done():
-			t.Stop()
-			return false
+		now := time.Now()
+		c.mu.Lock()
+		at, order := c.keeper.due, c.keeper.order()
+		c.mu.Unlock()
+		if at.IsZero() {
+			due.Stop()
+			continue
 		}
-		next, err := c.dial(c.ctx, first)
+		if wait := at.Sub(now); wait > 0 {
+			due.Reset(wait)
+			continue
+		}
+		next, err := c.dial(c.ctx, order)
 		if err == nil {
 			c.use(next)
-			l.retire()
-			return true
-		}
-		if e, ok := errors.AsType[*Error](err); ok && final(e.Code) {
+		} else if e, ok := errors.AsType[*Error](err); ok && final(e.Code) {
 			c.fail(e)
-			return false
+			return
+		} else {
+			c.change(func() { c.keeper.failed(time.Now()) })
 		}
+		due.Reset(0)
 	}
 }
 
-// peer notes whether the other end has a leg too.
-func (c *Conn) peer(l *link, there bool) {
-	if cur := c.link.Load(); cur != nil && cur != l {
-		return
-	}
+// change tells the keeper something and has run look what it asks for.
+func (c *Conn) change(f func()) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.Paired = there
-	if there && !c.met {
-		c.met = true
-		close(c.paired)
+	f()
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
 	}
 }
 
 // Paired is closed once the other end has had a leg.
-func (c *Conn) Paired() <-chan struct{} { return c.paired }
+func (c *Conn) Paired() <-chan struct{} { return c.met }
 
-// Renew shows later tokens: those of the session's next revision.
+// Renew shows later tokens: those of the session's next revision. They are used for
+// every leg from now on, and shown on the one that is open.
 func (c *Conn) Renew(relays []keys.Relay) {
 	if len(relays) == 0 {
 		return
 	}
-	c.mu.Lock()
-	c.relays = slices.Clone(relays)
-	c.mu.Unlock()
-	if l := c.link.Load(); l != nil {
+	c.change(func() {
+		c.relays = slices.Clone(relays)
+		c.keeper.renewed(time.Now(), len(relays))
+		now := c.link.Load()
 		for _, r := range relays {
-			if r.URL == l.relay.URL && len(r.Token) < wire.MaxControl-1 {
-				_ = l.out.Put(wire.AppendControl(nil, wire.Token, []byte(r.Token)...))
+			now.show(r)
+			if c.newest != now {
+				c.newest.show(r)
 			}
 		}
-	}
+	})
 }
 
 // Check measures one round trip to the other end and back. It fails with ErrAlone at
-// once while there is none.
+// once while there is none, and when its own leg is lost.
 func (c *Conn) Check(ctx context.Context) (time.Duration, error) {
 	l := c.link.Load()
 	c.mu.Lock()
-	if l == nil || !c.stats.Paired {
+	if l == nil || !l.paired {
 		c.mu.Unlock()
 		return 0, ErrAlone
 	}
@@ -252,6 +227,8 @@ func (c *Conn) Check(ctx context.Context) (time.Duration, error) {
 		return time.Since(began), nil
 	case <-ctx.Done():
 		return 0, ctx.Err()
+	case <-l.over:
+		return 0, ErrAlone
 	case <-c.ctx.Done():
 		return 0, c.reason()
 	}
@@ -270,106 +247,19 @@ func (c *Conn) echoed(body []byte) {
 	}
 }
 
-// WriteBatch sends packets of at most 16 KiB each, in one write of TLS. It does not
-// wait for the network.
-func (c *Conn) WriteBatch(packets [][]byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, c.reason()
-	}
-	l := c.link.Load()
-	if l == nil {
-		return len(packets), nil
-	}
-	k := c.pool.Get().(*block)
-	b := k.b[:0]
-	for _, p := range packets {
-		if len(p) == 0 || len(p) > wire.MaxPacket {
-			continue
-		}
-		if len(b)+wire.Header+len(p) > len(k.b) {
-			_ = l.out.Put(b)
-			b = b[:0]
-		}
-		b = wire.AppendPacket(b, p)
-	}
-	if len(b) > 0 {
-		_ = l.out.Put(b)
-	}
-	c.pool.Put(k)
-	return len(packets), nil
-}
-
-// Write sends one packet.
-func (c *Conn) Write(p []byte) (int, error) {
-	if len(p) == 0 || len(p) > wire.MaxPacket {
-		return 0, errors.New("relay: a packet has 1 to 16,384 bytes")
-	}
-	one := [1][]byte{p}
-	if _, err := c.WriteBatch(one[:]); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// ReadBatch waits for packets and puts each into one of bufs, its length into sizes. A
-// packet that is longer than its buffer is cut, as by a datagram socket. The error is
-// net.ErrClosed after Close, and an *Error when the session is over at the relay.
-func (c *Conn) ReadBatch(bufs [][]byte, sizes []int) (n int, err error) {
-	c.reading.Lock()
-	defer c.reading.Unlock()
-	for n == 0 {
-		k := c.rest
-		if c.rest = nil; k == nil {
-			select {
-			case k = <-c.in:
-			case <-c.ctx.Done():
-				return 0, c.reason()
-			}
-		}
-		for k.from < k.n && n < len(bufs) {
-			typ, body, size, err := wire.Next(k.b[k.from:k.n])
-			if err != nil || size == 0 {
-				k.from = k.n
-				break
-			}
-			k.from += size
-			if typ == wire.Packet {
-				sizes[n] = copy(bufs[n], body)
-				n++
-			}
-		}
-		if k.from < k.n {
-			c.rest = k
-		} else {
-			c.pool.Put(k)
-		}
-	}
-	return n, nil
-}
-
-// Read is ReadBatch for one packet.
-func (c *Conn) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, io.ErrShortBuffer
-	}
-	var size [1]int
-	one := [1][]byte{p}
-	if _, err := c.ReadBatch(one[:], size[:]); err != nil {
-		return 0, err
-	}
-	return size[0], nil
-}
-
 // fail ends the Conn from within.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = err
 	}
-	c.mu.Unlock()
 	c.cancel()
-	if l := c.link.Swap(nil); l != nil {
-		l.conn.Close()
+	links := []*link{c.link.Swap(nil), c.newest}
+	c.mu.Unlock()
+	for _, l := range links {
+		if l != nil {
+			l.conn.Close()
+		}
 	}
 }
 
@@ -398,11 +288,8 @@ func (c *Conn) Stats() Stats {
 	defer c.mu.Unlock()
 	st := c.stats
 	if l := c.link.Load(); l != nil {
-		q := l.out.Stats()
-		st.Relay = l.relay.URL
-		st.Rx += l.rx.Load()
-		st.Tx += q.Bytes
-		st.Dropped += q.DroppedAge + q.DroppedBy
+		st.Relay, st.Paired = l.relay.URL, l.paired
+		l.add(&st)
 	}
 	return st
 }

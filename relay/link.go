@@ -1,9 +1,9 @@
 package relay
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,24 +16,25 @@ import (
 
 // A link is one leg at one relay: a Conn has one, and two for a moment while it moves.
 type link struct {
-	c        *Conn
-	conn     net.Conn
-	relay    keys.Relay
-	number   int    // in the list
-	made     uint64 // its generation
-	first    bool   // the other end was there already
-	ahead    []byte
-	out      *queue.Queue
-	rx       atomic.Uint64
-	heard    atomic.Int64 // when, in ns since began
-	asked    time.Time    // of run: when it was asked whether it lives
-	began    time.Time
-	draining atomic.Bool
-	once     sync.Once
+	c      *Conn
+	conn   net.Conn
+	relay  keys.Relay
+	number int    // in the list
+	ahead  []byte // what came behind READY
+	out    *queue.Queue
+	over   chan struct{} // closed when nothing comes any more
+	began  time.Time
+	rx     atomic.Uint64
+	heard  atomic.Int64 // when, in ns since began
+	asked  time.Time    // of run: when it was asked whether it lives
+
+	// Under Conn.mu.
+	paired bool
+	said   bool // its end was announced: by the relay, or by this end
 }
 
-func newLink(c *Conn, conn net.Conn, r keys.Relay, number int, generation uint64, paired bool, ahead []byte) *link {
-	l := &link{c: c, conn: conn, relay: r, number: number, made: generation, first: paired, ahead: ahead, began: time.Now()}
+func newLink(c *Conn, conn net.Conn, r keys.Relay, number int, paired bool, ahead []byte) *link {
+	l := &link{c: c, conn: conn, relay: r, number: number, paired: paired, ahead: ahead, over: make(chan struct{}), began: time.Now()}
 	l.out = queue.New(c.queues, func(b []byte) error {
 		_, err := conn.Write(b)
 		if err != nil {
@@ -44,9 +45,99 @@ func newLink(c *Conn, conn net.Conn, r keys.Relay, number int, generation uint64
 	return l
 }
 
-// read hands on what comes until the leg ends.
+// use makes l the newest link. The one before it carries on while the other end is
+// still there and not here.
+func (c *Conn) use(l *link) {
+	c.change(func() {
+		c.stats.Dials++
+		c.newest, c.calling = l, false
+		now := time.Now()
+		c.keeper.made(now, l.number)
+		c.keeper.peer(now, l.paired)
+		if old := c.link.Load(); old == nil || !old.paired || l.paired {
+			c.promote(l)
+		}
+		c.meet(l)
+		if c.ctx.Err() != nil { // fail did not see it
+			l.conn.Close()
+		}
+	})
+	c.work.Go(l.read)
+}
+
+// promote sends on l from now on; mu is held.
+func (c *Conn) promote(l *link) {
+	if old := c.link.Swap(l); old != nil && old != l {
+		old.said = true
+		c.work.Go(old.retire)
+	}
+}
+
+// meet notes that the other end is there, if it is; mu is held.
+func (c *Conn) meet(l *link) {
+	if l.paired {
+		select {
+		case <-c.met:
+		default:
+			close(c.met)
+		}
+	}
+}
+
+// peer notes whether the other end has a leg where l is.
+func (l *link) peer(there bool) {
+	c := l.c
+	c.change(func() {
+		l.paired = there
+		c.meet(l)
+		if l == c.newest {
+			c.keeper.peer(time.Now(), there)
+		}
+		if now := c.link.Load(); there && l == c.newest && now != l || !there && now == l && c.newest != nil {
+			c.promote(c.newest)
+		}
+	})
+}
+
+// gone is after the leg.
+func (l *link) gone() {
+	l.conn.Close()
+	l.out.Fail(net.ErrClosed)
+	close(l.over)
+	c := l.c
+	c.change(func() {
+		l.add(&c.stats)
+		l.paired = false
+		if c.newest == l {
+			c.newest = nil
+			c.keeper.lost(time.Now(), !l.said)
+		}
+		if c.link.CompareAndSwap(l, nil) && c.newest != nil {
+			c.promote(c.newest)
+		}
+	})
+}
+
+// add counts what l did; what it does from then on is lost.
+func (l *link) add(st *Stats) {
+	q := l.out.Stats()
+	st.Rx += l.rx.Load()
+	st.Tx += q.Bytes
+	st.Dropped += q.DroppedAge + q.DroppedBy
+}
+
+// show shows a later token, where it is for.
+func (l *link) show(r keys.Relay) {
+	if l != nil && r.URL == l.relay.URL && len(r.Token) < wire.MaxControl-1 {
+		_ = l.out.Put(wire.AppendControl(nil, wire.Token, []byte(r.Token)...))
+	}
+}
+
+// read hands on what comes until the leg ends. One that is silent holds no block: the
+// first bytes of what comes next are read into two of its own.
 func (l *link) read() {
 	defer l.gone()
+	var head [wire.Header]byte
 	k := l.c.pool.Get().(*block)
 	n := copy(k.b, l.ahead)
 	l.ahead = nil
@@ -58,17 +149,32 @@ func (l *link) read() {
 			return
 		case !packets:
 			n = copy(k.b, k.b[used:n])
+			if n == 0 {
+				l.c.pool.Put(k)
+				k = nil
+			}
 		default:
-			next := l.c.pool.Get().(*block)
-			n = copy(next.b, k.b[used:n])
+			var next *block
+			if n -= used; n > 0 {
+				next = l.c.pool.Get().(*block)
+				copy(next.b, k.b[used:used+n])
+			}
 			k.n, k.from = used, 0
 			select {
 			case l.c.in <- k:
 			case <-l.c.ctx.Done():
-				l.c.pool.Put(next)
 				return
 			}
 			k = next
+		}
+		if k == nil {
+			m, err := l.conn.Read(head[:])
+			if err != nil {
+				return
+			}
+			l.rx.Add(uint64(m))
+			k = l.c.pool.Get().(*block)
+			n = copy(k.b, head[:m])
 		}
 		m, err := l.conn.Read(k.b[n:])
 		if err != nil {
@@ -104,16 +210,27 @@ func (l *link) sort(b []byte) (used int, packets, ok bool) {
 			l.c.echoed(body)
 		case wire.Ready, wire.Peer:
 			if len(body) == 1 {
-				l.c.peer(l, body[0] == 1)
+				l.peer(body[0] == 1)
 			}
 		case wire.Drain:
-			l.draining.Store(true)
-			l.replaced()
+			if len(body) == 4 {
+				l.drain(time.Duration(binary.BigEndian.Uint32(body)) * time.Millisecond)
+			}
 		case wire.Bye:
 			l.bye(body)
 			return used, packets, false
 		}
 	}
+}
+
+// drain is when the relay will close in d: another leg is made before.
+func (l *link) drain(d time.Duration) {
+	l.c.change(func() {
+		l.said = true
+		if l == l.c.newest {
+			l.c.keeper.drain(time.Now(), d)
+		}
+	})
 }
 
 // bye ends the leg, and the Conn where going elsewhere brings nothing.
@@ -122,12 +239,15 @@ func (l *link) bye(body []byte) {
 	if wire.ValidCode(body) {
 		code = string(body)
 	}
-	l.c.cfg.Logger.Info("relay says bye", zap.String("relay", l.relay.URL), zap.String("code", code))
-	l.c.mu.Lock()
-	own := code == "superseded" && l.c.generation > l.made // by a link that takes its place
-	l.c.mu.Unlock()
-	if final(code) && !own && l.c.link.Load() == l {
-		l.c.fail(&Error{Code: code, Relay: l.relay.URL})
+	c := l.c
+	c.cfg.Logger.Info("relay says bye", zap.String("relay", l.relay.URL), zap.String("code", code))
+	c.mu.Lock()
+	l.said = true
+	// A leg that another of this Conn's takes the place of ends nothing.
+	over := final(code) && (l == c.newest || l == c.link.Load()) && (code != "superseded" || l == c.newest && !c.calling)
+	c.mu.Unlock()
+	if over {
+		c.fail(&Error{Code: code, Relay: l.relay.URL})
 	}
 }
 
@@ -144,45 +264,18 @@ func (l *link) watch() {
 	}
 }
 
-// replaced asks run for another link in this one's place, once.
-func (l *link) replaced() {
-	l.once.Do(func() {
-		select {
-		case l.c.again <- l:
-		case <-l.c.ctx.Done():
-		}
-	})
-}
-
-// gone is after the leg.
-func (l *link) gone() {
-	l.conn.Close()
-	l.out.Fail(net.ErrClosed)
-	q := l.out.Stats()
-	l.c.mu.Lock()
-	l.c.stats.Rx += l.rx.Load()
-	l.c.stats.Tx += q.Bytes
-	l.c.stats.Dropped += q.DroppedAge + q.DroppedBy
-	l.c.mu.Unlock()
-	l.c.link.CompareAndSwap(l, nil)
-	l.c.peer(l, false)
-	l.replaced()
-}
-
 // retire ends a leg that another one took the place of; what is under way on it still
 // arrives.
 func (l *link) retire() {
-	l.c.work.Go(func() {
-		t := time.NewTimer(time.Second)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-l.c.ctx.Done():
-		}
-		l.conn.Close()
-	})
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.over:
+	case <-l.c.ctx.Done():
+	}
+	l.conn.Close()
 }
 
-// jitter is between half of d and d, so that those who lost one relay do not come back
-// at once.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
+// below is a random time below d.
+func below(d time.Duration) time.Duration { return rand.N(max(d, 1)) }

@@ -28,6 +28,8 @@ const (
 	smallLimit = 8 << 10
 
 	grain = 4 << 10 // bytes that share a time
+
+	keep, keepMarks = 256, 16 // what an idle queue holds: bytes, and marks of 16
 )
 
 // A Queue hands frames to a writer goroutine that lives while there are any. What
@@ -37,6 +39,7 @@ type Queue struct {
 	write func([]byte) error // of whole frames, by one goroutine at a time
 	pool  *sync.Pool         // of *[]byte with Limit+MaxFrame capacity
 	epoch time.Time
+	start func() // run, made once
 
 	mu      sync.Mutex
 	bulk    []byte
@@ -47,7 +50,7 @@ type Queue struct {
 	above   time.Duration
 	writing bool
 	err     error
-	idle    chan struct{} // closed when the writer ends
+	idle    chan struct{} // closed when the writer ends; nil: nobody waits for that
 
 	stats Stats
 }
@@ -71,7 +74,9 @@ func NewPool() *sync.Pool {
 
 // New returns an empty queue.
 func New(pool *sync.Pool, write func([]byte) error) *Queue {
-	return &Queue{write: write, pool: pool, epoch: time.Now()}
+	q := &Queue{write: write, pool: pool, epoch: time.Now()}
+	q.start = q.run
+	return q
 }
 
 // Put queues whole, valid frames. It never blocks and never keeps b. It returns the
@@ -93,8 +98,8 @@ func (q *Queue) Put(b []byte) error {
 		b = b[n:]
 	}
 	if !q.writing {
-		q.writing, q.idle = true, make(chan struct{})
-		go q.run(q.idle)
+		q.writing = true
+		go q.start()
 	}
 	return nil
 }
@@ -186,8 +191,7 @@ func (q *Queue) age(now time.Duration) {
 }
 
 // run writes until nothing is left.
-func (q *Queue) run(idle chan struct{}) {
-	defer close(idle)
+func (q *Queue) run() {
 	var out []byte
 	var spare *[]byte
 	defer func() {
@@ -202,6 +206,10 @@ func (q *Queue) run(idle chan struct{}) {
 		if q.from == len(q.bulk) && len(q.small) == 0 || q.err != nil {
 			q.writing = false
 			q.release()
+			if q.idle != nil {
+				close(q.idle)
+				q.idle = nil
+			}
 			q.mu.Unlock()
 			return
 		}
@@ -234,7 +242,14 @@ func (q *Queue) release() {
 		*q.buf = q.bulk[:0]
 		q.pool.Put(q.buf)
 	}
-	q.buf, q.bulk, q.small, q.marks, q.from, q.above = nil, nil, nil, nil, 0, 0
+	q.buf, q.bulk, q.from, q.above = nil, nil, 0, 0
+	// A little is kept, so that the next packet costs no allocation.
+	if q.small = q.small[:0]; cap(q.small) > keep {
+		q.small = nil
+	}
+	if q.marks = q.marks[:0]; cap(q.marks) > keepMarks {
+		q.marks = nil
+	}
 }
 
 // Fail makes every further Put fail and drops what waits. It does not unblock a
@@ -250,14 +265,15 @@ func (q *Queue) Fail(err error) {
 // Flush waits until nothing is left to write, or for d.
 func (q *Queue) Flush(d time.Duration) {
 	q.mu.Lock()
-	idle := q.idle
 	if !q.writing {
-		idle = nil
-	}
-	q.mu.Unlock()
-	if idle == nil {
+		q.mu.Unlock()
 		return
 	}
+	if q.idle == nil {
+		q.idle = make(chan struct{})
+	}
+	idle := q.idle
+	q.mu.Unlock()
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

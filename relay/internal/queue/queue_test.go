@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -181,10 +182,39 @@ func TestQueueRandom(t *testing.T) {
 		}
 		q.Flush(time.Hour)
 		s.frames(t)
-		if q.buf != nil || q.bulk != nil {
+		if q.buf != nil || q.bulk != nil || cap(q.small) > keep || cap(q.marks) > keepMarks {
 			t.Error("an idle queue keeps its buffer")
 		}
 	})
+}
+
+func TestQueueAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector has pools forget")
+	}
+	for _, size := range []int{100, 1300} {
+		q := New(NewPool(), func([]byte) error { return nil })
+		b := packet(1, size)
+		if n := testing.AllocsPerRun(1000, func() {
+			q.Put(b)
+			q.wait()
+		}); n != 0 {
+			t.Errorf("%v allocations for a packet of %d bytes that finds an idle leg", n, size)
+		}
+	}
+}
+
+// wait is Flush without the allocations of a timer.
+func (q *Queue) wait() {
+	for {
+		q.mu.Lock()
+		busy := q.writing
+		q.mu.Unlock()
+		if !busy {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 func BenchmarkPut(b *testing.B) {
