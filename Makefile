@@ -1,7 +1,7 @@
 # make demo and make test are all that a newcomer needs; the rest is for those
 # who work on boothwire.
 
-.PHONY: demo test deps build bench soak help
+.PHONY: demo test deps build bench matrix soak help
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -22,6 +22,9 @@ build: ## the programs, into bin/
 bench: ## measure; BENCH=regexp picks (each figure: bench NAME VALUE UNIT at-least|at-most|info BAR ok|short)
 	@./.ci/deps.sh >&2
 	@./.ci/bench.sh '$(value BENCH)'
+
+matrix: deps ## measure every pair of networks anew, into docs/NAT.md (root)
+	BOOTHWIRE_MATRIX=1 CI=true go test -v -count=1 -timeout 15m -run 'TestMatrix$$' ./internal/e2e
 
 soak: deps ## the long versions: 1,000 cycles, 30 s of every fuzz target
 	BOOTHWIRE_SOAK=1 go test -race -count=1 -timeout 60m ./tunnel/... ./gateway/... ./internal/...

@@ -65,7 +65,8 @@ type Site struct {
 	Host   *Host
 	Router *Host       // the outermost, nil where the host is the outermost itself
 	NAT    *Translator // of Router, nil where there is none
-	Public netip.Addr  // what outsiders see; of a dual stack the IPv4 one
+	Addr   netip.Addr  // the host's own; of a dual stack the IPv4 one
+	Public netip.Addr  // what outsiders see of it
 	Proxy  string      // host:port, where there is one
 
 	lab *Lab
@@ -73,16 +74,22 @@ type Site struct {
 	n   int
 }
 
+// A SiteConfig is what sites of one kind may differ in.
+type SiteConfig struct {
+	Timeout time.Duration // of NAT.Timeout
+	Uplink  Emulation     // of the link between host and router; zero: a plain link. Not of an Open site
+}
+
 // Site adds a host that is connected to a switch in the given way. Each site of
 // a lab has its own n, 1 to 99: its outer addresses are 203.0.113.(100+n) and
 // 2001:db8::(100+n, as hexadecimal), which others on the switch reach with a
-// prefix of 24 and 64 bits. Only UDP idle for timeout is forgotten, 0: 2 min.
-func (l *Lab) Site(name string, kind Kind, internet *Host, n int, timeout time.Duration) *Site {
+// prefix of 24 and 64 bits.
+func (l *Lab) Site(name string, kind Kind, internet *Host, n int, cfg SiteConfig) *Site {
 	l.t.Helper()
 	s := &Site{Kind: kind, Host: l.Host(name), lab: l, n: n}
 	if kind == Open {
 		wan := l.Link(s.Host, fmt.Sprintf(public4, 100+n), internet, "")
-		s.Public = wan.A.Addr
+		s.Addr, s.Public = wan.A.Addr, wan.A.Addr
 		return s
 	}
 	s.Router = l.Router(name + "-router")
@@ -92,7 +99,7 @@ func (l *Lab) Site(name string, kind Kind, internet *Host, n int, timeout time.D
 	} else {
 		wan = l.Link(s.Router, fmt.Sprintf(public4, 100+n), internet, "")
 		nat := kind.nat()
-		nat.Timeout = timeout
+		nat.Timeout = cfg.Timeout
 		s.NAT = s.Router.Translate(wan.A, nat)
 	}
 	s.Public = wan.A.Addr
@@ -101,9 +108,9 @@ func (l *Lab) Site(name string, kind Kind, internet *Host, n int, timeout time.D
 		inner = l.Router(name + "-home")
 		carrier := l.Link(inner, fmt.Sprintf("100.64.%d.2/24", n), s.Router, fmt.Sprintf("100.64.%d.1/24", n))
 		inner.Route("default", carrier.B.Addr)
-		inner.Translate(carrier.A, NAT{Filtering: PortDependent, Preserve: true, Timeout: timeout})
+		inner.Translate(carrier.A, NAT{Filtering: PortDependent, Preserve: true, Timeout: cfg.Timeout})
 	}
-	s.connect(inner)
+	s.connect(inner, cfg.Uplink)
 	if kind == DualStack {
 		wan.A.Add(fmt.Sprintf(public6, 100+n))
 	}
@@ -112,18 +119,24 @@ func (l *Lab) Site(name string, kind Kind, internet *Host, n int, timeout time.D
 }
 
 // connect joins the host to its router.
-func (s *Site) connect(router *Host) {
+func (s *Site) connect(router *Host, uplink Emulation) {
 	s.lab.t.Helper()
 	near, far := fmt.Sprintf("192.168.%d.2/24", s.n), fmt.Sprintf("192.168.%d.1/24", s.n)
 	near6, far6 := fmt.Sprintf("2001:db8:%x::2/64", s.n), fmt.Sprintf("2001:db8:%x::1/64", s.n)
-	switch s.Kind {
-	case OnlyIPv6:
-		s.lan = s.lab.Link(s.Host, near6, router, far6)
-		s.Public = s.lan.A.Addr
-	case SmallMTU:
-		s.lan = s.lab.Emulate(s.Host, near, router, far, Emulation{MTU: SmallestMTU})
-	default:
+	if s.Kind == OnlyIPv6 {
+		near, far = near6, far6
+	}
+	if s.Kind == SmallMTU {
+		uplink.MTU = SmallestMTU
+	}
+	if uplink == (Emulation{}) {
 		s.lan = s.lab.Link(s.Host, near, router, far)
+	} else {
+		s.lan = s.lab.Emulate(s.Host, near, router, far, uplink)
+	}
+	s.Addr = s.lan.A.Addr
+	if s.Kind == OnlyIPv6 {
+		s.Public = s.Addr
 	}
 	s.Host.Route("default", s.lan.B.Addr)
 	if s.Kind == DualStack {
@@ -170,6 +183,7 @@ func (s *Site) Swap() {
 	s.n += 100
 	old := s.lan
 	s.lan = s.lab.Link(s.Host, fmt.Sprintf("192.168.%d.2/24", s.n), old.B.host, fmt.Sprintf("192.168.%d.1/24", s.n))
+	s.Addr = s.lan.A.Addr
 	s.Host.Route("default", s.lan.B.Addr)
 	old.Down()
 }

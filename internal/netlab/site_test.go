@@ -70,7 +70,7 @@ func newSiteView(t *testing.T, l *Lab, internet *Host, kind Kind, n int) *siteVi
 		wan.A.Add(v.at4[i] + "/24")
 		wan.A.Add(v.at6[i] + "/64")
 	}
-	v.site = l.Site(fmt.Sprint("kiosk-", n), kind, internet, n, 0)
+	v.site = l.Site(fmt.Sprint("kiosk-", n), kind, internet, n, SiteConfig{})
 	v.site.Others6(v.outside)
 	return v
 }
