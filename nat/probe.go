@@ -19,8 +19,9 @@ type ProbeConfig struct {
 }
 
 // Probe asks STUN servers, written as in Config.STUN and at most 8, what the network
-// does to packets of sock. It takes up to 3 s where nothing answers and up to about
-// 8 s otherwise, and sends some 40 packets at most to each server.
+// does to packets of sock. It takes about 3 s where the network is at its worst, at
+// most 15 s with slow names and servers that do not answer, and sends each server
+// at most 30 packets.
 //
 // Mapping needs two servers with different addresses, or one with alternates;
 // filtering needs the latter (RFC 5780, which ServeSTUN gives with four sockets),

@@ -29,7 +29,7 @@ type Family struct {
 	NAT    Fact           `json:"nat"`             // Public is not Local
 	Kept   Fact           `json:"port_kept"`       // the NAT kept the port (RFC 4787, section 4.2)
 	// Hairpin is whether the NAT returns what is sent to Public from inside it (RFC
-	// 4787, section 6); NotChecked without a NAT.
+	// 4787, section 6), and its filter lets it in; NotChecked without a NAT.
 	Hairpin   Fact  `json:"hairpin"`
 	Mapping   Class `json:"mapping"`   // RFC 4787, section 4.1
 	Filtering Class `json:"filtering"` // RFC 4787, section 5; also of a firewall without NAT

@@ -156,12 +156,10 @@ func vantages(locals []netip.AddrPort) []vantage {
 			continue
 		}
 		found := [4]int{1}
-		family := 0
 		for j, other := range locals {
 			if other.Addr().BitLen() != self.Addr().BitLen() {
 				continue
 			}
-			family++
 			flags := 0
 			if other.Port() != self.Port() {
 				flags |= 1
@@ -174,7 +172,7 @@ func vantages(locals []netip.AddrPort) []vantage {
 				found[flags]++
 			}
 		}
-		v.alternates = family == 4 && found == [4]int{1, 1, 1, 1} &&
+		v.alternates = found == [4]int{1, 1, 1, 1} &&
 			v.corners[1].addr.Port() == v.corners[3].addr.Port() &&
 			v.corners[2].addr.Addr() == v.corners[3].addr.Addr()
 		if !v.alternates {

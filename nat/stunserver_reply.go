@@ -28,39 +28,30 @@ type writer struct {
 	delays        bool
 }
 
-// success is the response that was delayed for delay. What does not fit is left
-// out, the least needed first: RESPONSE-ORIGIN, which the source address tells too.
+// success is the response that was delayed for delay. All of it fits but for
+// RESPONSE-ORIGIN, which the source address tells too: to an IPv6 request of less
+// than 32 bytes it may be left out.
 func (w *writer) success(delay time.Duration) []byte {
 	b := stun.New(stun.BindingSuccess, w.id)
 	b = stun.AddXORAddress(b, stun.XORMappedAddress, w.mapped)
-	if w.delays && w.fits(b, stun.Uint32Size) {
+	if w.delays {
 		b = stun.AddUint32(b, attrDelayedResponse, uint32(delay/time.Millisecond))
 	}
 	if w.other.IsValid() {
-		if size := stun.AddressSize(w.other); w.fits(b, size) {
-			b = stun.AddAddress(b, stun.OtherAddress, w.other)
-		}
-		if size := stun.AddressSize(w.origin); w.fits(b, size+stun.FingerprintSize) {
+		b = stun.AddAddress(b, stun.OtherAddress, w.other)
+		if len(b)+stun.AddressSize(w.origin)+stun.FingerprintSize <= w.most {
 			b = stun.AddAddress(b, stun.ResponseOrigin, w.origin)
 		}
 	}
-	return w.end(b)
+	return stun.AddFingerprint(b)
 }
 
 // unknown refuses attributes, each of which took 4 bytes at least and is told in 2.
 func (w *writer) unknown(list []stun.Attr) []byte {
-	return w.end(stun.AddUnknown(stun.AddError(stun.New(stun.BindingError, w.id), 420), list))
+	b := stun.AddError(stun.New(stun.BindingError, w.id), 420)
+	return stun.AddFingerprint(stun.AddUnknown(b, list))
 }
 
 func (w *writer) badRequest() []byte {
-	return w.end(stun.AddError(stun.New(stun.BindingError, w.id), 400))
-}
-
-func (w *writer) fits(b []byte, more int) bool { return len(b)+more <= w.most }
-
-func (w *writer) end(b []byte) []byte {
-	if w.fits(b, stun.FingerprintSize) {
-		b = stun.AddFingerprint(b)
-	}
-	return b
+	return stun.AddFingerprint(stun.AddError(stun.New(stun.BindingError, w.id), 400))
 }

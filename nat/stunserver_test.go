@@ -245,6 +245,7 @@ func TestLimiterFlood(t *testing.T) {
 // FuzzAnswer: whatever comes is answered rightly or not at all, and never by much.
 func FuzzAnswer(f *testing.F) {
 	f.Add(request(), true, false)
+	f.Add(request(), true, true) // where all of the answer does not fit
 	f.Add(request(with(stun.ChangeRequest, 0, 0, 0, 6)), true, true)
 	f.Add(request(with(attrDelayedResponse, 0, 0, 1, 0), with(stun.ChangeRequest, 0, 0, 0, 2)), true, false)
 	f.Add(stun.AddFingerprint(request(with(attrDelayedResponse, 0, 0, 1, 0))), false, true)

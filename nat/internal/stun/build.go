@@ -5,13 +5,10 @@ import (
 	"net/netip"
 )
 
-// Sizes of attributes in a message, in bytes, with their headers.
-const (
-	FingerprintSize = 8
-	Uint32Size      = 8
-)
+// FingerprintSize is what FINGERPRINT takes in a message, in bytes.
+const FingerprintSize = 8
 
-// AddressSize is the size of an attribute that holds addr.
+// AddressSize is what an attribute that holds addr takes.
 func AddressSize(addr netip.AddrPort) int { return 8 + len(addr.Addr().Unmap().AsSlice()) }
 
 // New begins a message of no attributes.
