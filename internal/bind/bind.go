@@ -49,8 +49,9 @@ type Bind struct {
 	added  uint64
 	local  map[uint32]*Peer // by the indices that our ends chose
 	remote map[uint32]*Peer // by those that the far ends chose
-	plain  bool             // the device was given an endpoint that is no peer's
-	closed chan struct{}    // ends the receivers; nil: not open
+	copies copies
+	plain  bool          // the device was given an endpoint that is no peer's
+	closed chan struct{} // ends the receivers; nil: not open
 }
 
 var _ conn.Bind = (*Bind)(nil)
@@ -68,6 +69,7 @@ func New(inner conn.Bind, cfg Config) *Bind {
 		table:   newTable(),
 		local:   make(map[uint32]*Peer),
 		remote:  make(map[uint32]*Peer),
+		copies:  newCopies(),
 		streams: streamQueue{wake: make(chan struct{}, 1)},
 	}
 }

@@ -29,12 +29,17 @@ func TestConcurrentUse(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			r := newReader(fns[0], f.batch)
-			for {
-				if _, err := r.read(); err != nil {
-					break
-				}
+			var receivers sync.WaitGroup
+			for _, fn := range fns {
+				receivers.Go(func() {
+					for r := newReader(fn, f.batch); ; {
+						if _, err := r.read(); err != nil {
+							return
+						}
+					}
+				})
 			}
+			receivers.Wait()
 			select {
 			case <-stop:
 				return
@@ -57,6 +62,21 @@ func TestConcurrentUse(t *testing.T) {
 			p.Stats()
 		})
 	}
+	var streams sync.WaitGroup
+	loop(func(n int) {
+		c := newStreamEnd()
+		p := b.AddPeer([]string{"one", "two"}[n%2])
+		streams.Add(1)
+		r := p.AddStream(c, func(error) { streams.Done() })
+		p.SetRoutes(r, At(addrs[n%4]))
+		c.in <- response(7, uint32(n))
+		_ = b.Send([][]byte{initiation(uint32(n))}, p.ep)
+		p.Heard(r)
+		if n%2 == 0 {
+			p.RemoveStream(r)
+		}
+		close(c.cut)
+	})
 	loop(func(n int) {
 		ep, _ := f.ParseEndpoint([]string{addrA, addrB, addrC}[n%3])
 		_ = b.Send([][]byte{transport(1, 1)}, ep)
@@ -85,6 +105,7 @@ func TestConcurrentUse(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		wg.Wait()
+		streams.Wait()
 		close(stop)
 		dev.Wait()
 		close(done)

@@ -14,6 +14,8 @@
 //     WireGuard alone takes five seconds for each of these.
 //   - Packets of a peer may come and go by a stream, such as a leg at a relay, in
 //     place of the socket or beside it (see Peer.AddStream).
+//   - Of two copies of a handshake message, such as come by two legs, the device
+//     gets one: WireGuard alone may take both (see copies).
 //   - A receive error does not end the receiver.
 //
 // It leaves out how a path is found and when it is left: callers say SetRoutes.

@@ -177,18 +177,24 @@ func forget(m map[uint32]*Peer, p *Peer, list []uint32) {
 }
 
 // arrived takes a handshake message from the network, or a transport message
-// while a response waits to be confirmed.
-func (b *Bind) arrived(k kind, msg []byte) {
+// while a response waits to be confirmed. It reports whether the device must not
+// have the message, because it has a copy already.
+func (b *Bind) arrived(k kind, msg []byte) (again bool) {
 	var index uint32
 	switch {
+	case k == kindInitiation:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.copies.again(b.now(), msg)
 	case k == kindResponse && len(msg) >= 12:
 		index = responseReceiver(msg)
 	case k == kindCookie || k == kindTransport:
 		index = receiverIndex(msg)
 	default:
-		return
+		return false
 	}
 	b.mu.Lock()
+	again = k == kindResponse && b.copies.again(b.now(), msg)
 	p := b.local[index]
 	if p != nil && k == kindResponse {
 		p.remote = remember(b.remote, p, p.remote, senderIndex(msg))
@@ -201,6 +207,7 @@ func (b *Bind) arrived(k kind, msg []byte) {
 	default:
 		p.answered(index)
 	}
+	return again
 }
 
 // roamed finds the peer that WireGuard sends to when it uses an address instead

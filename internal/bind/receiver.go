@@ -56,7 +56,9 @@ func (r *receiver) receive(bufs [][]byte, sizes []int, eps []conn.Endpoint) (int
 		case kindOther:
 			continue
 		default:
-			b.arrived(k, bufs[i][:size])
+			if b.arrived(k, bufs[i][:size]) {
+				sizes[i] = 0
+			}
 		}
 		if s := r.source(eps[i]); s != nil {
 			eps[i] = s.peer.ep

@@ -31,7 +31,13 @@ func (s *streamEnd) Read(p []byte) (int, error) {
 	}
 }
 
-func (s *streamEnd) Write(p []byte) (int, error) { s.out <- bytes.Clone(p); return len(p), nil }
+func (s *streamEnd) Write(p []byte) (int, error) {
+	select {
+	case s.out <- bytes.Clone(p):
+	default: // lost, as Write must not wait
+	}
+	return len(p), nil
+}
 
 func streamed(index byte) []byte {
 	return append([]byte{4, 0, 0, 0, index, 0, 0, 0}, make([]byte, 40)...)

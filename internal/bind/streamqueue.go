@@ -126,15 +126,15 @@ func (r *streamReceiver) take(bufs [][]byte, sizes []int, eps []conn.Endpoint) i
 	for i := range n {
 		s := &q.ring[(first+i)%len(q.ring)]
 		sizes[i], eps[i] = copy(bufs[i], s.buf[:s.size]), s.src.peer.ep
-		if s.kind != kindTransport || r.bind.waiting.Load() != 0 {
-			r.bind.arrived(s.kind, bufs[i][:sizes[i]])
+		if (s.kind != kindTransport || r.bind.waiting.Load() != 0) && r.bind.arrived(s.kind, bufs[i][:sizes[i]]) {
+			sizes[i] = 0
 		}
 		if s.src != run.src {
 			run.end(r.bind)
 			run = runOf(s.src)
 		}
 		run.packets++
-		run.bytes += sizes[i]
+		run.bytes += s.size
 		s.src = nil // or its peer would live on here
 	}
 	run.end(r.bind)
