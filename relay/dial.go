@@ -74,7 +74,7 @@ func named(relay string, err error) error {
 func token(text string) (leg int, err error) {
 	parts := strings.Split(text, ".")
 	bad := errors.New("a token that is none")
-	if len(parts) != 3 {
+	if len(parts) != 3 || len(text) > keys.MaxToken || strings.ContainsFunc(text, outside) {
 		return 0, bad
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
@@ -88,6 +88,11 @@ func token(text string) (leg int, err error) {
 		return 0, bad
 	}
 	return t.Leg, nil
+}
+
+// outside reports whether r is in no token; one becomes a line of HTTP.
+func outside(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
 }
 
 // prove says the first word on a leg and hears the relay's.
@@ -193,7 +198,10 @@ func upgradeWebSocket(ctx context.Context, cfg *Config, at, proxy *url.URL, toke
 		ReadBufferSize:    4 << 10, WriteBufferSize: 32 << 10,
 	}
 	to := *at
-	to.Scheme, to.Path = "wss", path(at)
+	to.Scheme = "wss"
+	if path(at) != at.EscapedPath() {
+		to.Path = wire.Path
+	}
 	ws, resp, err := d.DialContext(ctx, to.String(), http.Header{wire.TokenHeader: {token}})
 	if err != nil {
 		if resp != nil {

@@ -27,7 +27,8 @@ type keeper struct {
 	due   time.Time   // of the next leg; zero: none
 	fails int         // attempts since a leg was paired
 	met   bool        // one was, ever
-	moves int         // legs that were made in search of the other end
+	moves int         // steps in search of the other end
+	seeks bool        // without a leg, go on in the search
 	torn  []time.Time // when legs were lost without a word, the latest tornMost
 }
 
@@ -51,6 +52,7 @@ const (
 	// relay: at the first of the list, where it will come to, longer.
 	searchFirst = 12 * time.Second
 	searchElse  = 4 * time.Second
+	searchMost  = 14 * time.Second // and as much again: a relay lets an end wait for 30 s
 
 	// A relay takes the sixth replacement of a leg within a minute for a clone. One
 	// that was lost without a word may still stand there.
@@ -65,7 +67,7 @@ func (k *keeper) made(now time.Time, at int) {
 	if k.state == alone {
 		k.moves++
 	}
-	k.state, k.at = alone, at
+	k.state, k.at, k.seeks = alone, at, false
 	k.search(now)
 }
 
@@ -79,7 +81,7 @@ func (k *keeper) search(now time.Time) {
 	if k.at == 0 && !k.met {
 		wait = searchFirst
 	}
-	wait <<= min(k.moves/2, 3)
+	wait = min(wait<<min(k.moves/4, 2), searchMost)
 	k.due = now.Add(wait + k.rnd(wait))
 }
 
@@ -113,8 +115,8 @@ func (k *keeper) lost(now time.Time, torn bool) {
 	}
 	switch k.state {
 	case alone:
-		if !torn && k.relays > 1 { // the relay let nobody wait any longer
-			k.at = k.order()[0]
+		if !torn { // the relay let it wait no longer
+			k.seeks = true
 			k.moves++
 		}
 		k.state = none
@@ -161,21 +163,22 @@ func (k *keeper) renewed(now time.Time, relays int) {
 // order is where the next leg is tried.
 func (k *keeper) order() (list []int) {
 	begin := k.at // where it was, and the other end is
-	if k.state == leaving {
+	search := k.state == alone || k.seeks
+	switch {
+	case search && k.at != 0:
+		begin = 0
+	case search:
+		begin = 1 + k.moves/2%max(k.relays-1, 1)
+	case k.state == leaving:
 		begin++
 	}
-	if k.state == alone {
-		begin = 0
-		if k.at == 0 {
-			begin = 1 + k.moves/2%max(k.relays-1, 1)
+	for i := range k.relays {
+		if n := (begin + i) % k.relays; n != k.at || !search {
+			list = append(list, n)
 		}
 	}
-	for i := range k.relays {
-		n := (begin + i) % k.relays
-		if k.state == alone && n == k.at {
-			continue // it has a leg there
-		}
-		list = append(list, n)
+	if k.seeks { // else it has a leg there
+		list = append(list, k.at)
 	}
 	return list
 }

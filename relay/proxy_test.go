@@ -1,0 +1,117 @@
+package relay
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a proxy says, and what of it an engineer reads.
+func TestProxies(t *testing.T) {
+	secret := url.UserPassword("booth", "hush hush")
+	for name, tc := range map[string]struct {
+		answer string
+		user   *url.Userinfo
+		want   string // in the error; empty: none
+	}{
+		"takes it":         {"HTTP/1.1 200 Connection established\r\n\r\n", secret, ""},
+		"wants a password": {"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"shop\"\r\n\r\n", nil, `"Basic realm=\"shop\""`},
+		"wants another":    {"HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\n\r\n", secret, `"NTLM"`},
+		"forbids":          {"HTTP/1.1 403 Forbidden\r\n\r\n", secret, "403 Forbidden"},
+		"is none":          {"SSH-2.0-OpenSSH_9.2\r\n", secret, "answer"},
+		"talks for ever":   {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 64<<10), secret, "answer"},
+		"hangs up":         {"", secret, "answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			heard := make(chan *http.Request, 1)
+			go func() {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				req, err := http.ReadRequest(bufio.NewReader(c))
+				if err != nil {
+					return
+				}
+				heard <- req
+				io.WriteString(c, tc.answer)
+			}()
+			c, err := connect(t.Context(), &url.URL{Scheme: "http", User: tc.user, Host: ln.Addr().String()}, "relay.test:8443")
+			if c != nil {
+				c.Close()
+			}
+			text := fmt.Sprint(err)
+			if (err == nil) != (tc.want == "") || !strings.Contains(text, tc.want) || strings.Contains(text, "hush") {
+				t.Errorf("%v, want %q", err, tc.want)
+			}
+			if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.Code != "proxy") {
+				t.Errorf("%#v", err)
+			}
+			req := <-heard
+			user := ""
+			if tc.user != nil {
+				user = "Basic " + base64.StdEncoding.EncodeToString([]byte("booth:hush hush"))
+			}
+			if req.Method != http.MethodConnect || req.Host != "relay.test:8443" || req.Header.Get("Proxy-Authorization") != user {
+				t.Errorf("it was asked %s %s with %q", req.Method, req.Host, req.Header.Get("Proxy-Authorization"))
+			}
+		})
+	}
+	for _, raw := range []string{"socks5://booth:hush%20hush@127.0.0.1:1", "http://booth:hush%20hush@127.0.0.1:1", "https://booth:hush%20hush@127.0.0.1:1"} {
+		u, _ := url.Parse(raw)
+		if _, err := connect(t.Context(), u, "relay.test:443"); err == nil || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// A proxy that says nothing costs its time and no more.
+func TestProxySilent(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := connect(ctx, &url.URL{Scheme: "http", Host: ln.Addr().String()}, "relay.test:443"); err == nil {
+		t.Error("connected")
+	}
+}
+
+// A relay without TLS 1.3 is none.
+func TestOldTLS(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.TLS = &tls.Config{MaxVersion: tls.VersionTLS12}
+	srv.StartTLS()
+	defer srv.Close()
+	at, _ := url.Parse(srv.URL)
+	cfg := (*Config)(nil).withDefaults()
+	cfg.TLS = srv.Client().Transport.(*http.Transport).TLSClientConfig
+	c, err := secure(t.Context(), &cfg, at, nil)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != "tls" {
+		t.Errorf("%v", err)
+	}
+	if c != nil {
+		c.Close()
+	}
+}
