@@ -28,6 +28,8 @@ type Config struct {
 	// an end that waits to be called.
 	Paths []Path
 
+	Policy Policy // which of them may be used; default all
+
 	// Operators are, at a device, who may reach which ports. When there are none,
 	// every address in Far.Allowed but the proof's may reach Ports.
 	Operators []keys.Operator
@@ -36,6 +38,12 @@ type Config struct {
 	// Services are where a driverless device forwards its granted ports to;
 	// default 127.0.0.1 and the same port.
 	Services map[keys.Port]string
+
+	// Renew is, at a device, called with what the operator's end sends by SendRenew,
+	// before anybody has verified it: at most two a second, one at a time, in a
+	// goroutine of its own. It may call Update, but not Close. Nil: such packets are
+	// judged as any other.
+	Renew func(token []byte)
 
 	Lifetime time.Duration // total, from Up, on the monotonic clock; 0: no limit
 	Idle     time.Duration // without packets of operators; 0: 15 min, negative: no limit
@@ -92,6 +100,20 @@ const (
 	Relay  PathKind = "relay"
 )
 
+// A Policy says which kinds of paths may be used.
+type Policy string
+
+const (
+	AutoPolicy Policy = ""            // all: a relay first, a direct one as soon as it works
+	RelayOnly  Policy = "relay-only"  // no direct one is even looked for
+	DirectOnly Policy = "direct-only" // no relay is dialled
+)
+
+// allows reports whether paths of a kind may be used.
+func (p Policy) allows(k PathKind) bool {
+	return p == AutoPolicy || (p == RelayOnly) == (k == Relay)
+}
+
 // A Path is one way to the far end: a known address, or a func that finds one.
 //
 // Open is called at once, at each change of the host's addresses and again with
@@ -99,11 +121,38 @@ const (
 // socket, for all that is not WireGuard. It may return a SocketConn, whose SocketAddr
 // then is the path, or a connection that carries the packets itself: one that keeps
 // them apart and whose Write does not wait, such as a leg at a relay. A BatchConn of
-// that kind is given many at once.
+// that kind is given many at once. Errors with a method Code() string show that code
+// in Status.
+//
+// A connection that is a Checker too is judged by its checks: it carries as long as
+// they pass, and then stays open when the host's addresses change. It is left within
+// 1.5 s of failing, and its Open called again if a direct one does not recover. The
+// others are judged by the packets of the tunnel. A connection with a method
+// Why() string tells more of itself for Status.
 type Path struct {
+	// Name tells the same path in a later config: Update leaves what one of the same
+	// name and kind has opened as it is, unless key or far end change. Default: none,
+	// Update opens the path anew.
+	Name string
 	Kind PathKind // default Direct
 	Addr netip.AddrPort
 	Open func(ctx context.Context, sock net.PacketConn) (net.Conn, error)
+}
+
+// kind is Kind with its default.
+func (p Path) kind() PathKind {
+	if p.Kind == "" {
+		return Direct
+	}
+	return p.Kind
+}
+
+// A Checker is a path that can be asked whether it works: Check makes one round trip
+// to the far end and back, by this path alone, and returns how long it took. It ends
+// with ctx, 2 s after it began at the latest. Up to eight are under way at once; while
+// nobody uses the tunnel they are 20 s apart.
+type Checker interface {
+	Check(ctx context.Context) (time.Duration, error)
 }
 
 // A SocketConn is a path that goes out of the tunnel's own socket, in batches.
@@ -231,6 +280,8 @@ func (c *Config) check() error {
 		return errors.New("tunnel: config has no proof address")
 	case c.Role != Device && c.Role != Operator:
 		return fmt.Errorf("tunnel: unknown role %q", c.Role)
+	case c.Policy != AutoPolicy && c.Policy != RelayOnly && c.Policy != DirectOnly:
+		return fmt.Errorf("tunnel: unknown policy %q", c.Policy)
 	case c.Mode != Auto && c.Mode != Adapter && c.Mode != Driverless:
 		return fmt.Errorf("tunnel: unknown mode %q", c.Mode)
 	case c.MTU != 0 && (c.MTU < minMTU || c.MTU > maxMTU):

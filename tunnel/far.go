@@ -21,7 +21,7 @@ type far struct {
 	link   *bind.Peer
 	dog    watchdog.Machine
 	meter  watchdog.Meter
-	race   path.Race[bind.Route]
+	path   path.Machine[bind.Route]
 	hold   time.Duration // it may begin until then, so no echo makes this end begin
 	proved chan struct{} // closed at its first proof
 }
@@ -39,25 +39,23 @@ func (t *Tunnel) newFar(c *Config) *far {
 		f.dog.Late = watchdog.Repair / 2
 	}
 	f.link = t.bind.AddPeer(f.id)
-	f.race.SetRoutes(c.known())
-	f.race.Step(t.gate.Now())
-	f.point()
+	t.setWays(f, c)
 	return f
 }
 
-// known are the routes of the paths that have an address, the preferred first.
-func (c *Config) known() []bind.Route {
-	var routes []bind.Route
-	for _, p := range c.Paths {
-		if p.Addr.IsValid() {
-			routes = append(routes, bind.At(p.Addr))
-		}
-	}
-	return routes
-}
+// point tells the bind where to send to.
+func (f *far) point() { f.link.SetRoutes(f.path.Paths()) }
 
-// point tells the bind where the race sends to.
-func (f *far) point() { f.link.SetRoutes(f.race.Paths()) }
+// hear tells the path machine by which routes packets came.
+func (f *far) hear(start time.Time) {
+	f.path.Hear(func(r bind.Route) time.Duration {
+		_, at := f.link.Heard(r)
+		if at.IsZero() {
+			return 0
+		}
+		return at.Sub(start)
+	})
+}
 
 // addLines add the far end as a peer with the given addresses.
 func (f *far) addLines(allowed []netip.Addr) string {
@@ -119,7 +117,3 @@ func (t *Tunnel) handshake(f *far) (at time.Time, ok bool) {
 	}
 	return time.Unix(sec, nsec), sec != 0
 }
-
-// answeredBy is the route that the far end's newest packet came by, none when the bind
-// cannot tell.
-func (f *far) answeredBy() bind.Route { return f.link.Route() }

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"fmt"
-	"github.com/boothwire/boothwire/internal/bind"
 	"net"
 	"net/netip"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/boothwire/boothwire/internal/bind"
 	"github.com/boothwire/boothwire/tunnel/internal/netwatch"
 )
 
@@ -51,19 +51,20 @@ func (t *Tunnel) networkChanged() {
 	for _, f := range []*far{t.far, t.next} {
 		if f != nil {
 			f.dog.Reset()
-			f.race.Lost(now)
+			f.path.NetworkChanged(now)
 		}
 	}
 }
 
-// opened is the open path that a route is of, nil if it is of none.
-func (t *Tunnel) opened(r bind.Route) *open {
-	for _, o := range t.opens {
-		if o.route == r && !r.IsZero() {
-			return o
+// moved takes what WireGuard has found by itself: the far end at another address.
+func (t *Tunnel) moved(r roam) {
+	for _, f := range []*far{t.far, t.next} {
+		if f != nil && f.id == r.far {
+			f.path.Roamed(t.gate.Now(), bind.At(r.addr))
+			f.point()
+			t.dirty = true
 		}
 	}
-	return nil
 }
 
 // kindOf is how a route travels.
@@ -71,12 +72,12 @@ func (t *Tunnel) kindOf(r bind.Route) PathKind {
 	if r.IsZero() {
 		return ""
 	}
-	if o := t.opened(r); o != nil {
-		return o.kind()
+	if w := t.opened(r); w != nil {
+		return w.path.kind()
 	}
 	for _, p := range t.config().Paths {
-		if bind.At(p.Addr) == r && p.Kind != "" {
-			return p.Kind
+		if bind.At(p.Addr) == r {
+			return p.kind()
 		}
 	}
 	if r.IsStream() {
@@ -90,28 +91,32 @@ func (t *Tunnel) remoteOf(r bind.Route) string {
 	if r.Addr().IsValid() {
 		return r.Addr().String()
 	}
-	if o := t.opened(r); o != nil {
-		return o.remote
+	if w := t.opened(r); w != nil {
+		return w.remote
 	}
 	return ""
 }
 
-// moved takes what WireGuard has found by itself: the far end at another address. A
-// stream that carries packets goes on; the address then gets its copy, and carries
-// alone once an echo comes back from there.
-func (t *Tunnel) moved(f *far, addr netip.AddrPort) bool {
-	if primary, _ := f.race.Paths(); primary.IsStream() {
-		return false
-	}
-	return f.race.Answered(bind.At(addr))
-}
-
-// tellPath tells where packets go, once that has answered.
+// tellPath tells where packets go, once that has answered, and asks anew how large
+// they may be there.
 func (t *Tunnel) tellPath() {
-	primary, _ := t.far.race.Paths()
-	if !t.far.race.Won() || primary == t.told {
+	primary, _ := t.far.path.Paths()
+	if !t.far.path.Won() || primary == t.told {
 		return
 	}
+	first := t.told.IsZero()
 	t.told = primary
 	t.tell(Event{Kind: EventPath, Path: t.kindOf(primary), Remote: primary.Addr()})
+	if now := t.gate.Now(); !first && t.far.dog.LastProof() != 0 {
+		t.sizer.Start(now)
+		t.prove(t.far, now)
+	}
+}
+
+// sooner is the earlier of two times of which 0 is never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"time"
@@ -15,90 +14,145 @@ import (
 const (
 	reopenFirst = 500 * time.Millisecond
 	reopenMost  = 30 * time.Second
+
+	// reopenNow is the pause where the far end has begun anew and waits.
+	reopenNow = 50 * time.Millisecond
+
+	// lasting is how long a connection must have lasted for the pauses to begin anew.
+	lasting = 10 * time.Second
 )
 
-// An open is one path of the config that a func finds. Its fields belong to run;
-// its goroutine hands results over with do.
-type open struct {
-	path   Path
-	route  bind.Route // where it leads, while it does
-	remote string     // the same for people
-	cancel context.CancelFunc
-	again  chan struct{} // wakes its back-off
-}
+// superseded is the code of a connection that the far end has replaced.
+const superseded = "superseded"
 
-func (o *open) kind() PathKind {
-	if o.path.Kind == "" {
-		return Direct
-	}
-	return o.path.Kind
-}
-
-// startOpens calls every func of c's paths.
-func (t *Tunnel) startOpens(c *Config) {
-	for i, p := range c.Paths {
-		if p.Open == nil {
+// takePaths opens c's paths. What is open already stays where the config says that it
+// is the same, unless everything is to be opened anew.
+func (t *Tunnel) takePaths(c *Config, anew bool) {
+	old := t.ways
+	t.ways = nil
+	for _, p := range c.Paths {
+		if p.Open == nil || !c.Policy.allows(p.kind()) {
 			continue
 		}
-		ctx, cancel := context.WithCancel(t.ctx)
-		o := &open{path: p, cancel: cancel, again: make(chan struct{}, 1)}
-		t.opens[i] = o
-		t.work.Go(func() { t.keepOpen(ctx, o) })
-	}
-}
-
-// closeOpens ends every one of them; t.work waits for their goroutines.
-func (t *Tunnel) closeOpens() {
-	for i, o := range t.opens {
-		o.cancel()
-		delete(t.opens, i)
-	}
-}
-
-// reopen calls every func again at once: the host's addresses changed.
-func (t *Tunnel) reopen() {
-	for _, o := range t.opens {
-		select {
-		case o.again <- struct{}{}:
-		default:
+		i := slices.IndexFunc(old, func(w *way) bool { return w.path.Name == p.Name && w.path.kind() == p.kind() })
+		if i >= 0 && p.Name != "" && !anew {
+			old[i].path = p
+			t.ways = append(t.ways, old[i])
+			old = slices.Delete(old, i, i+1)
+			continue
 		}
+		w := &way{path: p, again: make(chan struct{}, 1), lost: make(chan struct{}, 1), since: time.Now()}
+		if i >= 0 {
+			w.id = old[i].id // its history goes on
+			old[i].cancel()
+			old = slices.Delete(old, i, i+1)
+		} else {
+			t.ids++
+			w.id = t.ids
+		}
+		w.ctx, w.cancel = context.WithCancel(t.ctx)
+		t.ways = append(t.ways, w)
+		t.work.Go(func() { t.keepOpen(w) })
+	}
+	for _, w := range old {
+		w.cancel()
 	}
 }
 
-// keepOpen holds one path open until ctx ends.
-func (t *Tunnel) keepOpen(ctx context.Context, o *open) {
+// closePaths ends every way; t.work waits for their goroutines.
+func (t *Tunnel) closePaths() {
+	for _, w := range t.ways {
+		w.cancel()
+	}
+	t.ways = nil
+}
+
+// reopen calls funcs again at once, because the host's addresses have changed. What
+// can be checked has to pass a check instead.
+func (t *Tunnel) reopen() {
+	for _, w := range t.ways {
+		switch {
+		case w.checker != nil:
+			w.suspect = true
+			continue
+		case w.stop != nil:
+			w.stop()
+		}
+		signal(w.again)
+	}
+}
+
+// keepOpen holds one way open until it ends.
+func (t *Tunnel) keepOpen(w *way) {
 	wait := reopenFirst
-	for ctx.Err() == nil {
-		worked, err := t.openOnce(ctx, o)
-		if ctx.Err() != nil {
+	told := ""
+	for w.ctx.Err() == nil {
+		began := time.Now()
+		worked, err := t.openOnce(w)
+		if w.ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			t.tell(Event{Kind: EventWarning, Err: err})
+			if worked || err.Error() != told {
+				t.tell(Event{Kind: EventWarning, Err: err})
+			}
+			told = err.Error()
 		}
-		if worked {
+		if worked && time.Since(began) >= lasting {
 			wait = reopenFirst
+		}
+		pause := wait
+		if worked && codeOf(err) == superseded {
+			pause = reopenNow
+		} else {
+			wait = min(2*wait, reopenMost)
 		}
 		select {
-		case <-ctx.Done():
+		case <-w.ctx.Done():
 			return
-		case <-o.again:
+		case <-w.again:
 			wait = reopenFirst
-		case <-time.After(wait):
-			wait = min(2*wait, reopenMost)
+		case <-time.After(pause):
 		}
 	}
 }
 
-// openOnce opens the path and returns when it is lost. worked says that there
-// was one.
-func (t *Tunnel) openOnce(ctx context.Context, o *open) (worked bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	conn, err := o.path.Open(ctx, t.bind.PacketConn())
-	if err != nil {
-		return false, fmt.Errorf("open %s path: %w", o.kind(), err)
+// openOnce opens the way and returns when it is lost. worked says that there was one.
+func (t *Tunnel) openOnce(w *way) (worked bool, err error) {
+	life, end := context.WithCancel(w.ctx)
+	defer end()
+	opening, stop := context.WithCancel(life)
+	defer stop()
+	var p Path
+	if err := t.do(life, func() error {
+		p = w.path
+		w.stop, w.failed = stop, false
+		w.since, t.dirty = time.Now(), true
+		return nil
+	}); err != nil {
+		return false, err
 	}
+	conn, err := p.Open(opening, t.bind.PacketConn())
+	switch stopped := opening.Err() != nil; {
+	case err != nil && stopped && w.ctx.Err() == nil:
+		err = nil // the network has changed: at once again, and nothing to tell
+		fallthrough
+	case err != nil:
+		_ = t.do(life, func() error {
+			w.stop, w.failed, w.code = nil, err != nil, codeOf(err)
+			w.since, t.dirty = time.Now(), true
+			return nil
+		})
+		if err != nil {
+			err = fmt.Errorf("open %s path: %w", p.kind(), err)
+		}
+		return false, err
+	}
+	return true, t.hold(life, w, p, conn)
+}
+
+// hold lets packets go by conn until it is lost, and returns why.
+func (t *Tunnel) hold(life context.Context, w *way, p Path, conn net.Conn) error {
 	defer conn.Close()
 	lost, ended := make(chan error, 1), make(chan struct{})
 	end := func(err error) { lost <- err; close(ended) }
@@ -116,60 +170,56 @@ func (t *Tunnel) openOnce(ctx context.Context, o *open) (worked bool, err error)
 		})
 	}
 	var link *bind.Peer
-	err = t.do(ctx, func() error {
+	var route bind.Route
+	if err := t.do(life, func() error {
 		if ok {
-			o.route, o.remote = bind.At(sock.SocketAddr()), sock.SocketAddr().String()
+			route = bind.At(sock.SocketAddr())
+			w.remote = sock.SocketAddr().String()
 		} else {
 			link = t.far.link
-			o.route, o.remote = link.AddStream(conn, end), addrOf(conn)
+			route = link.AddStream(conn, end)
+			w.remote = addrOf(conn)
+		}
+		w.stop = nil
+		w.route, w.socket, w.life, w.code, w.since = route, ok, life, "", time.Now()
+		w.checker, _ = conn.(Checker)
+		if c, ok := conn.(interface{ Why() string }); ok {
+			w.why = c.Why()
 		}
 		t.setRoutes()
 		return nil
-	})
-	if err != nil {
-		return true, err
+	}); err != nil && route.IsZero() {
+		return err
 	}
-	defer func() {
-		r := o.route
-		_ = t.do(context.WithoutCancel(ctx), func() error {
-			o.route, o.remote = bind.Route{}, ""
-			t.setRoutes()
-			return nil
-		})
-		if r.IsStream() { // also when nobody does anything any more
-			link.RemoveStream(r)
-			conn.Close()
-			<-ended
-		}
-	}()
+	select {
+	case <-w.lost: // of the connection before
+	default:
+	}
+	var err error
 	select {
 	case err = <-lost:
-		return true, fmt.Errorf("%s path: %w", o.kind(), err)
-	case <-o.again:
-		o.again <- struct{}{} // for keepOpen: at once
-	case <-ctx.Done():
+	case <-w.lost:
+		err = errNoReply{}
+	case <-w.again:
+		signal(w.again) // for keepOpen: at once
+	case <-life.Done():
 	}
-	return true, nil
+	_ = t.do(context.WithoutCancel(life), func() error {
+		w.route, w.remote, w.checker, w.why, w.suspect = bind.Route{}, "", nil, "", false
+		w.failed, w.code, w.since = err != nil, codeOf(err), time.Now()
+		t.setRoutes()
+		return nil
+	})
+	if route.IsStream() { // also when nobody does anything any more
+		link.RemoveStream(route)
+		conn.Close()
+		<-ended
+	}
+	if err != nil {
+		return fmt.Errorf("%s path: %w", p.kind(), err)
+	}
+	return nil
 }
 
-// addrOf is where a connection leads, for people.
-func addrOf(c net.Conn) string {
-	if a := c.RemoteAddr(); a != nil {
-		return a.String()
-	}
-	return ""
-}
-
-// setRoutes gives the race all routes that there are.
-func (t *Tunnel) setRoutes() {
-	var routes []bind.Route
-	for _, i := range slices.Sorted(maps.Keys(t.opens)) {
-		if o := t.opens[i]; !o.route.IsZero() {
-			routes = append(routes, o.route)
-		}
-	}
-	routes = append(routes, t.config().known()...)
-	t.far.race.SetRoutes(routes)
-	t.far.race.Step(t.gate.Now())
-	t.far.point()
-}
+// setRoutes tells the path machine which ways there are now.
+func (t *Tunnel) setRoutes() { t.setWays(t.far, t.config()) }

@@ -216,7 +216,7 @@ func TestOpenedPath(t *testing.T) {
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		var again int
 		_ = o.do(testContext(t), func() error {
-			for _, op := range o.opens {
+			for _, op := range o.ways {
 				if !op.route.IsZero() {
 					again++
 				}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/boothwire/boothwire/tunnel/internal/path"
 	"github.com/boothwire/boothwire/tunnel/internal/reach"
 	"github.com/boothwire/boothwire/tunnel/internal/watchdog"
 )
@@ -18,7 +19,7 @@ func (t *Tunnel) run() {
 	t.become(Disconnecting, reasonOf(err))
 	t.tell(Event{Kind: EventClosing, Err: err})
 	t.cancel()
-	t.closeOpens()
+	t.closePaths()
 	t.work.Wait()
 	t.release()
 
@@ -43,7 +44,8 @@ func reasonOf(err error) string {
 // loop returns why the tunnel ends, nil for Close.
 func (t *Tunnel) loop(network <-chan struct{}) error {
 	t.tell(Event{Kind: EventSocket})
-	t.startOpens(t.config())
+	t.takePaths(t.config(), false)
+	t.setRoutes()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -62,11 +64,7 @@ func (t *Tunnel) loop(network <-chan struct{}) error {
 		case f := <-t.calls:
 			f()
 		case r := <-t.roamed:
-			for _, f := range []*far{t.far, t.next} {
-				if f != nil && f.id == r.far && t.moved(f, r.addr) {
-					f.point()
-				}
-			}
+			t.moved(r)
 		case <-network:
 			t.networkChanged()
 		case <-t.gate.Moved():
@@ -139,26 +137,25 @@ func (t *Tunnel) stepFar(f *far, now time.Duration, stats reach.Stats) time.Dura
 		t.lookForHandshake(f)
 	}
 	if f.hold > now && stats.LastIn == 0 {
-		return f.hold
+		t.stepPath(f, now, path.Facts{})
+		return sooner(f.hold, f.path.Next())
 	}
 	a := f.dog.Step(now, stats.LastIn, stats.LastOut)
 	if a.Restored {
 		t.restored(f)
 	}
 	if a.Doubted {
-		t.doubted(f, now)
+		t.doubted(f)
 	}
 	if a.Repair {
 		t.repair(f)
 	}
-	if f.race.Step(now) {
-		f.point()
-	}
+	t.stepPath(f, now, path.Facts{Waiting: f.dog.Waiting(), Used: stats.LastUse})
 	if a.Echo {
 		t.prove(f, now)
 	}
 	next := f.dog.Next()
-	if at := f.race.Next(); at != 0 {
+	if at := f.path.Next(); at != 0 {
 		next = min(next, at)
 	}
 	return next
@@ -183,9 +180,10 @@ func (t *Tunnel) proof(p reach.Proof) {
 		t.setMTU(t.sizer.MTU())
 	}
 	a := f.dog.Proved(p.At)
-	if by := f.answeredBy(); !by.IsZero() && f.race.Answered(by) {
+	f.hear(t.start)
+	if f.path.Proved(p.At) {
 		f.point()
-		t.sizer.Start(p.At)
+		t.dirty = true
 	}
 	if first {
 		close(f.proved)
@@ -200,6 +198,7 @@ func (t *Tunnel) restored(f *far) {
 	if f != t.far {
 		return
 	}
+	t.dirty = true
 	t.become(Connected, "")
 	t.tell(Event{Kind: EventProved})
 	select {
@@ -214,13 +213,12 @@ func (t *Tunnel) restored(f *far) {
 	}
 }
 
-func (t *Tunnel) doubted(f *far, now time.Duration) {
+func (t *Tunnel) doubted(f *far) {
 	if f != t.far {
 		return
 	}
 	t.become(Degraded, "packets stay unanswered")
 	t.tell(Event{Kind: EventUnproved})
-	f.race.Lost(now)
 }
 
 // freshHandshake is how long a handshake gets to show that it is good for
@@ -281,14 +279,11 @@ func (t *Tunnel) lookForHandshake(f *far) {
 // publish leaves what Status shows.
 func (t *Tunnel) publish(now time.Duration) {
 	f := t.far
-	primary, _ := f.race.Paths()
-	remote, kind := t.remoteOf(primary), t.kindOf(primary)
+	t.publishWays(f, now)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.snapshot.rtt = f.meter.RTT()
 	t.snapshot.loss = f.meter.Loss(now)
-	t.snapshot.remote = remote
-	t.snapshot.path = kind
 	if last := f.dog.LastProof(); last != 0 {
 		t.snapshot.proved = t.start.Add(last)
 	}

@@ -25,7 +25,7 @@ const (
 	EventHandshake EventKind = "handshake" // WireGuard has a session with the far end
 	EventProved    EventKind = "proved"    // an echo came back, for the first time or again
 	EventReady     EventKind = "ready"     // proved, and forwards or routes in place
-	EventPath      EventKind = "path"      // packets go another way: Path, Remote
+	EventPath      EventKind = "path"      // packets go another way: Path, and Remote if it is an address
 	EventUnproved  EventKind = "unproved"  // packets stay unanswered
 	EventRepair    EventKind = "repair"    // the peer was taken out and put in again
 	EventNetwork   EventKind = "network"   // the host's addresses changed
@@ -54,13 +54,45 @@ type Status struct {
 	Name      string        // of the adapter
 	MTU       int           // bytes
 	Left      time.Duration // of the lifetime; 0 with no limit
-	Path      PathKind
+	Path      PathKind      // of the present path
 	Remote    string        // where packets go: ip:port
-	Why       string        // of a state that is not Connected
-	RTT       time.Duration // of the echoes, smoothed; 0: unknown
-	Loss      float64       // share of the last echoes that were not answered, 0 to 1
+	Why       string        // of a state that is not Connected; of Connected, why it is this path, if there are others
+	RTT       time.Duration // of the present path's checks, or else of the tunnel's echoes, smoothed; 0: unknown
+	Loss      float64       // share of the last checks, or echoes, that were not answered, 0 to 1
+	Ways      []Way         // all that there are in the config, the preferred first
 	Proved    time.Time     // the newest proof
 	Handshake time.Time     // the newest of WireGuard
 	Rx, Tx    uint64        // bytes of IP packets that passed the filter
 	Dropped   uint64        // packets that it did not let pass
+}
+
+// States of a Way.
+const (
+	WayOff      = "off"      // the policy excludes it
+	WayOpening  = "opening"  // its Open looks for it
+	WayFailed   = "failed"   // it could not be opened, or was lost; Open is called again
+	WayTrying   = "trying"   // it is there, and nothing came back by it yet
+	WayReady    = "ready"    // it works and stands by
+	WayCarrying = "carrying" // it works and packets go by it
+	WayDoubted  = "doubted"  // a check was lost, or packets stay unanswered
+	WayLeft     = "left"     // it was given up, and has to prove itself again
+)
+
+// A Way is one path of the config, as it is now.
+type Way struct {
+	Name   string // of the config
+	Kind   PathKind
+	Remote string // ip:port, empty while it is not open
+	State  string // one of the Way constants
+
+	// Code is why it failed or was left: of Open's error, or "no_reply" (checks
+	// unanswered), "silent" (checks passed, packets did not), "loss" or "slow" (a
+	// relay does better).
+	Code string
+
+	Why   string        // what its connection says of itself
+	RTT   time.Duration // of its checks, smoothed; 0: unknown
+	Loss  float64       // share of the last checks that were lost, 0 to 1
+	Since time.Time     // of the state
+	Spent time.Duration // how long packets went by it
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,15 +50,18 @@ type Tunnel struct {
 	sockets  sockets // over an adapter
 
 	// Of run alone.
-	far    *far          // the far end that carries traffic
-	next   *far          // the one that a move is on its way to, else nil
-	ids    int           // far ends so far, to name them at the bind
-	opens  map[int]*open // paths that a func finds
-	clock  watchdog.Clock
-	sizer  watchdog.Sizer
-	buf    []byte        // an echo
-	told   bind.Route    // of the newest EventPath
-	looked time.Duration // for handshakes
+	far     *far                   // the far end that carries traffic
+	next    *far                   // the one that a move is on its way to, else nil
+	ids     int                    // far ends and ways so far, to tell them apart
+	ways    []*way                 // paths that a func finds
+	addrIDs map[netip.AddrPort]int // of known addresses at the path machines
+	clock   watchdog.Clock
+	sizer   watchdog.Sizer
+	buf     []byte        // an echo
+	told    bind.Route    // of the newest EventPath
+	dirty   bool          // what Status says of the ways has changed
+	shown   time.Duration // when that was left for Status
+	looked  time.Duration // for handshakes
 
 	mu       sync.Mutex
 	cfg      *Config // as Up and Update left it
@@ -83,6 +87,11 @@ type snapshot struct {
 	handshake time.Time
 	path      PathKind
 	remote    string
+	checked   bool // checks say more than echoes
+	checkRTT  time.Duration
+	checkLoss float64
+	why       string // of the path
+	ways      []Way
 	mtu       int
 }
 
@@ -167,6 +176,7 @@ func (t *Tunnel) Status() Status {
 		Path:      t.snapshot.path,
 		Remote:    t.snapshot.remote,
 		Why:       t.why,
+		Ways:      slices.Clone(t.snapshot.ways),
 		RTT:       t.snapshot.rtt,
 		Loss:      t.snapshot.loss,
 		Proved:    t.snapshot.proved,
@@ -177,6 +187,12 @@ func (t *Tunnel) Status() Status {
 	}
 	if t.nic != nil {
 		st.Name = t.nic.Name()
+	}
+	if t.snapshot.checked {
+		st.RTT, st.Loss = t.snapshot.checkRTT, t.snapshot.checkLoss
+	}
+	if st.State == Connected {
+		st.Why = t.snapshot.why
 	}
 	if t.end != 0 {
 		st.Left = max(t.end-now, 0)
@@ -200,8 +216,11 @@ func (t *Tunnel) tell(ev Event) {
 		ev.At = time.Now()
 	}
 	fields := []zap.Field{fieldKind(ev.Kind)}
+	if ev.Path != "" {
+		fields = append(fields, fieldPath(ev.Path))
+	}
 	if ev.Remote.IsValid() {
-		fields = append(fields, fieldPath(ev.Path), fieldRemote(ev.Remote))
+		fields = append(fields, fieldRemote(ev.Remote))
 	}
 	if ev.Err != nil {
 		fields = append(fields, zap.Error(ev.Err))

@@ -60,7 +60,7 @@ func Up(ctx context.Context, cfg *Config) (*Tunnel, error) {
 		updating: make(chan struct{}, 1),
 		proved:   make(chan struct{}),
 		done:     make(chan struct{}),
-		opens:    make(map[int]*open),
+		addrIDs:  make(map[netip.AddrPort]int),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	if c.Lifetime > 0 {
@@ -74,6 +74,7 @@ func Up(ctx context.Context, cfg *Config) (*Tunnel, error) {
 		t.release()
 		return nil, err
 	}
+	t.work.Go(t.takeRenewals)
 	go t.run()
 	return t, nil
 }

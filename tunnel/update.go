@@ -69,7 +69,7 @@ func (t *Tunnel) replace(c *Config, anew bool) error {
 		return err
 	}
 	f.peer, f.own = c.Far, from(c.Addresses, c.Far.Proof)
-	t.adopt(c)
+	t.adopt(c, anew)
 	if anew {
 		f.dog.Reset()
 	} else {
@@ -79,8 +79,9 @@ func (t *Tunnel) replace(c *Config, anew bool) error {
 	return nil
 }
 
-// adopt makes c the tunnel's config, with the rules and times that it says.
-func (t *Tunnel) adopt(c *Config) {
+// adopt makes c the tunnel's config, with the rules, times and paths that it says;
+// anew: all paths are to be opened again.
+func (t *Tunnel) adopt(c *Config, anew bool) {
 	rules := c.rules(c.Far)
 	t.filter.SetRules(rules)
 	t.mu.Lock()
@@ -91,8 +92,7 @@ func (t *Tunnel) adopt(c *Config) {
 		t.stack.Recheck(func(remote netip.Addr, port uint16) bool { return rules.Reaches(remote, packet.TCP, port) })
 	}
 	t.idle = c.Idle
-	t.closeOpens()
-	t.startOpens(c)
+	t.takePaths(c, anew)
 	t.setRoutes()
 }
 
@@ -152,7 +152,7 @@ func (t *Tunnel) moveOver(c *Config) error {
 			t.tell(Event{Kind: EventWarning, Err: err})
 		}
 	}
-	t.adopt(c)
+	t.adopt(c, true)
 	t.become(Connected, "")
 	return nil
 }

@@ -53,7 +53,7 @@ func allowedLines(addrs []netip.Addr) string {
 
 // rules are the reach filter's for c, with the proofs of the given far ends.
 func (c *Config) rules(fars ...Peer) reach.Rules {
-	r := reach.Rules{Own: c.Addresses, Outbound: c.Role == Operator}
+	r := reach.Rules{Own: c.Addresses, Outbound: c.Role == Operator, Renew: c.Role == Device && c.Renew != nil}
 	for _, f := range fars {
 		r.Proofs = append(r.Proofs, f.Proof)
 	}

@@ -9,7 +9,7 @@
 //	┌──────────────────┴──────┐  echo request ─► answered here
 //	│         Filter          │  echo reply to our own ─► Proofs
 //	│  rules ── flows ── sums │  neither granted nor a reply ─► dropped, counted
-//	└──────┬──────────────────┘
+//	└──────┬──────────────────┘  a session's renewal ─► Renewals
 //	       ▼           ▲
 //	 adapter or netstack
 //

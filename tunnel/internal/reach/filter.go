@@ -13,10 +13,11 @@ import (
 type Verdict uint8
 
 const (
-	Drop   Verdict = iota // neither granted nor a reply
-	Pass                  // on to the other side
-	Answer                // an echo request to be answered here
-	Proved                // an answer to an echo of the tunnel's own
+	Drop    Verdict = iota // neither granted nor a reply
+	Pass                   // on to the other side
+	Answer                 // an echo request to be answered here
+	Proved                 // an answer to an echo of the tunnel's own
+	Renewal                // for Renewals
 )
 
 // TokenSize is the size of an Echo's token, in bytes.
@@ -58,11 +59,14 @@ type Filter struct {
 	stats  Stats
 	proofs chan Proof
 	info   packet.Info
+
+	renewals  chan []byte
+	allowance allowance
 }
 
 // NewFilter makes a filter with the given rules.
 func NewFilter(rules Rules, echo Echo) *Filter {
-	return &Filter{rules: rules.clone(), echo: echo, proofs: make(chan Proof, 64)}
+	return &Filter{rules: rules.clone(), echo: echo, proofs: make(chan Proof, 64), renewals: make(chan []byte, renewsKept)}
 }
 
 // Proofs delivers the answers to the tunnel's own echoes. What nobody takes is
@@ -143,8 +147,11 @@ func (f *Filter) judgeIn(b []byte, now time.Duration) Verdict {
 	case p.Proto != packet.TCP && p.Proto != packet.UDP:
 		return Drop
 	}
-	if !peer {
+	switch {
+	case !peer:
 		return Drop
+	case f.isRenew(p):
+		return f.renew(b, p, now)
 	}
 	return f.judgeFlow(p, true, now)
 }

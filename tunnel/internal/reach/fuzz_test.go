@@ -15,8 +15,10 @@ func FuzzFilter(f *testing.F) {
 	f.Add(reply(own, operator, 7, nil), echo(operator, own, 7, nil), true)
 	f.Add(tcp(own, 22, operator, 5000, synack), tcp(operator, 5000, own, 22, syn), true)
 	f.Add(fragment(udp(operator, 5000, own, 3389), 0, true), []byte{0x45}, false)
+	f.Add(AppendRenew(nil, operator, own, []byte("token")), []byte{0x45}, false)
 	f.Fuzz(func(t *testing.T, in, out []byte, outbound bool) {
 		rules := deviceRules()
+		rules.Renew = true
 		if outbound {
 			rules = operatorRules()
 		}
@@ -44,6 +46,12 @@ func FuzzFilter(f *testing.F) {
 		}
 		if third == Pass && !outbound && (second != Pass || !mirrored(in, out)) {
 			t.Errorf("out without a flow: % x", out)
+		}
+		if second == Renewal {
+			src, dst, proto, payload, ok := look(in)
+			if !ok || outbound || proto != 17 || len(payload) < 9 || payload[2] != RenewPort>>8 || payload[3] != RenewPort&0xff || !rules.own(dst) || rules.peer(src) == nil {
+				t.Errorf("a renewal: % x", in)
+			}
 		}
 		if second == Answer || second == Proved {
 			src, dst, proto, _, ok := look(in)

@@ -30,6 +30,10 @@ type Rules struct {
 	// device, from the peers to the ports that each may reach; true, at an
 	// operator, from own to every port of the peers.
 	Outbound bool
+
+	// Renew has a device take what its peers send to RenewPort, instead of judging
+	// it as any other packet.
+	Renew bool
 }
 
 func (r *Rules) clone() Rules {
