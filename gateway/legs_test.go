@@ -203,6 +203,7 @@ func TestLegsRefused(t *testing.T) {
 		m.relays(p, p.device.Public(), 1, func(t *keys.Token) { t.Session = "session-2" }),
 		m.relays(p, p.device.Public(), 0, nil), // the device's leg
 		m.relays(p, keys.NewPrivateKey().Public(), 1, nil),
+		m.relays(p, p.device.Public(), 1, func(t *keys.Token) { t.Ends[1] = keys.NewPrivateKey().Public() }),
 		{{URL: m.url, Key: m.key.Public(), Token: "nonsense"}},
 	}
 	forged := *m

@@ -107,6 +107,61 @@ func TestByes(t *testing.T) {
 	}
 }
 
+// A leg with the other end on it carries on until its successor has it too, or until
+// it ends.
+func TestStandby(t *testing.T) {
+	for name, move := range map[string]func(old, next net.Conn){
+		"the other end is at the next": func(_, next net.Conn) { next.Write(wire.AppendControl(nil, wire.Peer, 1)) },
+		"the other end left this":      func(old, _ net.Conn) { old.Write(wire.AppendControl(nil, wire.Peer, 0)) },
+		"this ends":                    func(old, _ net.Conn) { old.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, old := net.Pipe()
+				c, first := newBare(t, near)
+				near2, next := net.Pipe()
+				second := newLink(c, near2, keys.Relay{URL: "https://r2/"}, 0, false, nil)
+				c.use(second)
+				got := make(chan string, 10)
+				for name, far := range map[string]net.Conn{"old": old, "next": next} {
+					go func() {
+						b := make([]byte, 100)
+						for {
+							if _, err := far.Read(b); err != nil {
+								return
+							}
+							got <- name
+						}
+					}()
+				}
+				c.Write([]byte("packet"))
+				if to := <-got; to != "old" {
+					t.Errorf("before: over the %s leg", to)
+				}
+				if c.link.Load() != first {
+					t.Error("it moved early")
+				}
+				move(old, next)
+				synctest.Wait()
+				c.Write([]byte("packet"))
+				if to := <-got; to != "next" {
+					t.Errorf("after: over the %s leg", to)
+				}
+				time.Sleep(2 * time.Second)
+				select {
+				case <-first.over:
+				default:
+					t.Error("the old leg stays")
+				}
+				c.Close()
+				old.Close()
+				next.Close()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
 // A leg that another machine took the place of is over; one whose own successor did
 // is not.
 func TestSupersededByItself(t *testing.T) {

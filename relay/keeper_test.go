@@ -25,11 +25,30 @@ func TestKeeperOrder(t *testing.T) {
 		{"alone at the first", keeper{relays: 3, state: alone}, []int{1, 2}},
 		{"alone at the first again", keeper{relays: 3, state: alone, moves: 2}, []int{2, 1}},
 		{"alone elsewhere", keeper{relays: 3, at: 2, state: alone, moves: 1}, []int{0, 1}},
+		{"let wait no longer at the first", keeper{relays: 3, seeks: true}, []int{1, 2, 0}},
+		{"let wait no longer elsewhere", keeper{relays: 3, at: 1, seeks: true}, []int{0, 2, 1}},
+		{"let wait no longer at the only one", keeper{relays: 1, seeks: true}, []int{0}},
 		{"alone at the only one", keeper{relays: 1, state: alone}, nil},
 	} {
 		if got := tc.k.order(); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}
+	}
+}
+
+// A relay that lets nobody wait for ever sends an end on in its search.
+func TestKeeperSeeks(t *testing.T) {
+	now := time.Unix(1000, 0)
+	k := keeper{relays: 2, rnd: half}
+	k.made(now, 0)
+	k.lost(now, false)
+	if got := k.order(); !slices.Equal(got, []int{1, 0}) {
+		t.Errorf("after the relay's word: %v", got)
+	}
+	k.made(now, 0)
+	k.lost(now, true) // its own road broke
+	if got := k.order(); !slices.Equal(got, []int{0, 1}) {
+		t.Errorf("torn: %v", got)
 	}
 }
 
