@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/relay"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel"
 )
@@ -29,6 +30,7 @@ type Config struct {
 
 	Mode     tunnel.Mode          // default tunnel.Auto
 	Services map[keys.Port]string // where a granted port is served; default 127.0.0.1, same port
+	Relay    *relay.Config        // how relays are dialled; default relay's
 	Bare     []string             // nodes for which a bare vpn_up may ask control; default none
 	Due      time.Duration        // time between statuses; default 15 min
 	Prove    time.Duration        // from a session's acceptance to its first proof, else it fails as no_proof; default and at most 60 s
@@ -129,6 +131,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		Bare:    a.cfg.Bare,
 		Due:     a.cfg.Due,
 		Version: a.cfg.Version,
+		Caps:    []string{capEndToEnd},
 		Observe: a.notice,
 	})
 	if err != nil && ctx.Err() == nil {

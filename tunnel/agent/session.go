@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/relay"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel"
 )
@@ -29,6 +31,8 @@ type session struct {
 	why   error // a planned end that the session came to by itself
 
 	tunnel *tunnel.Tunnel // set once, under Agent.mu
+	cfg    *tunnel.Config // what the tunnel was told last, under Agent.mu
+	relay  atomic.Pointer[relay.Conn]
 }
 
 // serve is the signaling.Handler.
@@ -82,12 +86,13 @@ func (s *session) serve(ctx context.Context, grant *keys.Grant, key keys.Private
 			return s.late(ctx, &RefusedError{Err: err})
 		}
 	}
-	t, err := tunnel.Up(ctx, s.config(grant, key))
+	cfg := s.config(grant, key)
+	t, err := tunnel.Up(ctx, cfg)
 	if err != nil {
 		return s.late(ctx, err)
 	}
 	s.a.mu.Lock()
-	s.tunnel = t
+	s.tunnel, s.cfg = t, cfg
 	s.a.mu.Unlock()
 	defer t.Close()
 	return s.run(ctx, t)
@@ -107,6 +112,7 @@ func (s *session) config(grant *keys.Grant, key keys.PrivateKey) *tunnel.Config 
 	c.Mode = s.a.cfg.Mode
 	c.Services = s.a.cfg.Services
 	c.Logger = s.log
+	s.paths(c, grant, key)
 	return c
 }
 
@@ -188,9 +194,13 @@ func (s *session) update(ctx context.Context, t *tunnel.Tunnel, token []byte) er
 	if err != nil {
 		return err
 	}
-	if err := t.Update(ctx, s.config(grant, key)); err != nil {
+	cfg := s.config(grant, key)
+	if err := t.Update(ctx, cfg); err != nil {
 		return fmt.Errorf("agent: bring revision %d into the tunnel: %w", grant.Rev, err)
 	}
+	s.a.mu.Lock()
+	s.cfg = cfg
+	s.a.mu.Unlock()
 	s.show(grant)
 	s.log.Info("grant updated", zap.Int("rev", grant.Rev), zap.Strings("operators", s.shownNow().Operators))
 	s.report(t)

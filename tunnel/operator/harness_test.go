@@ -44,8 +44,14 @@ const device = "kiosk-1"
 
 func newWorld(t *testing.T, cfg agent.Config, serve func(net.Conn)) *world {
 	t.Helper()
+	return newWorldWith(t, new(control.Config), cfg, serve)
+}
+
+func newWorldWith(t *testing.T, c *control.Config, cfg agent.Config, serve func(net.Conn)) *world {
+	t.Helper()
 	w := &world{t: t, broker: signalingtest.New()}
-	w.control = must(control.Open(t.Context(), "file:"+filepath.Join(t.TempDir(), "control.db"), &control.Config{Store: keys.NewMemory()}))
+	c.Store = keys.NewMemory()
+	w.control = must(control.Open(t.Context(), "file:"+filepath.Join(t.TempDir(), "control.db"), c))
 	t.Cleanup(func() { w.control.Close() })
 	fleet := w.broker.Fleet("control")
 	w.run(func(ctx context.Context) { w.control.Run(ctx, fleet) })

@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/relay"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel"
 )
@@ -26,6 +28,9 @@ type Config struct {
 	Ticket   string        // number of the ticket, likewise
 	Lifetime time.Duration // default control's
 	Node     string        // default control's choice
+	EndToEnd bool          // no node takes part: straight to the device, or through a relay
+	Path     tunnel.Policy // which kinds of paths may be used; default all
+	Relay    *relay.Config // how relays are dialled; default relay's
 	Mode     tunnel.Mode   // default tunnel.Driverless: Dial and Forward need no adapter
 	Name     string        // of an adapter, default chosen
 	MTU      int           // of the tunnel, bytes; default tunnel's
@@ -40,23 +45,29 @@ const closeTimeout = 10 * time.Second
 // until control, the node or the device ends it. It is safe for concurrent use.
 type Session struct {
 	ctl    *client.Client
+	cfg    Config
 	id     string
 	self   string // this operator's opaque id in it
 	key    keys.PrivateKey
-	grant  *keys.Grant
+	roots  *keys.Roots
 	cancel context.CancelFunc
 	tunnel *tunnel.Tunnel
 	log    *zap.Logger
+
+	tun     atomic.Pointer[tunnel.Tunnel] // the same, for paths that open before Up returns
+	leg     atomic.Pointer[relay.Conn]
+	revised chan struct{} // control has a later grant
 
 	ladder ladder
 	ready  chan struct{} // closed when device and tunnel are ready
 	done   chan struct{} // closed when nothing is left
 
-	mu   sync.Mutex
-	now  client.Session
-	err  error
-	gone bool // others are in the session, this operator is not
-	over bool // closed by Close
+	mu    sync.Mutex
+	grant *keys.Grant
+	now   client.Session
+	err   error
+	gone  bool // others are in the session, this operator is not
+	over  bool // closed by Close
 }
 
 // Status is a snapshot.
@@ -87,17 +98,18 @@ func Open(ctx context.Context, ctl *client.Client, device string, cfg *Config) (
 		Ticket:   c.Ticket,
 		Lifetime: client.SecondsOf(c.Lifetime),
 		Node:     c.Node,
+		EndToEnd: c.EndToEnd,
 	})
 	if err != nil {
 		key.Erase()
 		return nil, refused(err)
 	}
 	s := &Session{
-		ctl: ctl, id: opened.ID, self: opened.Operator, key: key, now: opened,
+		ctl: ctl, cfg: c, id: opened.ID, self: opened.Operator, key: key, now: opened, revised: make(chan struct{}, 1),
 		log:   c.Logger.With(zap.String("session", opened.ID), zap.String("device", device)),
 		ready: make(chan struct{}), done: make(chan struct{}),
 	}
-	if err := s.bringUp(ctx, &c, device, opened.Grant); err != nil {
+	if err := s.bringUp(ctx, device, opened); err != nil {
 		key.Erase()
 		if e := s.bye(); e != nil {
 			err = fmt.Errorf("%w (and control was not told: the session lasts until %s: %w)", err, opened.Ends.Format(time.RFC3339), e)
@@ -112,21 +124,37 @@ func Open(ctx context.Context, ctl *client.Client, device string, cfg *Config) (
 }
 
 // bringUp verifies the grant that control answered with and starts the tunnel.
-func (s *Session) bringUp(ctx context.Context, c *Config, device, token string) error {
-	roots := c.Roots
-	if roots == nil {
+func (s *Session) bringUp(ctx context.Context, device string, opened client.Session) error {
+	s.roots = s.cfg.Roots
+	if s.roots == nil {
 		trust, err := s.ctl.Trust(ctx)
 		if err != nil {
 			return fmt.Errorf("operator: ask control for its roots: %w", err)
 		}
-		if roots, err = keys.ParseRoots(trust.Issuer, trust.Roots...); err != nil {
+		if s.roots, err = keys.ParseRoots(trust.Issuer, trust.Roots...); err != nil {
 			return fmt.Errorf("operator: control's roots: %w", err)
 		}
 	}
-	grant, err := roots.VerifyGrant([]byte(token))
+	grant, err := s.roots.VerifyGrant([]byte(opened.Grant))
 	if err != nil {
 		return fmt.Errorf("operator: control's grant: %w", err)
 	}
+	if err := s.accepts(grant, device); err != nil {
+		return err
+	}
+	if s.cfg.EndToEnd && grant.Far.Node != "" {
+		return fmt.Errorf("operator: control's grant leads through the node %q", grant.Far.Node)
+	}
+	s.grant = grant
+	if s.tunnel, err = tunnel.Up(ctx, s.config(grant, opened)); err != nil {
+		return fmt.Errorf("operator: %w", err)
+	}
+	s.tun.Store(s.tunnel)
+	return nil
+}
+
+// accepts says why a grant of control's is not this operator's.
+func (s *Session) accepts(grant *keys.Grant, device string) error {
 	named := func(o keys.Operator) bool { return o.Key == s.key.Public() }
 	switch {
 	case grant.Session != s.id:
@@ -135,13 +163,6 @@ func (s *Session) bringUp(ctx context.Context, c *Config, device, token string) 
 		return fmt.Errorf("operator: control's grant is of the device %q", grant.Device)
 	case !slices.ContainsFunc(grant.Operators, named):
 		return errors.New("operator: control's grant does not name this operator's key")
-	}
-	s.grant = grant
-	t := tunnel.ForOperator(grant, s.key)
-	t.Mode, t.Name, t.MTU, t.Logger = c.Mode, c.Name, c.MTU, s.log
-	t.Lifetime = 0 // others may extend the session; control and the node end it
-	if s.tunnel, err = tunnel.Up(ctx, t); err != nil {
-		return fmt.Errorf("operator: %w", err)
 	}
 	return nil
 }
@@ -153,6 +174,9 @@ func (s *Session) run(ctx context.Context) {
 	defer s.key.Erase()
 	var work sync.WaitGroup
 	work.Go(func() { s.waitReady(ctx) })
+	if s.Grant().Far.Node == "" {
+		work.Go(func() { s.renew(ctx) })
+	}
 	work.Go(func() {
 		select {
 		case <-s.tunnel.Done():
@@ -205,6 +229,12 @@ func (s *Session) see(now client.Session) (removed bool) {
 	s.mu.Lock()
 	removed = in(s.now) && !in(now) && now.State != client.Closing
 	s.gone = s.gone || removed
+	if now.Rev > s.grant.Rev && now.EndToEnd {
+		select {
+		case s.revised <- struct{}{}:
+		default:
+		}
+	}
 	now.Grant, now.Operator = s.now.Grant, s.now.Operator // told once, at the opening
 	s.now = now
 	s.mu.Unlock()
@@ -224,8 +254,12 @@ func (s *Session) fail(err error) {
 // ID is the session's id at control.
 func (s *Session) ID() string { return s.id }
 
-// Grant is the grant that the session began with.
-func (s *Session) Grant() *keys.Grant { return s.grant }
+// Grant is the session's grant as this end has it.
+func (s *Session) Grant() *keys.Grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant
+}
 
 // Status is a snapshot of both views of the session.
 func (s *Session) Status() Status {
@@ -278,7 +312,7 @@ func (s *Session) Dial(ctx context.Context, network, address string) (net.Conn, 
 		return nil, fmt.Errorf("operator: dial: %w", err)
 	}
 	if host == "" {
-		host = s.grant.Addresses[0].String()
+		host = s.Grant().Addresses[0].String()
 	}
 	if err := s.Ready(ctx); err != nil {
 		return nil, err

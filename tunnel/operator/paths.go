@@ -1,0 +1,163 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/nat"
+	"github.com/boothwire/boothwire/relay"
+	"github.com/boothwire/boothwire/tunnel"
+)
+
+// relayAfter is how long a node's own addresses get to answer before its relay is
+// dialled.
+const relayAfter = 300 * time.Millisecond
+
+// paths adds to t the ways that have to be found: a leg at one of the session's relays,
+// and, straight to a device, a direct one.
+func (s *Session) paths(t *tunnel.Config, g *keys.Grant, relays []keys.Relay, stun []string) {
+	if len(relays) > 0 {
+		t.Paths = append(t.Paths, tunnel.Path{Name: "relay", Kind: tunnel.Relay, Open: func(ctx context.Context, _ net.PacketConn) (net.Conn, error) {
+			if g.Far.Node != "" && !s.needsRelay(ctx) {
+				return nil, context.Cause(ctx)
+			}
+			c, err := relay.Dial(ctx, relays, s.key, s.cfg.Relay)
+			if err != nil {
+				return nil, err
+			}
+			s.leg.Store(c)
+			return c, nil
+		}})
+		if leg := s.leg.Load(); leg != nil {
+			leg.Renew(relays)
+		}
+	}
+	if g.Far.Node != "" {
+		return
+	}
+	secret := g.ICESecret(s.key)
+	t.Paths = append(t.Paths, tunnel.Path{Name: "ice", Kind: tunnel.Direct, Open: func(ctx context.Context, sock net.PacketConn) (net.Conn, error) {
+		x := newExchange(ctx, s.ctl, s.id)
+		c, err := nat.Dial(ctx, sock, x, secret, &nat.Config{STUN: stun, Refuse: inside(g), Logger: s.log})
+		if err != nil {
+			x.end()
+			return nil, err
+		}
+		s.log.Info("direct path", zap.Stringer("pair", c.Pair()))
+		return &pathConn{c, x}, nil
+	}})
+}
+
+// needsRelay waits until the tunnel has no proof, or no longer one; it is false when
+// ctx ends first.
+func (s *Session) needsRelay(ctx context.Context) bool {
+	tick := time.NewTicker(relayAfter)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		if t := s.tun.Load(); t == nil || t.Status().State != tunnel.Connected {
+			return true
+		}
+	}
+}
+
+// inside are the addresses within the tunnel: no way to the far end leads through it.
+func inside(g *keys.Grant) []netip.Prefix {
+	var all []netip.Prefix
+	for _, a := range g.Addresses {
+		all = append(all, netip.PrefixFrom(a, a.BitLen()))
+	}
+	for _, o := range g.Operators {
+		all = append(all, netip.PrefixFrom(o.Address, o.Address.BitLen()))
+	}
+	return all
+}
+
+// pathConn tells the tunnel of its candidates, and ends its exchange with it.
+type pathConn struct {
+	*nat.Conn
+	x *exchange
+}
+
+func (c *pathConn) Why() string { return c.Pair().String() }
+
+func (c *pathConn) Close() error {
+	err := c.Conn.Close()
+	c.x.end()
+	return err
+}
+
+// An exchange carries sealed offers through control; it is a nat.Exchanger.
+type exchange struct {
+	ctl    *client.Client
+	id     string
+	offers chan []byte
+	cancel context.CancelFunc
+	gone   chan struct{} // closed when nothing comes any more
+	err    error         // why; set before gone is closed
+}
+
+// newExchange listens from here on; ctx bounds nothing of it.
+func newExchange(ctx context.Context, ctl *client.Client, id string) *exchange {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	x := &exchange{ctl: ctl, id: id, offers: make(chan []byte, 16), cancel: cancel, gone: make(chan struct{})}
+	go x.listen(ctx.Done(), ctl.Offers(ctx, id))
+	return x
+}
+
+func (x *exchange) listen(end <-chan struct{}, offers iter.Seq2[[]byte, error]) {
+	defer close(x.gone)
+	for sealed, err := range offers {
+		if err != nil {
+			x.err = err
+			return
+		}
+		select {
+		case x.offers <- sealed:
+		case <-end:
+			x.err = net.ErrClosed
+			return
+		}
+	}
+	x.err = net.ErrClosed
+}
+
+// end waits until nothing is left.
+func (x *exchange) end() {
+	x.cancel()
+	<-x.gone
+}
+
+// SendOffer hands sealed to control; one that is too many at once is dropped, since
+// each is sent again until it is answered.
+func (x *exchange) SendOffer(ctx context.Context, sealed []byte) error {
+	err := x.ctl.SendOffer(ctx, x.id, sealed)
+	if e, ok := errors.AsType[*client.Error](err); ok && e.Code == keys.ReasonFlood {
+		return nil
+	}
+	return err
+}
+
+// ReceiveOffer waits for the device's next one.
+func (x *exchange) ReceiveOffer(ctx context.Context) ([]byte, error) {
+	select {
+	case sealed := <-x.offers:
+		return sealed, nil
+	case <-x.gone:
+		return nil, x.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
