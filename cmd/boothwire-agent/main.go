@@ -51,9 +51,14 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	relays, err := cfg.Relay(log)
+	if err != nil {
+		return err
+	}
 	a, err := agent.New(device, line, &agent.Config{
 		Mode:     cfg.Tunnel(),
 		Services: cfg.Forwards(),
+		Relay:    relays,
 		Bare:     cfg.Bare,
 		Version:  daemon.Version(),
 		Logger:   log,

@@ -21,6 +21,7 @@ import (
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/internal/daemon"
+	"github.com/boothwire/boothwire/relay"
 )
 
 // An app is one run of boothctl.
@@ -156,18 +157,34 @@ func (a *app) client() (*client.Client, error) {
 		return nil, usageError{errors.New("no sign-in: set BOOTHWIRE_TOKEN to a token of control's API")}
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	if a.ca != "" {
-		pem, err := os.ReadFile(a.ca)
-		if err != nil {
-			return nil, fmt.Errorf("read the authorities: %w", err)
-		}
-		t.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no PEM certificate", a.ca)
-		}
+	var err error
+	if t.TLSClientConfig, err = a.tls(); err != nil {
+		return nil, err
 	}
 	return client.New(a.url, &client.Config{Token: token, HTTP: &http.Client{Transport: t}}), nil
+}
+
+// tls trusts the given authorities, or the system's.
+func (a *app) tls() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if a.ca == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(a.ca)
+	if err != nil {
+		return nil, fmt.Errorf("read the authorities: %w", err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", a.ca)
+	}
+	return c, nil
+}
+
+// relay is how relays are reached: they are trusted as control is.
+func (a *app) relay() (*relay.Config, error) {
+	c, err := a.tls()
+	return &relay.Config{TLS: c, Logger: a.logger()}, err
 }
 
 // with is a command that speaks to control.

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/tunnel"
 	"github.com/boothwire/boothwire/tunnel/operator"
 )
 
@@ -20,6 +21,8 @@ func (a *app) opens(c *cobra.Command) *opening {
 	f.StringVar(&o.cfg.Reason, "reason", "", "why, for the audit row")
 	f.StringVar(&o.cfg.Ticket, "ticket", "", "number of the ticket")
 	f.StringVar(&o.cfg.Node, "node", "", "node to go through; default control's choice")
+	f.BoolVar(&o.cfg.EndToEnd, "end-to-end", false, "no node in between: straight to the device, or through a relay that cannot read")
+	f.StringVar((*string)(&o.cfg.Path), "path", "", "relay-only or direct-only; default the best that there is")
 	f.DurationVar(&o.cfg.Lifetime, "for", 0, "longest time of the session, such as 2h; default control's")
 	c.ValidArgsFunction = a.deviceArg
 	return o
@@ -28,10 +31,13 @@ func (a *app) opens(c *cobra.Command) *opening {
 // flags are the arguments that make another boothctl open the same way.
 func (o *opening) flags() []string {
 	var all []string
-	for _, f := range [][2]string{{"--reason", o.cfg.Reason}, {"--ticket", o.cfg.Ticket}, {"--node", o.cfg.Node}} {
+	for _, f := range [][2]string{{"--reason", o.cfg.Reason}, {"--ticket", o.cfg.Ticket}, {"--node", o.cfg.Node}, {"--path", string(o.cfg.Path)}} {
 		if f[1] != "" {
 			all = append(all, f[0]+"="+f[1])
 		}
+	}
+	if o.cfg.EndToEnd {
+		all = append(all, "--end-to-end")
 	}
 	if o.cfg.Lifetime != 0 {
 		all = append(all, "--for="+o.cfg.Lifetime.String())
@@ -47,11 +53,19 @@ func (a *app) open(ctx context.Context, device string, o *opening, ports ...keys
 	if o.cfg.Lifetime < 0 {
 		return nil, usageError{fmt.Errorf("--for %v is no time", o.cfg.Lifetime)}
 	}
+	switch o.cfg.Path {
+	case tunnel.AutoPolicy, tunnel.RelayOnly, tunnel.DirectOnly:
+	default:
+		return nil, usageError{fmt.Errorf("--path %q is neither relay-only nor direct-only", o.cfg.Path)}
+	}
 	ctl, err := a.client()
 	if err != nil {
 		return nil, err
 	}
 	cfg := o.cfg
+	if cfg.Relay, err = a.relay(); err != nil {
+		return nil, err
+	}
 	cfg.Ports, cfg.Logger = ports, a.logger()
 	s, err := operator.Open(ctx, ctl, device, &cfg)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/relay"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/signaling/https"
 	"github.com/boothwire/boothwire/signaling/mqtt"
@@ -37,6 +38,7 @@ type Config struct {
 	Bare     []string          `toml:"bare"`
 	Services map[string]string `toml:"services"`
 	HostKey  string            `toml:"ssh_host_key"`
+	RelayCA  string            `toml:"relay_ca"`
 	Lines    []Line            `toml:"line"`
 
 	ports    []keys.Port
@@ -129,6 +131,15 @@ func (c *Config) OpenDevice() (*keys.Device, error) {
 	}
 	d.Fingerprints(sum, [32]byte{})
 	return d, nil
+}
+
+// Relay is how relays are dialled.
+func (c *Config) Relay(log *zap.Logger) (*relay.Config, error) {
+	t, err := daemon.TLS{CA: c.RelayCA}.Config()
+	if err != nil {
+		return nil, &daemon.FieldError{Field: "relay_ca", Err: err}
+	}
+	return &relay.Config{TLS: t, Logger: log}, nil
 }
 
 // fingerprint is the SHA-256 of an OpenSSH public key file: "ssh-ed25519 AAAA... comment".
