@@ -22,6 +22,7 @@ const (
 	addrNode     = "203.0.113.30"
 	addrShop     = "203.0.113.40"
 	addrOperator = "203.0.113.50"
+	addrRelay    = "203.0.113.60"
 	addrKiosk    = "192.168.7.2"
 
 	kiosk = "kiosk-1"
@@ -31,13 +32,13 @@ const (
 // A world is a whole deployment: a kiosk behind a shop's NAT, and broker,
 // control, node and engineer on the internet.
 type world struct {
-	t                                                    testing.TB
-	dir                                                  string
-	lab                                                  *netlab.Lab
-	ca                                                   *testca.CA
-	kiosk, shop, controlHost, broker, nodeHost, operator *netlab.Host
+	t                                                               testing.TB
+	dir                                                             string
+	lab                                                             *netlab.Lab
+	ca                                                              *testca.CA
+	kiosk, shop, controlHost, broker, nodeHost, relayHost, operator *netlab.Host
 
-	control, gateway, agent, mosquitto, sshd *process
+	control, gateway, agent, mosquitto, sshd, relay *process
 
 	controlConfig, gatewayConfig, agentConfig string
 	token                                     string // an admin's
@@ -51,6 +52,7 @@ type options struct {
 	delay netlab.Emulation // of the kiosk's uplink; zero: a plain link
 	mode  string           // of the agent; default driverless
 	lines []string         // of the agent: mqtts, wss, https; default all
+	relay bool             // a relay with a STUN server stands beside the broker
 }
 
 // newWorld starts everything and waits until control sees the kiosk online.
@@ -78,6 +80,9 @@ func prepare(t testing.TB, o options) *world {
 	w.network(o)
 	w.startBroker()
 	w.startControl(o)
+	if o.relay {
+		w.startRelay()
+	}
 	w.startNode()
 	w.startSSH()
 	return w
@@ -92,7 +97,7 @@ func (w *world) network(o options) {
 		addr string
 	}{
 		{&w.controlHost, "control", addrControl}, {&w.broker, "broker", addrBroker},
-		{&w.nodeHost, "node", addrNode}, {&w.operator, "operator", addrOperator},
+		{&w.nodeHost, "node", addrNode}, {&w.operator, "operator", addrOperator}, {&w.relayHost, "relay", addrRelay},
 	} {
 		*h.host = l.Host(h.name)
 		l.Link(*h.host, h.addr+"/24", internet, "")
@@ -208,6 +213,36 @@ debug = "127.0.0.1:6060"
 	})
 }
 
+// startRelay runs a relay with control's roots, and names it to control.
+func (w *world) startRelay() {
+	cert, key := w.ca.Server("relay", []string{addrRelay})
+	token := filepath.Join(w.dir, "relay-token")
+	w.write(token, w.ctl("tokens", "add", "relay-1", "relay"))
+	config := filepath.Join(w.dir, "relay.toml")
+	w.write(config, fmt.Sprintf(`
+name = "relay-1"
+state = %q
+listen = "%s:443"
+roots = [%s]
+control = "https://%s"
+token_file = %q
+ca = %q
+stun = ["%[2]s:3478"]
+[tls]
+cert = %[7]q
+key = %[8]q
+`, filepath.Join(w.dir, "relay"), addrRelay, w.roots(), addrControl, token, w.ca.File, cert, key))
+	bin := program(w.t, "boothwire-relay")
+	public := strings.TrimSpace(w.relayHost.Run(bin, "-config", config, "key"))
+	w.relay = start(w.t, w.relayHost, bin, "-config", config)
+	w.relay.waitLog(0, "relay serves")
+	w.control.stop()
+	w.write(w.controlConfig, fmt.Sprintf("stun = [\"%s:3478\"]\n%s\n[[relay]]\nname = \"relay-1\"\nurl = \"https://%s/relay\"\nkey = %q\n", addrRelay, w.read(w.controlConfig), addrRelay, public))
+	from := w.control.log.len()
+	w.control.run()
+	w.control.waitLog(from, "serving")
+}
+
 // startSSH runs the kiosk's OpenSSH server on its loopback address.
 func (w *world) startSSH() {
 	t := w.t
@@ -274,8 +309,9 @@ roots = [%s]
 bare = [%s]
 mode = %q
 ssh_host_key = %q
+relay_ca = %q
 debug = "127.0.0.1:6060"
-%s`, kiosk, filepath.Join(w.dir, "agent"), w.roots(), bare, o.mode, filepath.Join(w.dir, "ssh_host_key.pub"), lines.String()))
+%s`, kiosk, filepath.Join(w.dir, "agent"), w.roots(), bare, o.mode, filepath.Join(w.dir, "ssh_host_key.pub"), w.ca.File, lines.String()))
 	bin := program(w.t, "boothwire-agent")
 	key := strings.TrimSpace(w.kiosk.Run(bin, "-config", w.agentConfig, "key"))
 	w.ctl("devices", "add", kiosk, key)

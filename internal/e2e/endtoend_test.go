@@ -1,0 +1,90 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestEndToEnd reaches the kiosk without a node: straight through the shop's NAT, and
+// through the relay while nothing but TCP gets out of the shop; then a node does so.
+func TestEndToEnd(t *testing.T) {
+	w := newWorld(t, options{relay: true})
+	before := w.gateway.log.len()
+	for _, tt := range []struct {
+		name, path string
+		prepare    func()
+	}{
+		{"direct", "direct", func() {}},
+		{"udp blocked", "relay", func() { w.shop.Refuse("meta l4proto udp") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.prepare()
+			hold := start(t, w.operator, w.ctlArgs("connect", kiosk, "--end-to-end", "--json")[0], w.ctlArgs("connect", kiosk, "--end-to-end", "--json")[1:]...)
+			eventually(t, "the session's path is "+tt.path, func() error {
+				path, why, err := w.path()
+				if err == nil && path != tt.path {
+					err = fmt.Errorf("%s: %s", path, why)
+				}
+				return err
+			})
+			hold.stop()
+			w.settle()
+		})
+	}
+	if text := w.gateway.log.since(before); strings.Contains(text, "installed") {
+		t.Errorf("a node took part: %s", text)
+	}
+	// A node is reached by its relay too.
+	if got := w.ssh("echo", "tcp only"); !strings.Contains(got, "tcp only") {
+		t.Errorf("ssh through the node printed %q", got)
+	}
+	w.settle()
+	w.shop.NFT("table inet refuse\ndelete table inet refuse\n")
+	// A file crosses whole, over whatever path it began and went on.
+	up := filepath.Join(w.dir, "file")
+	w.random(up, 8<<20)
+	proxy := strings.Join(w.ctlArgs("proxy", "--end-to-end", "%h", "%p"), " ")
+	w.operator.Run("scp", "-i", w.sshKey, "-o", "ProxyCommand="+proxy, "-o", "UserKnownHostsFile="+filepath.Join(w.dir, "known_hosts"),
+		"-o", "StrictHostKeyChecking=accept-new", "-o", "BatchMode=yes", "-q", up, "root@"+kiosk+":"+filepath.Join(w.sftpRoot, "file"))
+	if w.read(up) != w.read(filepath.Join(w.sftpRoot, "file")) {
+		t.Error("the file came out different")
+	}
+	w.settle()
+}
+
+// path is what control shows of the open session.
+func (w *world) path() (path, why string, err error) {
+	d := w.device()
+	if d.Session == "" {
+		return "", "", fmt.Errorf("no session: %+v", d)
+	}
+	out, err := w.tryCtl("sessions", "--json")
+	if err != nil {
+		return "", "", err
+	}
+	dec := json.NewDecoder(strings.NewReader(out))
+	for dec.More() {
+		var all json.RawMessage
+		if err := dec.Decode(&all); err != nil {
+			return "", "", err
+		}
+		var list []struct{ ID, Path, Why, State string }
+		if json.Unmarshal(all, &list) != nil {
+			list = append(list, struct{ ID, Path, Why, State string }{})
+			if err := json.Unmarshal(all, &list[len(list)-1]); err != nil {
+				return "", "", err
+			}
+		}
+		for _, s := range list {
+			if s.ID == d.Session {
+				return s.Path, s.Why + " " + s.State, nil
+			}
+		}
+	}
+	return "", "", fmt.Errorf("control does not list %s", d.Session)
+}
