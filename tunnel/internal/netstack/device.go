@@ -9,29 +9,24 @@ import (
 	"golang.zx2c4.com/wireguard/tun"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/link/channel"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-const (
-	// batchSize is wireguard-go's own ideal batch (conn.IdealBatchSize).
-	batchSize = 128
-
-	// queueSize is how many packets may wait for WireGuard: more than one
-	// connection's whole window (4 MiB in packets of 1,240 bytes), so that a single
-	// transfer never loses packets inside the process, which gVisor mends only
-	// after a timeout. What does not fit is dropped, as on a wire.
-	queueSize = 32 * batchSize
-)
+// batchSize is wireguard-go's own ideal batch (conn.IdealBatchSize).
+const batchSize = 128
 
 // device is the stack's end of the wire as a tun.Device. Close ends the wire
 // only; the stack above it has a Close of its own.
 type device struct {
-	link   *channel.Endpoint
+	link   *link
 	events chan tun.Event
 	mtu    atomic.Int32
 	ctx    context.Context // ends with the device; Read waits on it
 	cancel context.CancelFunc
+	woken  atomic.Bool
+
+	reading  sync.Mutex
+	splitter splitter
 
 	mu     sync.RWMutex // held for reading by each Write, so that Close waits for them
 	closed bool
@@ -40,89 +35,86 @@ type device struct {
 var _ tun.Device = (*device)(nil)
 
 func newDevice(mtu int) *device {
-	d := &device{
-		link:   channel.New(queueSize, uint32(mtu), ""),
-		events: make(chan tun.Event, 4),
-	}
-	// What arrives was authenticated by WireGuard: checksums prove nothing more.
-	d.link.LinkEPCapabilities = stack.CapabilityRXChecksumOffload
+	d := &device{link: newLink(mtu), events: make(chan tun.Event, 4)}
 	d.mtu.Store(int32(mtu))
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
 }
 
-// Read waits for one packet and takes what else is ready, up to a batch. After
-// Wake it returns with no packet.
+// Read waits for packets and takes what is ready, up to a batch. After Wake it
+// returns with no packet.
 func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
-	pkt := d.link.ReadContext(d.ctx)
-	n := 0
-	for pkt != nil {
-		if size := copyOut(bufs[n][offset:], pkt); size > 0 {
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	for {
+		if d.ctx.Err() != nil {
+			d.splitter.release()
+			return 0, os.ErrClosed
+		}
+		if n := d.take(bufs[:min(len(bufs), batchSize)], sizes, offset); n > 0 {
+			return n, nil
+		}
+		if d.woken.Swap(false) {
+			return 0, nil
+		}
+		select {
+		case <-d.link.wake:
+		case <-d.ctx.Done():
+		}
+	}
+}
+
+// take fills bufs as far as there are packets.
+func (d *device) take(bufs [][]byte, sizes []int, offset int) (n int) {
+	for n < len(bufs) {
+		if d.splitter.pkt == nil {
+			pkt := d.link.take()
+			if pkt == nil {
+				return n
+			}
+			d.splitter.start(pkt)
+			if n > 0 && n+d.splitter.segments() > len(bufs) {
+				return n // what TCP gave at once leaves at once
+			}
+		}
+		if size := d.splitter.next(bufs[n][offset:]); size > 0 {
 			sizes[n] = size
 			n++
 		}
-		pkt.DecRef()
-		if n == len(bufs) || n == batchSize {
-			break
-		}
-		pkt = d.link.Read()
-	}
-	if n == 0 && d.ctx.Err() != nil {
-		return 0, os.ErrClosed
-	}
-	return n, nil
-}
-
-// copyOut copies a whole packet to b and returns its size, 0 when it does not fit.
-func copyOut(b []byte, pkt *stack.PacketBuffer) int {
-	if pkt.Size() > len(b) {
-		return 0
-	}
-	views, skip := pkt.AsViewList()
-	n := 0
-	for v := views.Front(); v != nil; v = v.Next() {
-		s := v.AsSlice()
-		if skip >= len(s) {
-			skip -= len(s)
-			continue
-		}
-		n += copy(b[n:], s[skip:])
-		skip = 0
 	}
 	return n
 }
 
-// Write hands a batch of packets from WireGuard to the stack.
+// Write hands a batch of packets from WireGuard to the stack, those of one
+// connection that follow each other as one.
 func (d *device) Write(bufs [][]byte, offset int) (int, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.closed {
 		return 0, os.ErrClosed
 	}
-	for _, b := range bufs {
-		packet := b[offset:]
-		if len(packet) == 0 {
+	for i := 0; i < len(bufs); {
+		if len(bufs[i]) <= offset {
+			i++
 			continue
 		}
+		n, length := follow(bufs[i:], offset)
 		proto := header.IPv4ProtocolNumber
-		if packet[0]>>4 == 6 {
+		if bufs[i][offset]>>4 == 6 {
 			proto = header.IPv6ProtocolNumber
 		}
-		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
-		d.link.InjectInbound(proto, pkt)
+		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(merge(bufs[i:i+n], offset, length))})
+		d.link.deliver(proto, pkt)
 		pkt.DecRef()
+		i += n
 	}
 	return len(bufs), nil
 }
 
 // Wake makes a Read that waits, or the next one, return early.
 func (d *device) Wake() {
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{})
-	var list stack.PacketBufferList
-	list.PushBack(pkt)
-	// A full queue wakes the reader just as well.
-	_, _ = d.link.WritePackets(list)
-	pkt.DecRef()
+	d.woken.Store(true)
+	d.link.notify()
 }
 
 // SetMTU sets the size that later connections use.

@@ -30,13 +30,21 @@ const patience = 30 * time.Second
 // wired returns two stacks with a wire between them: a served one, whose ports
 // lead where service says, and one to dial from.
 func wired(t *testing.T, service func(network string, port uint16) (string, bool)) (served, dialer *Stack) {
+	return wiredBy(t, service, nil)
+}
+
+// wiredBy is wired with a change for each direction.
+func wiredBy(t *testing.T, service func(network string, port uint16) (string, bool), change func() func([][]byte) [][]byte) (served, dialer *Stack) {
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	served = open(t, Config{Addresses: []netip.Addr{here, here6}, MTU: 1280, Service: service})
 	dialer = open(t, Config{Addresses: []netip.Addr{there, netip.MustParseAddr("fd66::9")}, MTU: 1280})
 	var wire sync.WaitGroup
-	wire.Go(func() { pipe(served.Device(), dialer.Device()) })
-	wire.Go(func() { pipe(dialer.Device(), served.Device()) })
+	if change == nil {
+		change = func() func([][]byte) [][]byte { return nil }
+	}
+	wire.Go(func() { pipe(served.Device(), dialer.Device(), change()) })
+	wire.Go(func() { pipe(dialer.Device(), served.Device(), change()) })
 	t.Cleanup(func() {
 		_ = served.Close()
 		_ = dialer.Close()
@@ -55,8 +63,8 @@ func open(t *testing.T, c Config) *Stack {
 	return s
 }
 
-// pipe carries packets until from is closed.
-func pipe(from, to Device) {
+// pipe carries packets, changed as a network may, until from is closed.
+func pipe(from, to Device, change func([][]byte) [][]byte) {
 	const offset = 16
 	bufs, sizes := make([][]byte, batchSize), make([]int, batchSize)
 	for i := range bufs {
@@ -70,6 +78,9 @@ func pipe(from, to Device) {
 		var out [][]byte
 		for i := range n {
 			out = append(out, bufs[i][:offset+sizes[i]])
+		}
+		if change != nil {
+			out = change(out)
 		}
 		_, _ = to.Write(out, offset)
 	}
@@ -157,6 +168,47 @@ func TestTransfer(t *testing.T) {
 		if s := sum(t, c); s != want {
 			t.Errorf("came back %s, want %s", s, want)
 		}
+	}
+}
+
+// TestTransferOverABadNetwork loses one packet in 200, and lets others overtake: what
+// TCP gives at once and gets at once is sent again in pieces.
+func TestTransferOverABadNetwork(t *testing.T) {
+	const size = 4 << 20
+	got := make(chan string, 1)
+	address := listen(t, func(c *net.TCPConn) {
+		got <- sum(t, c)
+		_, _ = io.Copy(c, noise(size))
+	})
+	_, dialer := wiredBy(t, to(address), func() func([][]byte) [][]byte {
+		r := rand.New(rand.NewPCG(1, 2))
+		return func(packets [][]byte) [][]byte {
+			kept := packets[:0]
+			for _, p := range packets {
+				if r.IntN(200) != 0 {
+					kept = append(kept, p)
+				}
+			}
+			if n := len(kept); n > 1 && r.IntN(20) == 0 {
+				i := r.IntN(n - 1)
+				kept[i], kept[i+1] = kept[i+1], kept[i]
+			}
+			return kept
+		}
+	})
+	want := sum(t, noise(size))
+	c := dial(t, dialer, "tcp", netip.AddrPortFrom(here, 22))
+	if _, err := io.Copy(c, noise(size)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-got; s != want {
+		t.Errorf("service got %s, want %s", s, want)
+	}
+	if s := sum(t, c); s != want {
+		t.Errorf("came back %s, want %s", s, want)
 	}
 }
 

@@ -220,7 +220,7 @@ func (s *Stack) abort() {
 // drain gives the device's reader a moment to take the resets.
 func (s *Stack) drain() {
 	for range 20 {
-		if s.dev.link.NumQueued() == 0 || s.dev.ctx.Err() != nil {
+		if s.dev.link.waiting() == 0 || s.dev.ctx.Err() != nil {
 			return
 		}
 		time.Sleep(time.Millisecond)
