@@ -17,6 +17,7 @@ programs='
 ./signaling/https  | BenchmarkParked     | signaling/https-parked-kib signaling/https-parked-up signaling/https-woken-kib
 ./internal/bind    | BenchmarkBind       | tunnel/bind-ns tunnel/bind-allocs tunnel/bind-inner-ns
 ./internal/wgbench | BenchmarkThroughput | tunnel/throughput tunnel/throughput-{quarter,three-quarters,least,most,rate,plain,ours}
+./internal/wgbench | BenchmarkNetstack   | path/netstack-send-x-upstream{,-quarter,-three-quarters,-cpu} path/netstack-send-x-tun{,-quarter,-three-quarters,-rate} path/netstack-recv-x-tun{,-quarter,-three-quarters,-rate}
 ./internal/e2e     | BenchmarkAgent      | agent/idle-rss agent/binary-size agent/core-size
 ./internal/e2e     | BenchmarkWake       | wake/rtt-{broker,control,node} wake/{prekey,no-prekey}{,-least,-p90,-most,-initiations,-initiations-most,-control-granted,-node-installed,-control-woken,-device-received,-device-authorised,-device-keyed,-device-socket,-node-handshake,-device-handshake,-node-proved,-device-proved,-device-ready,-control-ready} wake/no-prekey-control-asked
 '

@@ -17,7 +17,7 @@ func TestNarrowLink(t *testing.T) {
 	}
 	var rates []float64
 	for _, kind := range []string{plainEnd, ourEnd} {
-		s, err := b.measure(kind, time.Second)
+		s, err := b.measure(both(kind), time.Second)
 		if err != nil {
 			t.Fatalf("%s: %v", kind, err)
 		}

@@ -17,10 +17,11 @@ import (
 
 // A process is one role at work inside a namespace.
 type process struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-	err strings.Builder
+	kind string
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *bufio.Reader
+	err  strings.Builder
 }
 
 // spawn starts r on h and waits until it is ready. The whole process lives in the
@@ -34,7 +35,7 @@ func spawn(ctx context.Context, h *netlab.Host, r role) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: h.Command(ctx, self)}
+	p := &process{kind: r.Kind, cmd: h.Command(ctx, self)}
 	p.cmd.Env = append(os.Environ(), roleEnv+"="+string(text))
 	p.cmd.Stderr = &p.err
 	if p.in, err = p.cmd.StdinPipe(); err != nil {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/netip"
 	"os"
@@ -18,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/conn"
-	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun"
 
 	"github.com/boothwire/boothwire/internal/bind"
@@ -32,6 +30,13 @@ const (
 	sink     = "sink"   // reads it
 )
 
+// Kinds of ends that have a TCP/IP stack in the process, and do what a source or a
+// sink does beside a TUN.
+const (
+	driverlessEnd = "driverless" // a tunnel of this module without an adapter
+	upstreamEnd   = "upstream"   // a device over WireGuard's own netstack
+)
+
 // A role is what one process does, as JSON in its environment. It says one line
 // when it is ready, and one report for every line that it reads, until the end of
 // its input.
@@ -42,12 +47,16 @@ type role struct {
 	Own     netip.Addr     // in the tunnel
 	Far     netip.Addr     // in the tunnel
 	Path    netip.AddrPort // of the far end's socket
-	TCP     string         // of the sink
+	TCP     string         // of what listens
+	Dial    bool           // the source or sink calls, otherwise it listens
+	Reads   bool           // an end without a TUN is a sink
 	Profile string         // file of a CPU profile, or empty
 }
 
-// port is that of both ends' sockets.
-const port = 51820
+const (
+	port = 51820 // of both ends' sockets
+	mtu  = 1420  // of both ends
+)
 
 // A report is what a process has used and passed so far.
 type report struct {
@@ -78,14 +87,16 @@ func (r *role) run(in io.Reader, out io.Writer) error {
 
 func (r *role) start(bytes *atomic.Int64) (stop func(), err error) {
 	switch r.Kind {
-	case source:
-		c, err := net.Dial("tcp", r.TCP)
-		if err != nil {
-			return nil, err
+	case source, sink:
+		reads := r.Kind == sink
+		if r.Dial {
+			c, err := net.Dial("tcp", r.TCP)
+			if err != nil {
+				return nil, err
+			}
+			go pass(c, reads, bytes)
+			return func() { c.Close() }, nil
 		}
-		go func() { _, _ = io.Copy(c, zeros{}) }()
-		return func() { c.Close() }, nil
-	case sink:
 		ln, err := net.Listen("tcp", r.TCP)
 		if err != nil {
 			return nil, err
@@ -95,18 +106,36 @@ func (r *role) start(bytes *atomic.Int64) (stop func(), err error) {
 			if err != nil {
 				return
 			}
-			buf := make([]byte, chunk)
-			for {
-				n, err := c.Read(buf)
-				bytes.Add(int64(n))
-				if err != nil {
-					return
-				}
-			}
+			pass(c, reads, bytes)
 		}()
 		return func() { ln.Close() }, nil
+	case driverlessEnd:
+		stop, err = r.driverless(bytes)
+	case upstreamEnd:
+		stop, err = r.upstream(bytes)
+	default:
+		stop, err = r.end()
 	}
-	return r.end()
+	if err != nil || r.Profile == "" {
+		return stop, err
+	}
+	return r.profiled(stop)
+}
+
+// pass writes to c as fast as it goes, or reads.
+func pass(c net.Conn, reads bool, bytes *atomic.Int64) {
+	if !reads {
+		_, _ = io.Copy(c, zeros{})
+		return
+	}
+	buf := make([]byte, chunk)
+	for {
+		n, err := c.Read(buf)
+		bytes.Add(int64(n))
+		if err != nil {
+			return
+		}
+	}
 }
 
 const chunk = 256 << 10 // bytes of one read or write
@@ -126,7 +155,7 @@ func (zeros) WriteTo(w io.Writer) (n int64, err error) {
 
 // end brings a device up on a TUN of this process's namespace.
 func (r *role) end() (stop func(), err error) {
-	const name, mtu = "wgbench0", 1420
+	const name = "wgbench0"
 	nic, err := tun.CreateTUN(name, mtu)
 	if err != nil {
 		return nil, fmt.Errorf("create TUN: %w", err)
@@ -139,12 +168,8 @@ func (r *role) end() (stop func(), err error) {
 		ours.PacketConn() // as a tunnel's is that looks for paths
 		b, endpoint = ours, "peer:far"
 	}
-	dev := device.NewDevice(nic, b, &device.Logger{
-		Verbosef: device.DiscardLogf,
-		Errorf:   log.New(os.Stderr, "", log.Ltime).Printf, // stdout is for reports
-	})
-	err = dev.IpcSet(fmt.Sprintf("private_key=%s\nlisten_port=%d\npublic_key=%s\nendpoint=%s\nallowed_ip=%v/32\n",
-		r.Private, port, r.Public, endpoint, r.Far))
+	dev := r.device(nic, b)
+	err = dev.IpcSet(r.lines(endpoint))
 	for _, args := range [][]string{
 		{"addr", "add", r.Own.String() + "/32", "dev", name},
 		{"link", "set", name, "up"},
@@ -163,20 +188,22 @@ func (r *role) end() (stop func(), err error) {
 		dev.Close()
 		return nil, err
 	}
-	if r.Profile == "" {
-		return dev.Close, nil
-	}
+	return dev.Close, nil
+}
+
+// profiled writes a CPU profile until the end that stop stops is stopped.
+func (r *role) profiled(stop func()) (func(), error) {
 	f, err := os.Create(r.Profile)
 	if err == nil {
 		err = pprof.StartCPUProfile(f)
 	}
 	if err != nil {
-		dev.Close()
+		stop()
 		return nil, err
 	}
 	return func() {
 		pprof.StopCPUProfile()
 		f.Close()
-		dev.Close()
+		stop()
 	}, nil
 }

@@ -40,19 +40,29 @@ func newBench(tb testing.TB) *bench {
 	return b
 }
 
+// A flow is what a measurement passes traffic through: TCP from the near end to the
+// far one, or back.
+type flow struct {
+	near, far string // kinds of ends; the far one has a TUN
+	back      bool
+}
+
+func both(kind string) flow { return flow{near: kind, far: kind} }
+
 // A sample is one measurement.
 type sample struct {
 	perCPU float64 // Mbit per CPU-second of both ends
+	perAll float64 // Mbit per CPU-second of both ends, the source and the sink
 	rate   float64 // Mbit/s
 }
 
-// measure passes TCP from left to right through two fresh ends of the given kind,
-// fresh because a process may be lucky or not with its memory.
-func (b *bench) measure(kind string, window time.Duration) (s sample, err error) {
+// measure passes a flow through two fresh ends, fresh because a process may be lucky
+// or not with its memory.
+func (b *bench) measure(f flow, window time.Duration) (s sample, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), window+time.Minute)
 	defer cancel()
 	b.runs++
-	roles, err := ends(kind)
+	ends, err := ends(f.near, f.far)
 	if err != nil {
 		return s, err
 	}
@@ -69,65 +79,86 @@ func (b *bench) measure(kind string, window time.Duration) (s sample, err error)
 		}
 		return err
 	}
-	for i, r := range roles {
+	tcp := netip.AddrPortFrom(ends[1].Own, 7).String()
+	for i := range ends {
+		r := &ends[i]
 		r.Path = b.sock[1-i]
+		r.TCP, r.Reads = tcp, f.back
 		if *profile != "" {
-			r.Profile = filepath.Join(*profile, fmt.Sprintf("%s-%d-%d.pprof", kind, b.runs, i))
-		}
-		if err := add(b.hosts[i], r); err != nil {
-			return s, err
+			r.Profile = filepath.Join(*profile, fmt.Sprintf("%s-%d-%d.pprof", r.Kind, b.runs, i))
 		}
 	}
-	tcp := netip.AddrPortFrom(roles[1].Own, 7).String()
-	if err := add(b.hosts[1], role{Kind: sink, TCP: tcp}); err != nil {
+	from, to := source, sink // at the near end and the far one
+	if f.back {
+		from, to = to, from
+	}
+	last := role{Kind: from, TCP: tcp, Dial: true}
+	if f.near == driverlessEnd || f.near == upstreamEnd {
+		last = ends[0]
+	} else if err := add(b.hosts[0], ends[0]); err != nil {
 		return s, err
 	}
-	if err := add(b.hosts[0], role{Kind: source, TCP: tcp}); err != nil {
+	if err := add(b.hosts[1], ends[1]); err != nil {
+		return s, err
+	}
+	if err := add(b.hosts[1], role{Kind: to, TCP: tcp}); err != nil {
+		return s, err
+	}
+	if err := add(b.hosts[0], last); err != nil {
 		return s, err
 	}
 	time.Sleep(warmUp)
 	start := time.Now()
-	before, err := usage(all[:3])
+	before, err := usage(all)
 	if err != nil {
 		return s, err
 	}
 	time.Sleep(window)
-	after, err := usage(all[:3])
+	after, err := usage(all)
 	if err != nil {
 		return s, err
 	}
 	took := time.Since(start)
-	mbit := float64(after.Bytes-before.Bytes) * 8 / 1e6
-	cpu := (after.CPU - before.CPU).Seconds()
-	if mbit == 0 || cpu == 0 {
+	mbit := float64(after.bytes-before.bytes) * 8 / 1e6
+	if mbit == 0 || after.ends == before.ends {
 		return s, errors.New("no traffic")
 	}
-	return sample{mbit / cpu, mbit / took.Seconds()}, nil
+	return sample{
+		perCPU: mbit / (after.ends - before.ends).Seconds(),
+		perAll: mbit / (after.all - before.all).Seconds(),
+		rate:   mbit / took.Seconds(),
+	}, nil
 }
 
-// usage adds the CPU time of the two ends and the sink's bytes.
-func usage(ps []*process) (sum report, err error) {
-	for i, p := range ps {
+// A total is what the processes of a measurement have used and passed so far.
+type total struct {
+	ends, all time.Duration // of CPU
+	bytes     int64
+}
+
+func usage(ps []*process) (sum total, err error) {
+	for _, p := range ps {
 		r, err := p.report()
 		if err != nil {
 			return sum, err
 		}
-		if i < 2 {
-			sum.CPU += r.CPU
+		if p.kind != source && p.kind != sink {
+			sum.ends += r.CPU
 		}
-		sum.Bytes += r.Bytes
+		sum.all += r.CPU
+		sum.bytes += r.Bytes
 	}
 	return sum, nil
 }
 
 // ends are the two devices of a measurement, with keys of their own.
-func ends(kind string) (r [2]role, err error) {
+func ends(kinds ...string) (r [2]role, err error) {
 	for i := range r {
 		k, err := ecdh.X25519().GenerateKey(rand.Reader)
 		if err != nil {
 			return r, err
 		}
-		r[i].Kind = kind
+		r[i].Kind = kinds[i]
 		r[i].Private = hex.EncodeToString(k.Bytes())
 		r[1-i].Public = hex.EncodeToString(k.PublicKey().Bytes())
 		r[i].Own = netip.AddrFrom4([4]byte{10, 166, 0, byte(i + 1)})
@@ -139,7 +170,7 @@ func ends(kind string) (r [2]role, err error) {
 func TestBothBindsCarryTraffic(t *testing.T) {
 	b := newBench(t)
 	for _, kind := range []string{plainEnd, ourEnd} {
-		s, err := b.measure(kind, 100*time.Millisecond)
+		s, err := b.measure(both(kind), 100*time.Millisecond)
 		if err != nil {
 			t.Fatalf("%s: %v", kind, err)
 		}
@@ -167,7 +198,7 @@ func BenchmarkThroughput(b *testing.B) {
 			for j := range kinds {
 				j = (i + j) % 2 // each is first in every other pair
 				var err error
-				if s[j], err = n.measure(kinds[j], *window); err != nil {
+				if s[j], err = n.measure(both(kinds[j]), *window); err != nil {
 					b.Fatal(err)
 				}
 			}
