@@ -14,6 +14,19 @@
 //	                          ▼                     ▼
 //	                    disconnecting ──►  disconnected or failed
 //
+// # Paths
+//
+// Packets go by one of the config's paths: known addresses of a node, a leg at a
+// relay, a direct path that was found through NATs. The first that is there carries;
+// a direct one takes over once a check and a packet have passed, without a loss,
+// since both carry for a moment. While a check is lost or packets stay unanswered two
+// paths carry every packet; one that goes on failing is left within 1.5 s, also by
+// the end that still hears by it, and tried again for ever, later each time it fails
+// again. A direct path that loses a tenth of its checks, or takes far longer than the
+// relay, is left likewise. Status says which path it is and why, and what became of
+// each other one. Addresses of nodes are tried in turn, another after 300 ms of
+// silence, and the one that answers carries.
+//
 // # Reach
 //
 // Between WireGuard and the host stands a filter, in every mode: a device lets
@@ -21,7 +34,8 @@
 // lets replies out; an operator's end lets its own connections out to the
 // device, and replies in. Nothing else passes, fragments included. The filter
 // itself answers echo requests for the tunnel's address, before any host
-// firewall.
+// firewall. It also takes the renewals of a session between a device and an
+// operator's own tool, which come to RenewPort (see Config.Renew and SendRenew).
 //
 // # Modes
 //

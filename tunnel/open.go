@@ -30,21 +30,23 @@ const superseded = "superseded"
 func (t *Tunnel) takePaths(c *Config, anew bool) {
 	old := t.ways
 	t.ways = nil
+	var fresh []*way
 	for _, p := range c.Paths {
 		if p.Open == nil || !c.Policy.allows(p.kind()) {
 			continue
 		}
 		i := slices.IndexFunc(old, func(w *way) bool { return w.path.Name == p.Name && w.path.kind() == p.kind() })
-		if i >= 0 && p.Name != "" && !anew {
+		if i >= 0 && p.Name != "" && !anew && old[i].ctx.Err() == nil {
 			old[i].path = p
 			t.ways = append(t.ways, old[i])
 			old = slices.Delete(old, i, i+1)
 			continue
 		}
-		w := &way{path: p, again: make(chan struct{}, 1), lost: make(chan struct{}, 1), since: time.Now()}
+		w := &way{path: p, again: make(chan struct{}, 1), lost: make(chan struct{}, 1), done: make(chan struct{}), since: time.Now()}
 		if i >= 0 {
 			w.id = old[i].id // its history goes on
 			old[i].cancel()
+			t.ending = append(t.ending, old[i])
 			old = slices.Delete(old, i, i+1)
 		} else {
 			t.ids++
@@ -52,10 +54,34 @@ func (t *Tunnel) takePaths(c *Config, anew bool) {
 		}
 		w.ctx, w.cancel = context.WithCancel(t.ctx)
 		t.ways = append(t.ways, w)
-		t.work.Go(func() { t.keepOpen(w) })
+		fresh = append(fresh, w)
 	}
 	for _, w := range old {
 		w.cancel()
+	}
+	// The tunnel's socket is one path's at a time, and so is a leg at a relay.
+	t.ending = slices.DeleteFunc(append(t.ending, old...), func(w *way) bool {
+		select {
+		case <-w.done:
+			return true
+		default:
+			return false
+		}
+	})
+	for _, w := range fresh {
+		var before []*way
+		for _, b := range t.ending {
+			if b.path.kind() == w.path.kind() {
+				before = append(before, b)
+			}
+		}
+		t.work.Go(func() {
+			defer close(w.done)
+			for _, b := range before {
+				<-b.done
+			}
+			t.keepOpen(w)
+		})
 	}
 }
 

@@ -54,6 +54,7 @@ type Tunnel struct {
 	next    *far                   // the one that a move is on its way to, else nil
 	ids     int                    // far ends and ways so far, to tell them apart
 	ways    []*way                 // paths that a func finds
+	ending  []*way                 // those of former configs that may not be closed yet
 	addrIDs map[netip.AddrPort]int // of known addresses at the path machines
 	clock   watchdog.Clock
 	sizer   watchdog.Sizer

@@ -22,6 +22,7 @@ type way struct {
 	again  chan struct{} // wakes its back-off, or closes the connection
 	lost   chan struct{} // closes a connection that does not work
 	stop   func()        // ends the Open that is under way, if one is
+	done   chan struct{} // closed when nothing of it is left
 
 	// Of the connection that is open.
 	route   bind.Route // where it leads; none: there is none
