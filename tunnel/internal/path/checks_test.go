@@ -48,6 +48,14 @@ func TestChecks(t *testing.T) {
 		t.Errorf("lost %v of %d", share, n)
 	}
 	c.forget()
+	c.send(now)
+	overtaken := c.next
+	c.send(now + ms)
+	c.answer(c.send(now+2*ms), ms)
+	if c.step(now + time.Hour); c.fails != 0 {
+		t.Errorf("check %d, lost before one that passed, counts", overtaken)
+	}
+	c.forget()
 	if share, n := c.loss(); n != 0 || share != 0 || c.passes != 0 || c.next == 0 {
 		t.Errorf("%+v", c)
 	}
