@@ -146,6 +146,15 @@ func (c *checks) loss() (share float64, n int) {
 	return float64(lostOnes) / float64(n), n
 }
 
+// clear forgets what was lost.
+func (c *checks) clear() {
+	for i := range c.ring {
+		if c.ring[i].out == lost {
+			c.ring[i].out = unused
+		}
+	}
+}
+
 // forget begins the figures anew; checks under way no longer count.
 func (c *checks) forget() { *c = checks{next: c.next, sent: c.sent} }
 

@@ -357,6 +357,9 @@ func TestBack(t *testing.T) {
 		b.m.NetworkChanged(b.now)
 		back := b.run(2*time.Minute, b.sends("d", ""))
 		t.Logf("relapse %d: back after %v", i+1, back)
+		if r := b.report(2); r.Loss != 0 {
+			t.Errorf("a loss of %v before it works", r.Loss)
+		}
 		if back < before || back < time.Second {
 			t.Errorf("back after %v, the time before after %v", back, before)
 		}

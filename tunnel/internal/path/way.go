@@ -84,9 +84,13 @@ type way[R comparable] struct {
 
 // become changes the state.
 func (w *way[R]) become(now time.Duration, s State) {
-	if w.state != s {
-		w.state, w.since = s, now
+	if w.state == s {
+		return
 	}
+	if s == Good && w.state != Doubted {
+		w.clear() // what was lost before it worked says nothing of its quality
+	}
+	w.state, w.since = s, now
 }
 
 // begin is a way with a new route. What the old one has cost is not forgotten.
