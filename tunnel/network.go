@@ -98,14 +98,15 @@ func (t *Tunnel) remoteOf(r bind.Route) string {
 }
 
 // tellPath tells where packets go, once that has answered, and asks anew how large
-// they may be there.
+// they may be there. Whoever hears of it finds it in Status.
 func (t *Tunnel) tellPath() {
 	primary, _ := t.far.path.Paths()
 	if !t.far.path.Won() || primary == t.told {
 		return
 	}
 	first := t.told.IsZero()
-	t.told = primary
+	t.told, t.dirty = primary, true
+	t.publish(t.gate.Now())
 	t.tell(Event{Kind: EventPath, Path: t.kindOf(primary), Remote: primary.Addr()})
 	if now := t.gate.Now(); !first && t.far.dog.LastProof() != 0 {
 		t.sizer.Start(now)

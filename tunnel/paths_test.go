@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"github.com/boothwire/boothwire/keys"
 )
 
@@ -411,6 +414,19 @@ func settle(t *testing.T, ts ...*Tunnel) {
 	}, ts...)
 }
 
+// seen hands over the fields of each line before its event is told.
+type seen struct {
+	zapcore.LevelEnabler
+	see func([]zapcore.Field)
+}
+
+func (s seen) With([]zapcore.Field) zapcore.Core { return s }
+func (s seen) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	return c.AddCore(e, s)
+}
+func (s seen) Write(_ zapcore.Entry, fields []zapcore.Field) error { s.see(fields); return nil }
+func (s seen) Sync() error                                         { return nil }
+
 // TestMoveUp begins over the relay and moves to a direct path that is found later,
 // while a thousand packets go there and back.
 func TestMoveUp(t *testing.T) {
@@ -418,7 +434,18 @@ func TestMoveUp(t *testing.T) {
 	l := newLab(t)
 	l.noPath.Store(true)
 	device, operator := l.joined(Relay, Direct)
+	var telling atomic.Pointer[Tunnel]
+	operator.Logger = zap.New(seen{zapcore.InfoLevel, func(fields []zapcore.Field) {
+		o := telling.Load()
+		if o == nil || !slices.ContainsFunc(fields, fieldPath(Direct).Equals) {
+			return
+		}
+		if s := o.Status(); s.Path != Direct || !strings.HasPrefix(s.Why, "direct: host-host") {
+			t.Errorf("told of the direct path, Status says %s, %q", s.Path, s.Why)
+		}
+	}})
 	d, o := up(t, device), up(t, operator)
+	telling.Store(o)
 	ready(t, d, o)
 	by(t, Relay, d, o)
 	until(t, "a reason", func() bool { return o.Status().Why == "relay: direct failed no_path" }, o)
@@ -455,9 +482,13 @@ func TestMoveUp(t *testing.T) {
 		t.Errorf("ways %+v", s.Ways)
 	}
 	var kinds []PathKind
+	reasons := 0
 	for e := range o.Events(ended()) {
-		if e.Kind == EventPath {
+		switch e.Kind {
+		case EventPath:
 			kinds = append(kinds, e.Path)
+		case EventWhy:
+			reasons++
 		}
 		if e.Kind == EventUnproved || e.Kind == EventRepair {
 			t.Errorf("moving took a %s", e.Kind)
@@ -465,6 +496,9 @@ func TestMoveUp(t *testing.T) {
 	}
 	if !slices.Equal(kinds, []PathKind{Relay, Direct}) {
 		t.Errorf("went by %v", kinds)
+	}
+	if reasons == 0 {
+		t.Error("nothing told why the relay carries")
 	}
 }
 

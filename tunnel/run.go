@@ -204,7 +204,6 @@ func (t *Tunnel) restored(f *far) {
 	select {
 	case <-t.proved:
 	default:
-		// Whoever waits for Ready finds the path in Status.
 		t.tellPath()
 		t.publish(t.gate.Now())
 		t.tell(Event{Kind: EventReady})

@@ -26,6 +26,7 @@ const (
 	EventProved    EventKind = "proved"    // an echo came back, for the first time or again
 	EventReady     EventKind = "ready"     // proved, and forwards or routes in place
 	EventPath      EventKind = "path"      // packets go another way: Path, and Remote if it is an address
+	EventWhy       EventKind = "why"       // what keeps packets on a relay is known, or another thing: Status.Why
 	EventUnproved  EventKind = "unproved"  // packets stay unanswered
 	EventRepair    EventKind = "repair"    // the peer was taken out and put in again
 	EventNetwork   EventKind = "network"   // the host's addresses changed

@@ -60,6 +60,7 @@ type Tunnel struct {
 	sizer   watchdog.Sizer
 	buf     []byte        // an echo
 	told    bind.Route    // of the newest EventPath
+	toldWhy string        // of the newest EventWhy
 	dirty   bool          // what Status says of the ways has changed
 	shown   time.Duration // when that was left for Status
 	looked  time.Duration // for handshakes

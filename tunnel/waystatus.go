@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/boothwire/boothwire/tunnel/internal/path"
@@ -66,11 +67,15 @@ func (t *Tunnel) publishWays(f *far, now time.Duration) {
 	}
 	remote := t.remoteOf(primary)
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.snapshot.path, t.snapshot.remote, t.snapshot.ways, t.snapshot.why = kind, remote, ways, why
 	t.snapshot.checked = carrying != nil && carrying.RTT != 0
 	if t.snapshot.checked {
 		t.snapshot.checkRTT, t.snapshot.checkLoss = carrying.RTT, carrying.Loss
+	}
+	t.mu.Unlock()
+	if kind == Relay && why != t.toldWhy && slices.ContainsFunc(ways, func(w Way) bool { return w.Kind == Direct && w.Code != "" && w.State != WayOpening }) {
+		t.toldWhy = why
+		t.tell(Event{Kind: EventWhy})
 	}
 }
 

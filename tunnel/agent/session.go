@@ -160,7 +160,7 @@ func (s *session) run(ctx context.Context, t *tunnel.Tunnel) error {
 				s.reach(signaling.Ready)
 			}
 			s.report(t)
-		case tunnel.EventPath, tunnel.EventUnproved:
+		case tunnel.EventPath, tunnel.EventWhy, tunnel.EventUnproved:
 			s.report(t)
 		case tunnel.EventClock:
 			work.Go(func() { s.rekey(ctx, t) })
