@@ -19,15 +19,16 @@ const patience = 20 * time.Second
 var testSecret = []byte("sixteen bytes or more of a secret")
 
 // A post is one end of an exchange in memory. bad makes it lose, repeat, reorder
-// and forge.
+// and forge; of three in a row one arrives, so that ten seconds always suffice.
 type post struct {
 	out, in chan []byte
 	bad     bool
+	lost    int // in a row; of the one goroutine that sends
 }
 
 func posts(bad bool) (a, b *post) {
 	x, y := make(chan []byte, 1000), make(chan []byte, 1000)
-	return &post{x, y, bad}, &post{y, x, bad}
+	return &post{out: x, in: y, bad: bad}, &post{out: y, in: x, bad: bad}
 }
 
 func (p *post) SendOffer(_ context.Context, sealed []byte) error {
@@ -48,9 +49,11 @@ func (p *post) SendOffer(_ context.Context, sealed []byte) error {
 	forged[rand.IntN(len(forged))] ^= 1 << rand.IntN(8)
 	put(forged)
 	put([]byte("garbage"))
-	if rand.IntN(2) == 0 {
-		return nil // lost
+	if p.lost < 2 && rand.IntN(2) == 0 {
+		p.lost++
+		return nil
 	}
+	p.lost = 0
 	put(sealed)
 	late := append([]byte(nil), sealed...)
 	time.AfterFunc(time.Duration(rand.IntN(300))*time.Millisecond, func() { put(late) })
