@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,9 @@ type Config struct {
 	// this order. They must not block for long: the tunnel waits.
 	Opened func(s Session)
 	Closed func(s Session, why error)
+	// Socket opens the UDP socket of each session, for a host that binds it to an
+	// address or watches it; the session closes it. Default: one on all addresses.
+	Socket func() (net.PacketConn, error)
 
 	Mode     tunnel.Mode          // default tunnel.Auto
 	Services map[keys.Port]string // where a granted port is served; default 127.0.0.1, same port

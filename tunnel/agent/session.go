@@ -87,6 +87,12 @@ func (s *session) serve(ctx context.Context, grant *keys.Grant, key keys.Private
 		}
 	}
 	cfg := s.config(grant, key)
+	if s.a.cfg.Socket != nil {
+		var err error
+		if cfg.Socket, err = s.a.cfg.Socket(); err != nil {
+			return fmt.Errorf("agent: open a socket: %w", err)
+		}
+	}
 	t, err := tunnel.Up(ctx, cfg)
 	if err != nil {
 		return s.late(ctx, err)

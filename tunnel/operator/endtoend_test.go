@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +90,30 @@ func TestEndToEndByRelay(t *testing.T) {
 	w.wait("silence", func() bool {
 		return w.agent.Status().State == signaling.Disconnected && r.srv.Stats().Legs == 0
 	})
+}
+
+// Sockets of the hosts' own: bound to loopback, which is otherwise offered to nobody.
+func TestEndToEndDirect(t *testing.T) {
+	loopback := func() (net.PacketConn, error) { return net.ListenPacket("udp", "127.0.0.1:0") }
+	r := newRoad(t)
+	w := newWorldWith(t, &control.Config{Relays: []control.Relay{r.control}}, agent.Config{Relay: r.cfg, Socket: loopback}, echo)
+	r.serve(w)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	broken := errors.New("no socket today")
+	if _, err := operator.Open(ctx, w.as("ann", control.Operator), device, &operator.Config{EndToEnd: true, Relay: r.cfg,
+		Socket: func() (net.PacketConn, error) { return nil, broken }}); !errors.Is(err, broken) {
+		t.Errorf("Open: %v, want %v", err, broken)
+	}
+	w.wait("silence", func() bool { return w.agent.Status().State == signaling.Disconnected })
+	s := must(operator.Open(ctx, w.as("ann", control.Operator), device, &operator.Config{EndToEnd: true, Relay: r.cfg, Socket: loopback}))
+	defer s.Close()
+	w.wait("a direct path", func() bool {
+		return s.Status().Tunnel.Path == tunnel.Direct && w.agent.Status().Tunnel.Path == tunnel.Direct
+	})
+	if why := s.Status().Tunnel.Why; !strings.HasPrefix(why, "direct: ") {
+		t.Errorf("why: %q", why)
+	}
 }
 
 // A second engineer is busy, and so is one who wants a node in between.

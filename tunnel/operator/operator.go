@@ -36,6 +36,9 @@ type Config struct {
 	MTU      int           // of the tunnel, bytes; default tunnel's
 	Roots    *keys.Roots   // that vouch for grants; default those that control names over its TLS
 	Logger   *zap.Logger   // default silent
+	// Socket opens the session's UDP socket, which the session closes. Default: one on
+	// all addresses.
+	Socket func() (net.PacketConn, error)
 }
 
 // closeTimeout bounds the good-bye to a control that does not answer.
@@ -146,7 +149,13 @@ func (s *Session) bringUp(ctx context.Context, device string, opened client.Sess
 		return fmt.Errorf("operator: control's grant leads through the node %q", grant.Far.Node)
 	}
 	s.grant = grant
-	if s.tunnel, err = tunnel.Up(ctx, s.config(grant, opened)); err != nil {
+	cfg := s.config(grant, opened)
+	if s.cfg.Socket != nil {
+		if cfg.Socket, err = s.cfg.Socket(); err != nil {
+			return fmt.Errorf("operator: open a socket: %w", err)
+		}
+	}
+	if s.tunnel, err = tunnel.Up(ctx, cfg); err != nil {
 		return fmt.Errorf("operator: %w", err)
 	}
 	s.tun.Store(s.tunnel)
