@@ -37,7 +37,8 @@
 // generation takes the place of the one that is there, and one of the same or a lower
 // does not; more than five in a minute are two machines with one key, and end the
 // session. The relay wants the proof within five seconds of the connection, and drops
-// packets until both legs are there.
+// packets until both legs are there. A leg may wait for the other one until its token
+// ends; a relay where very many do lets a further one wait for half a minute only.
 //
 // The codes of a BYE and of a refusal are keys' reasons for a token, and bad_proof,
 // malformed, slow, wrong_session (a later token of another one), superseded, cloned,

@@ -18,10 +18,15 @@ type Config struct {
 	Legs  int           // at once; default 20,000
 	Open  int           // connections at once that have not proved a key; default 1,024
 	PerIP int           // of those from one address (an IPv6 /64); default 64
-	Alone time.Duration // that a leg waits for the other one; default 30 s
-	Rate  keys.Rate     // bound of each session direction, below its token's; 0: none
-	Ended func(Record)  // told of each session that had two legs; must not block
-	Other http.Handler  // of every other request; default 404
+	Alone time.Duration // that every leg may wait for the other one; default 30 s
+	// Lone legs wait longer, until their token's end: a node's for a device that has
+	// come by UDP so far, and may need the relay at any moment. Those beyond these
+	// bounds are cut after Alone and dial again. Negative: none.
+	Lone      int          // at once; default half of Legs
+	LonePerIP int          // of those from one address (an IPv6 /64); default a quarter of Lone
+	Rate      keys.Rate    // bound of each session direction, below its token's; 0: none
+	Ended     func(Record) // told of each session that had two legs; must not block
+	Other     http.Handler // of every other request; default 404
 	// Now is the clock that tokens end by; default time.Now.
 	Now    func() time.Time
 	Logger *zap.Logger // default silent
@@ -47,6 +52,12 @@ func (c *Config) withDefaults() Config {
 	def(&d.Legs, 20_000)
 	def(&d.Open, 1024)
 	def(&d.PerIP, 64)
+	if d.Lone == 0 {
+		d.Lone = (d.Legs + 1) / 2
+	}
+	if d.LonePerIP == 0 {
+		d.LonePerIP = (d.Lone + 3) / 4
+	}
 	if d.Drain <= 0 {
 		d.Drain = 5 * time.Second
 	}
@@ -80,6 +91,7 @@ type Record struct {
 // Stats is a snapshot of a Server's counters.
 type Stats struct {
 	Sessions, Legs, Open      int
+	Lone                      int    // legs that have waited for the other one for longer than Config.Alone
 	Bytes, Dropped, Writes    uint64 // of legs that are over and those that are not
 	Accepted, Refused, Cloned uint64
 	Reasons                   map[string]uint64 // of refusals, by code

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 type leg struct {
 	s          *Server
 	conn       net.Conn
+	from       netip.Prefix
 	side       int
 	generation uint64
 	webSocket  bool

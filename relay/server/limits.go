@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A door counts connections that have not proved anything, so that they cannot take
-// the place of those that have.
+// A door counts those that must not take the place of others, connections that have
+// not proved anything before all, in all and from one address.
 type door struct {
 	max, perIP int
 

@@ -29,7 +29,8 @@ type pair struct {
 	rate     keys.Rate
 	replaced [2][]time.Time
 	timer    *time.Timer // of end
-	alone    *time.Timer // while a leg waits by itself
+	alone    *time.Timer // while a leg waits by itself, at first
+	waits    *leg        // by itself, among the lone ones of Server
 	over     bool
 	record   Record
 	met      time.Time // when both legs were there; zero: they are not
@@ -145,21 +146,40 @@ func (p *pair) left(l *leg) {
 
 // watch lets a leg wait for the other one for so long; mu is held.
 func (p *pair) watch() {
-	if p.alone != nil {
-		p.alone.Stop()
-		p.alone = nil
-	}
+	p.unwatch()
 	if p.legs[0].Load() == nil || p.legs[1].Load() == nil {
 		p.alone = time.AfterFunc(p.s.cfg.Alone, func() { p.lonely() })
 	}
 }
 
+// unwatch is before the legs change; mu is held.
+func (p *pair) unwatch() {
+	if p.alone != nil {
+		p.alone.Stop()
+		p.alone = nil
+	}
+	if p.waits != nil {
+		p.s.lone.leave(p.waits.from)
+		p.waits = nil
+	}
+}
+
+// lonely is when nobody came for Alone: the leg may wait on while there are few.
 func (p *pair) lonely() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.over && (p.legs[0].Load() == nil || p.legs[1].Load() == nil) {
-		p.finish("alone")
+	a, b := p.legs[0].Load(), p.legs[1].Load()
+	if p.over || p.waits != nil || a != nil && b != nil {
+		return // while this waited for mu
 	}
+	if a == nil {
+		a = b
+	}
+	if p.s.lone.enter(a.from) {
+		p.waits = a
+		return
+	}
+	p.finish("alone")
 }
 
 // part ends the time that both legs were there; mu is held.
@@ -192,10 +212,9 @@ func (p *pair) finish(code string) {
 	}
 	p.over = true
 	p.part()
-	for _, t := range []*time.Timer{p.timer, p.alone} {
-		if t != nil {
-			t.Stop()
-		}
+	p.unwatch()
+	if p.timer != nil {
+		p.timer.Stop()
 	}
 	for side := range p.legs {
 		if l := p.legs[side].Swap(nil); l != nil {

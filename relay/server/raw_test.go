@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -28,8 +29,12 @@ type raw struct {
 }
 
 // upgrade gets as far as the nonce; the error is the relay's refusal.
-func (s *session) upgrade(leg int) (*raw, error) {
-	c, err := tls.Dial("tcp", s.w.addr, &tls.Config{RootCAs: s.w.ca.Pool(), ServerName: "127.0.0.1"})
+func (s *session) upgrade(leg int) (*raw, error) { return s.upgradeFrom("127.0.0.1", leg) }
+
+// upgradeFrom does the same from an address of 127.0.0.0/8.
+func (s *session) upgradeFrom(ip string, leg int) (*raw, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+	c, err := tls.DialWithDialer(&d, "tcp", s.w.addr, &tls.Config{RootCAs: s.w.ca.Pool(), ServerName: "127.0.0.1"})
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +63,12 @@ func (s *session) proof(r *raw, nonce []byte, leg int, generation uint64) []byte
 // joined is a leg that proved its key.
 func (s *session) joined(leg int, generation uint64) *raw {
 	s.w.t.Helper()
-	r := must(s.upgrade(leg))
+	return s.joinedFrom("127.0.0.1", leg, generation)
+}
+
+func (s *session) joinedFrom(ip string, leg int, generation uint64) *raw {
+	s.w.t.Helper()
+	r := must(s.upgradeFrom(ip, leg))
 	r.conn.Write(s.proof(r, r.nonce, leg, generation))
 	if typ, body := r.next(); typ != wire.Ready {
 		s.w.t.Fatalf("a proof is answered by %d %q", typ, body)

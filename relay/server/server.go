@@ -36,7 +36,8 @@ type Server struct {
 	roots   *keys.Roots
 	cfg     Config
 	log     *zap.Logger
-	door    door
+	door    door // of those that have proved nothing
+	lone    door // of those that wait by themselves for long
 	queues  *sync.Pool
 	buffers sync.Pool // of *[]byte, readBuffer long
 	epoch   time.Time
@@ -67,7 +68,7 @@ func New(name string, key keys.PrivateKey, roots *keys.Roots, cfg *Config) (*Ser
 	c := cfg.withDefaults()
 	return &Server{
 		name: name, key: key, roots: roots, cfg: c, log: c.Logger.With(zap.String("relay", name)),
-		door: door{max: c.Open, perIP: c.PerIP}, queues: queue.NewPool(), epoch: time.Now(),
+		door: door{max: c.Open, perIP: c.PerIP}, lone: door{max: c.Lone, perIP: c.LonePerIP}, queues: queue.NewPool(), epoch: time.Now(),
 		buffers: sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }},
 		pairs:   make(map[pairKey]*pair), revoked: make(map[string]time.Time), reasons: make(map[string]uint64),
 	}, nil
@@ -169,11 +170,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse("malformed")
 		return
 	}
-	l := &leg{s: s, conn: conn, webSocket: webSocket}
+	l := &leg{s: s, conn: conn, from: source(conn.RemoteAddr()), webSocket: webSocket}
 	if c, ok := below(conn).(*counted); ok {
 		l.passed = c.leave
-	} else if from := source(conn.RemoteAddr()); s.door.enter(from) {
-		l.passed = sync.OnceFunc(func() { s.door.leave(from) })
+	} else if s.door.enter(l.from) {
+		l.passed = sync.OnceFunc(func() { s.door.leave(l.from) })
 	} else {
 		s.refuse("full")
 		conn.Close()
@@ -328,7 +329,7 @@ func (s *Server) Close() error {
 
 // Stats returns the counters as they are now.
 func (s *Server) Stats() Stats {
-	st := Stats{Open: s.door.count(), Accepted: s.accepted.Load(), Cloned: s.cloned.Load(), Bytes: s.bytes.Load(), Dropped: s.dropped.Load(), Writes: s.writes.Load()}
+	st := Stats{Open: s.door.count(), Lone: s.lone.count(), Accepted: s.accepted.Load(), Cloned: s.cloned.Load(), Bytes: s.bytes.Load(), Dropped: s.dropped.Load(), Writes: s.writes.Load()}
 	s.mu.Lock()
 	st.Reasons = maps.Clone(s.reasons)
 	all := make([]*pair, 0, len(s.pairs))

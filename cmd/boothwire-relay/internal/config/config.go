@@ -39,6 +39,8 @@ type Config struct {
 	Legs      int             `toml:"legs"`
 	Open      int             `toml:"open"`
 	PerIP     int             `toml:"per_ip"`
+	Lone      int             `toml:"lone"`
+	LonePerIP int             `toml:"lone_per_ip"`
 	Drain     daemon.Duration `toml:"drain"`
 	Metrics   string          `toml:"metrics"`
 	STUN      []string        `toml:"stun"`
@@ -65,6 +67,10 @@ func (c *Config) Validate() error {
 		return daemon.Wrong("open", "%d is below zero", c.Open)
 	case c.PerIP < 0:
 		return daemon.Wrong("per_ip", "%d is below zero", c.PerIP)
+	case c.Lone < 0:
+		return daemon.Wrong("lone", "%d is below zero", c.Lone)
+	case c.LonePerIP < 0:
+		return daemon.Wrong("lone_per_ip", "%d is below zero", c.LonePerIP)
 	case c.Drain < 0:
 		return daemon.Wrong("drain", "%v is below zero", time.Duration(c.Drain))
 	case c.TLS.Cert == "":
@@ -116,7 +122,10 @@ func (c *Config) Server(log *zap.Logger) (*server.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &server.Config{TLS: t, Drain: time.Duration(c.Drain), Legs: c.Legs, Open: c.Open, PerIP: c.PerIP, Rate: keys.Rate(c.Rate), Logger: log}, nil
+	return &server.Config{
+		TLS: t, Drain: time.Duration(c.Drain), Legs: c.Legs, Open: c.Open, PerIP: c.PerIP,
+		Lone: c.Lone, LonePerIP: c.LonePerIP, Rate: keys.Rate(c.Rate), Logger: log,
+	}, nil
 }
 
 // again is how long after a refusal control is asked again.

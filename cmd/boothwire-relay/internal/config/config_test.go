@@ -68,6 +68,8 @@ func TestExample(t *testing.T) {
 		{`# rate    = 50_000_000`, `rate = -1`, "rate:"},
 		{`# open    = 1_024`, `open = -1`, "open:"},
 		{`# per_ip  = 64`, `per_ip = -1`, "per_ip:"},
+		{`# lone    = 10_000`, `lone = -1`, "lone:"},
+		{`# lone_per_ip = 2_500`, `lone_per_ip = -1`, "lone_per_ip:"},
 		{`# metrics = "127.0.0.1:9166"`, `metrics = "9166"`, "metrics:"},
 		{`cert = "/etc/boothwire/relay.pem"`, `# "/etc/boothwire/relay.pem"`, "tls.cert:"},
 		{`# stun = ["203.0.113.7:3478",`, `stun = ["relay.example.com:3478",`, "stun:"},
