@@ -63,7 +63,7 @@ type Stats struct {
 // ctx bounds the call. When none takes it the error is the last one's, an *Error.
 func Dial(ctx context.Context, relays []keys.Relay, key keys.PrivateKey, cfg *Config) (*Conn, error) {
 	if len(relays) == 0 {
-		return nil, &Error{Code: "no_relay", Err: errors.New("the session has none")}
+		return nil, &Error{Reason: "no_relay", Err: errors.New("the session has none")}
 	}
 	c := &Conn{
 		key: key, cfg: cfg.withDefaults(), queues: queue.NewPool(), in: make(chan *block, 4), wake: make(chan struct{}, 1),
@@ -87,7 +87,7 @@ func (c *Conn) dial(ctx context.Context, order []int) (*link, error) {
 	c.mu.Lock()
 	relays := c.relays
 	c.mu.Unlock()
-	last := error(&Error{Code: "no_relay"})
+	last := error(&Error{Reason: "no_relay"})
 	for _, n := range order {
 		if n >= len(relays) {
 			continue // there are fewer since
@@ -105,7 +105,7 @@ func (c *Conn) dial(ctx context.Context, order []int) (*link, error) {
 		if ctx.Err() != nil {
 			break
 		}
-		if e, ok := errors.AsType[*Error](err); ok && final(e.Code) {
+		if e, ok := errors.AsType[*Error](err); ok && final(e.Reason) {
 			break
 		}
 	}
@@ -153,7 +153,7 @@ func (c *Conn) run() {
 		next, err := c.dial(c.ctx, order)
 		if err == nil {
 			c.use(next)
-		} else if e, ok := errors.AsType[*Error](err); ok && final(e.Code) {
+		} else if e, ok := errors.AsType[*Error](err); ok && final(e.Reason) {
 			c.fail(e)
 			return
 		} else {

@@ -28,11 +28,11 @@ import (
 func call(ctx context.Context, cfg *Config, r keys.Relay, key keys.PrivateKey, generation uint64) (c net.Conn, paired bool, ahead []byte, err error) {
 	at, err := url.Parse(r.URL)
 	if err != nil || at.Scheme != "https" || at.Hostname() == "" {
-		return nil, false, nil, &Error{Code: "malformed", Err: errors.New("a relay's URL is written https://relay.example.com/relay")}
+		return nil, false, nil, &Error{Reason: "malformed", Err: errors.New("a relay's URL is written https://relay.example.com/relay")}
 	}
 	proxy, err := cfg.Proxy(&http.Request{URL: at})
 	if err != nil {
-		return nil, false, nil, &Error{Code: "proxy", Relay: r.URL, Err: errors.New("the proxy settings cannot be read")}
+		return nil, false, nil, &Error{Reason: "proxy", Relay: r.URL, Err: errors.New("the proxy settings cannot be read")}
 	}
 	limit := dialFor
 	if proxy != nil {
@@ -42,7 +42,7 @@ func call(ctx context.Context, cfg *Config, r keys.Relay, key keys.PrivateKey, g
 	defer cancel()
 	leg, err := token(r.Token)
 	if err != nil {
-		return nil, false, nil, &Error{Code: "malformed", Relay: r.URL, Err: err}
+		return nil, false, nil, &Error{Reason: "malformed", Relay: r.URL, Err: err}
 	}
 	c, nonce, err := upgrade(ctx, cfg, at, proxy, r.Token)
 	if err != nil {
@@ -67,7 +67,7 @@ func named(relay string, err error) error {
 		e.Relay = relay
 		return e
 	}
-	return &Error{Code: "unreachable", Relay: relay, Err: err}
+	return &Error{Reason: "unreachable", Relay: relay, Err: err}
 }
 
 // token reads which leg a token is for; whether it is good is the relay's to say.
@@ -99,7 +99,7 @@ func outside(r rune) bool {
 func prove(c net.Conn, key keys.PrivateKey, r keys.Relay, nonce []byte, leg int, generation uint64) (paired bool, ahead []byte, err error) {
 	secret, err := key.RelaySecret(r.Key)
 	if err != nil {
-		return false, nil, &Error{Code: "malformed", Err: err}
+		return false, nil, &Error{Reason: "malformed", Err: err}
 	}
 	defer clear(secret)
 	mac := wire.MAC(secret, nonce, []byte(r.Token), leg, generation)
@@ -111,16 +111,16 @@ func prove(c net.Conn, key keys.PrivateKey, r keys.Relay, nonce []byte, leg int,
 		typ, body, size, bad := wire.Next(buf[:n])
 		switch {
 		case bad != nil:
-			return false, nil, &Error{Code: "malformed"}
+			return false, nil, &Error{Reason: "malformed"}
 		case size > 0 && typ == wire.Bye && wire.ValidCode(body):
-			return false, nil, &Error{Code: string(body)}
+			return false, nil, &Error{Reason: string(body)}
 		case size > 0 && typ == wire.Ready && len(body) == 1:
 			return body[0] == 1, append([]byte(nil), buf[size:n]...), nil
 		case size > 0:
 			n = copy(buf, buf[size:n]) // before READY nothing counts
 			continue
 		case n == len(buf):
-			return false, nil, &Error{Code: "malformed"}
+			return false, nil, &Error{Reason: "malformed"}
 		}
 		m, err := c.Read(buf[n:])
 		if err != nil {
@@ -188,7 +188,7 @@ func refusal(resp *http.Response) *Error {
 	if resp.StatusCode < 400 || resp.StatusCode == http.StatusUpgradeRequired || json.NewDecoder(io.LimitReader(resp.Body, 1<<10)).Decode(&said) != nil || !wire.ValidCode([]byte(said.Code)) {
 		return nil
 	}
-	return &Error{Code: said.Code}
+	return &Error{Reason: said.Code}
 }
 
 func upgradeWebSocket(ctx context.Context, cfg *Config, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
@@ -208,14 +208,14 @@ func upgradeWebSocket(ctx context.Context, cfg *Config, at, proxy *url.URL, toke
 			if refused := refusal(resp); refused != nil {
 				return nil, nil, refused
 			}
-			return nil, nil, &Error{Code: "no_relay", Err: fmt.Errorf("something on the way answers %d", resp.StatusCode)}
+			return nil, nil, &Error{Reason: "no_relay", Err: fmt.Errorf("something on the way answers %d", resp.StatusCode)}
 		}
 		return nil, nil, err
 	}
 	nonce, err := nonceOf(resp.Header)
 	if err != nil || ws.Subprotocol() != wire.Subprotocol {
 		ws.Close()
-		return nil, nil, &Error{Code: "no_relay", Err: errors.New("a WebSocket that is no relay's")}
+		return nil, nil, &Error{Reason: "no_relay", Err: errors.New("a WebSocket that is no relay's")}
 	}
 	ws.SetReadLimit(1 << 20)
 	return wire.WebSocket(ws), nonce, nil
@@ -253,7 +253,7 @@ func secure(ctx context.Context, cfg *Config, at, proxy *url.URL) (net.Conn, err
 	c := tls.Client(raw, t)
 	if err := c.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		return nil, &Error{Code: "tls", Err: err}
+		return nil, &Error{Reason: "tls", Err: err}
 	}
 	return c, nil
 }

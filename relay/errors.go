@@ -2,18 +2,23 @@ package relay
 
 import "errors"
 
-// An Error is why a leg was refused or ended. Code is one of the relay's or of
-// package keys' reasons, or "unreachable", "proxy", "tls", "no_relay".
+// An Error is why a leg was refused or ended.
 type Error struct {
-	Code  string
-	Relay string // its URL
-	Err   error
+	// Reason is a code of the relay's, which the package's doc lists, or of package
+	// keys; or "unreachable", "proxy", "tls" or, where something else answers and
+	// where the session has none, "no_relay".
+	Reason string
+	Relay  string // its URL
+	Err    error  // what lies below; may be nil
 }
 
+// Code returns Reason, which statuses carry.
+func (e *Error) Code() string { return e.Reason }
+
 func (e *Error) Error() string {
-	text := "relay: " + e.Code
+	text := "relay: " + e.Reason
 	if e.Relay != "" {
-		text = "relay " + e.Relay + ": " + e.Code
+		text = "relay " + e.Relay + ": " + e.Reason
 	}
 	if e.Err != nil {
 		text += ": " + e.Err.Error()

@@ -92,7 +92,7 @@ func TestByes(t *testing.T) {
 		select {
 		case <-c.Done():
 			if e, ok := errors.AsType[*Error](c.reason()); ok {
-				got = e.Code
+				got = e.Reason
 			}
 		default:
 		}
@@ -358,8 +358,8 @@ func FuzzRefusal(f *testing.F) {
 		if nonce, err := nonceOf(resp.Header); err == nil && len(nonce) != wire.NonceSize {
 			t.Errorf("a nonce of %d bytes", len(nonce))
 		}
-		if e := refusal(resp); e != nil && (!wire.ValidCode([]byte(e.Code)) || resp.StatusCode < 400) {
-			t.Errorf("%d refuses with %q", resp.StatusCode, e.Code)
+		if e := refusal(resp); e != nil && (!wire.ValidCode([]byte(e.Reason)) || resp.StatusCode < 400) {
+			t.Errorf("%d refuses with %q", resp.StatusCode, e.Reason)
 		}
 	})
 }

@@ -247,7 +247,7 @@ func (l *link) bye(body []byte) {
 	over := final(code) && (l == c.newest || l == c.link.Load()) && (code != "superseded" || l == c.newest && !c.calling)
 	c.mu.Unlock()
 	if over {
-		c.fail(&Error{Code: code, Relay: l.relay.URL})
+		c.fail(&Error{Reason: code, Relay: l.relay.URL})
 	}
 }
 

@@ -19,7 +19,7 @@ func connect(ctx context.Context, proxy *url.URL, target string) (net.Conn, erro
 	port := proxy.Port()
 	switch {
 	case proxy.Scheme != "http" && proxy.Scheme != "https":
-		return nil, &Error{Code: "proxy", Err: fmt.Errorf("a proxy of the kind %q: only http and https are", proxy.Scheme)}
+		return nil, &Error{Reason: "proxy", Err: fmt.Errorf("a proxy of the kind %q: only http and https are", proxy.Scheme)}
 	case port == "" && proxy.Scheme == "http":
 		port = "80"
 	case port == "":
@@ -27,13 +27,13 @@ func connect(ctx context.Context, proxy *url.URL, target string) (net.Conn, erro
 	}
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port))
 	if err != nil {
-		return nil, &Error{Code: "proxy", Err: err}
+		return nil, &Error{Reason: "proxy", Err: err}
 	}
 	if proxy.Scheme == "https" {
 		t := tls.Client(c, &tls.Config{ServerName: proxy.Hostname(), MinVersion: tls.VersionTLS12})
 		if err := t.HandshakeContext(ctx); err != nil {
 			c.Close()
-			return nil, &Error{Code: "proxy", Err: err}
+			return nil, &Error{Reason: "proxy", Err: err}
 		}
 		c = t
 	}
@@ -44,7 +44,7 @@ func connect(ctx context.Context, proxy *url.URL, target string) (net.Conn, erro
 	}
 	if err != nil {
 		c.Close()
-		return nil, &Error{Code: "proxy", Err: err}
+		return nil, &Error{Reason: "proxy", Err: err}
 	}
 	return c, nil
 }

@@ -62,7 +62,7 @@ func TestProxies(t *testing.T) {
 			if (err == nil) != (tc.want == "") || !strings.Contains(text, tc.want) || strings.Contains(text, "hush") {
 				t.Errorf("%v, want %q", err, tc.want)
 			}
-			if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.Code != "proxy") {
+			if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.Reason != "proxy") {
 				t.Errorf("%#v", err)
 			}
 			req := <-heard
@@ -108,7 +108,7 @@ func TestOldTLS(t *testing.T) {
 	cfg := (*Config)(nil).withDefaults()
 	cfg.TLS = srv.Client().Transport.(*http.Transport).TLSClientConfig
 	c, err := secure(t.Context(), &cfg, at, nil)
-	if e, ok := errors.AsType[*Error](err); !ok || e.Code != "tls" {
+	if e, ok := errors.AsType[*Error](err); !ok || e.Reason != "tls" {
 		t.Errorf("%v", err)
 	}
 	if c != nil {

@@ -31,7 +31,7 @@ func must[T any](v T, err error) T {
 
 func codeOf(err error) string {
 	if e, ok := errors.AsType[*relay.Error](err); ok {
-		return e.Code
+		return e.Code()
 	}
 	return fmt.Sprint(err)
 }
@@ -102,13 +102,21 @@ func (r *one) start() {
 	})
 }
 
-// list is what a grant tells one end.
-func (w *world) list(leg int) (list []keys.Relay) {
+// token is control's for one end at all relays, with a change of what it says.
+func (w *world) token(leg int, change func(*keys.Token)) string {
 	t := keys.Token{Session: w.session, Rev: 1, Leg: leg, Ends: [2]keys.PublicKey{w.keys[0].Public(), w.keys[1].Public()}, End: time.Now().Add(time.Hour)}
 	for _, r := range w.relays {
 		t.Relays = append(t.Relays, r.name)
 	}
-	token := string(must(t.Sign(w.signer)))
+	if change != nil {
+		change(&t)
+	}
+	return string(must(t.Sign(w.signer)))
+}
+
+// list is what a grant tells one end.
+func (w *world) list(leg int) (list []keys.Relay) {
+	token := w.token(leg, nil)
 	for _, r := range w.relays {
 		list = append(list, keys.Relay{URL: "https://" + r.addr + "/relay", Key: r.key.Public(), Token: token})
 	}

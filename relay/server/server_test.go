@@ -17,7 +17,7 @@ import (
 
 func codeOf(err error) string {
 	if e, ok := errors.AsType[*relay.Error](err); ok {
-		return e.Code
+		return e.Code()
 	}
 	return fmt.Sprint(err)
 }
