@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +21,7 @@ type Conn struct {
 	pair     Pair
 	own, far *keys
 	tie      uint64 // of the agent that Check stands for (RFC 8445, section 7.1.2)
-	report   string
+	report   atomic.Pointer[string]
 	ctx      context.Context // ends when the path is lost, with the reason
 	lose     context.CancelCauseFunc
 	read     *deadline
@@ -35,9 +36,9 @@ func newConn(s *search, p Pair) *Conn {
 		own:    s.try.own,
 		far:    s.try.far,
 		tie:    tieBreaker(),
-		report: s.try.exchange.farText,
 		read:   newDeadline(),
 	}
+	c.hear(s.try.exchange.farText)
 	c.ctx, c.lose = context.WithCancelCause(context.Background())
 	return c
 }
@@ -52,8 +53,11 @@ func (c *Conn) SocketAddr() netip.AddrPort { return c.pair.Remote.Addr }
 // Pair returns the candidates that the path runs between.
 func (c *Conn) Pair() Pair { return c.pair }
 
-// FarReport returns what the far end's Config.Report said, "" if nothing.
-func (c *Conn) FarReport() string { return c.report }
+// FarReport returns what the far end's Config.Report said, "" if nothing; it may come
+// some seconds after the path. It is the far end's word: printable ASCII, no more.
+func (c *Conn) FarReport() string { return *c.report.Load() }
+
+func (c *Conn) hear(report string) { c.report.Store(&report) }
 
 // Read waits until the path is lost and returns why, an *Error; net.ErrClosed
 // after Close. It never returns data. A path is lost when the far end's checks

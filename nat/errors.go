@@ -2,6 +2,7 @@ package nat
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -35,12 +36,16 @@ type Error struct {
 	Err    error       // more about it, may be nil
 }
 
-// Error names the reason and the candidates: addresses, no secret.
+// Error names the reason, the candidates and the far end's report: addresses, no
+// secret.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("nat: " + e.Reason)
 	if len(e.Local) > 0 || len(e.Remote) > 0 {
 		b.WriteString(" between [" + join(e.Local) + "] and [" + join(e.Remote) + "]")
+	}
+	if e.Far != "" {
+		fmt.Fprintf(&b, ", the far end says %q", e.Far)
 	}
 	if e.Err != nil {
 		b.WriteString(": " + e.Err.Error())

@@ -42,7 +42,8 @@ type Config struct {
 
 	// Report returns what the far end is told about this end's network, e.g. the
 	// class of its NAT: at most 256 bytes of printable ASCII, anything else is not
-	// told. It is called often and must not block; nil reports nothing.
+	// told. It is called often and must not block; nil reports nothing. What it
+	// returns up to 20 s after a path was found is still told.
 	Report func() string
 
 	// Keepalive is how often an idle path is checked, which also keeps the NATs'

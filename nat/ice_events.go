@@ -1,6 +1,10 @@
 package nat
 
-import "go.uber.org/zap"
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
 
 // hear takes a message of the far end, or of anybody.
 func (s *search) hear(sealed []byte) {
@@ -11,6 +15,9 @@ func (s *search) hear(sealed []byte) {
 	if s.try != nil && generation == s.try.own.generation {
 		if o, list, err := openOffer(sealed, s.try.far); err == nil {
 			s.try.receive(o, list)
+			if s.conn != nil {
+				s.conn.hear(s.try.exchange.farText)
+			}
 		}
 		return
 	}
@@ -84,7 +91,7 @@ func (s *search) found(remote Candidate) {
 		}
 		return
 	}
-	s.conn = newConn(s, s.try.pair(remote))
+	s.conn, s.since = newConn(s, s.try.pair(remote)), time.Now()
 	s.deadline.Stop()
 	s.log.Debug("path found", zap.String("pair", s.conn.pair.String()), zap.Stringer("remote", remote.Addr))
 	close(s.ready)

@@ -42,6 +42,7 @@ type search struct {
 	done   chan struct{}  // closed when run has returned
 	ready  chan struct{}  // closed when conn is set
 	conn   *Conn          // written before ready is closed
+	since  time.Time      // of conn
 	err    error          // written before done is closed
 
 	try      *attempt // nil: Accept has heard nothing yet
@@ -174,14 +175,28 @@ func (s *search) clear() {
 	}
 }
 
+// A path is often found before the report is known, which takes a probe. So the far
+// end is told of it for some time after that, if it comes.
+const (
+	reportLate  = 20 * time.Second
+	reportEvery = 250 * time.Millisecond
+)
+
 // tick sends what is due and returns when the next will be.
 func (s *search) tick(now time.Time) time.Time {
-	if s.try == nil || s.conn != nil && s.try.quiet() {
+	if s.try == nil {
 		return time.Time{}
 	}
 	x := &s.try.exchange
-	if s.cfg.Report != nil && s.conn == nil {
+	asks := s.cfg.Report != nil && (s.conn == nil || now.Before(s.since.Add(reportLate)))
+	if asks {
 		x.report(now, s.cfg.Report())
+	}
+	if s.conn != nil && s.try.quiet() && (x.reported() || !asks) {
+		if asks {
+			return now.Add(reportEvery)
+		}
+		return time.Time{}
 	}
 	if o := x.next(now); o != nil {
 		sealed, err := o.seal(s.try.own)
@@ -193,6 +208,9 @@ func (s *search) tick(now time.Time) time.Time {
 		case s.send <- sealed:
 		default: // the exchanger still has the one before
 		}
+	}
+	if next := now.Add(reportEvery); asks && (x.at.IsZero() || x.at.After(next)) {
+		return next
 	}
 	return x.at
 }

@@ -33,6 +33,7 @@ type exchange struct {
 	farText string // its report
 
 	acked uint32        // own.Seq that the far end heard
+	told  uint32        // own.Seq of the present own.Report
 	owe   bool          // it must be told that it was heard
 	at    time.Time     // of the next send; zero: none
 	again time.Duration // after the next send
@@ -84,8 +85,12 @@ func (x *exchange) report(now time.Time, text string) {
 	if validReport(text) && text != x.own.Report {
 		x.own.Report = text
 		x.change(now)
+		x.told = x.own.Seq
 	}
 }
+
+// reported says whether the far end has heard the report, if there is one.
+func (x *exchange) reported() bool { return x.acked >= x.told }
 
 // receive returns the candidates that are new.
 func (x *exchange) receive(now time.Time, o *offer, list []Candidate) (fresh []Candidate) {
