@@ -151,9 +151,14 @@ func (c *control) post(ctx context.Context, path string, v, out any) error {
 	return nil
 }
 
-// stream opens the stream of lines; the caller closes it.
-func (c *control) stream(ctx context.Context) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+pathFollow, nil)
+// stream opens the stream of lines, with those for a relay or without; the caller
+// closes it.
+func (c *control) stream(ctx context.Context, relay bool) (io.ReadCloser, error) {
+	path := pathFollow
+	if relay {
+		path += withRelay
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}

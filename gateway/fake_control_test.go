@@ -29,6 +29,7 @@ type fakeControl struct {
 	live    []string // lines that every follow gets after hello
 	streams map[chan string]bool
 	follows int
+	relays  int // follows that asked for what relays need
 	reports []report
 	fail    int  // how many reports to answer with 500
 	mute    bool // no pings, and nothing after hello
@@ -134,6 +135,9 @@ func (c *fakeControl) follow(w http.ResponseWriter, r *http.Request) {
 	lines := make(chan string, 100)
 	c.mu.Lock()
 	c.follows++
+	if r.URL.RawQuery == withRelay[1:] {
+		c.relays++
+	}
 	c.streams[lines] = true
 	live := append([]string{`{"kind":"hello","proof":"10.166.0.1","pool":"10.166.0.0/16"}`}, c.live...)
 	mute, ping := c.mute, c.ping

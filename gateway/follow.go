@@ -23,6 +23,10 @@ type FollowConfig struct {
 	Claim string
 	// HTTP as in EnrollConfig.
 	HTTP *http.Client
+	// Over, unless nil, is told of every session of the deployment that is over, of
+	// other nodes too: those of the last hour whenever control was reached anew, then
+	// each as it ends. It is for a relay in the same process, and must not block.
+	Over func(session string)
 }
 
 // Timings of a follow.
@@ -71,6 +75,9 @@ func (n *Node) follow(ctx context.Context, url string, cfg *FollowConfig, silenc
 	}
 	defer link.close()
 	f := &follower{node: n, link: link, ready: ready, silence: silence, bytes: make(map[string]uint64)}
+	if cfg != nil {
+		f.over = cfg.Over
+	}
 	for wait := newBackoff(); ; {
 		err := f.connect(ctx, wait)
 		if ctx.Err() != nil {
@@ -140,6 +147,7 @@ type follower struct {
 	link    *control
 	ready   <-chan struct{}
 	silence time.Duration
+	over    func(session string) // nil: nobody wants to know
 
 	seq   uint64
 	held  []reportSession   // when the stream began
@@ -156,7 +164,7 @@ func (f *follower) connect(ctx context.Context, wait *backoff) error {
 	close(reporter)
 	defer func() { <-reporter }()
 	defer cancel(nil)
-	body, err := f.link.stream(ctx)
+	body, err := f.link.stream(ctx, f.over != nil)
 	if err != nil {
 		return cause(ctx, err)
 	}
@@ -214,5 +222,9 @@ func (f *follower) obey(ctx context.Context, l *line) {
 		_ = f.node.admitFor(ctx, l.Session, []byte(l.Token), l.Relays)
 	case lineEnd:
 		_ = f.node.endSigned(l.Session, []byte(l.Token))
+	case lineOver:
+		if f.over != nil && l.Session != "" {
+			f.over(l.Session)
+		}
 	}
 }

@@ -16,10 +16,10 @@ import (
 // following enrols a node with c, opens it and follows; stop ends the follow.
 func following(t testing.TB, c *fakeControl, store keys.Store, silence time.Duration) (n *Node, r *recorder, stop func()) {
 	t.Helper()
-	return followingWith(t, c, &Config{Store: store}, silence)
+	return followingWith(t, c, &Config{Store: store}, nil, silence)
 }
 
-func followingWith(t testing.TB, c *fakeControl, cfg *Config, silence time.Duration) (n *Node, r *recorder, stop func()) {
+func followingWith(t testing.TB, c *fakeControl, cfg *Config, follow *FollowConfig, silence time.Duration) (n *Node, r *recorder, stop func()) {
 	t.Helper()
 	store := cfg.Store
 	e, err := Enroll(t.Context(), c.server.URL, store, &EnrollConfig{Claim: c.claim(1), Version: "test"})
@@ -35,7 +35,7 @@ func followingWith(t testing.TB, c *fakeControl, cfg *Config, silence time.Durat
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- n.follow(ctx, c.server.URL, nil, silence) }()
+	go func() { done <- n.follow(ctx, c.server.URL, follow, silence) }()
 	stop = func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) && !errors.Is(err, net.ErrClosed) {
@@ -48,6 +48,32 @@ func followingWith(t testing.TB, c *fakeControl, cfg *Config, silence time.Durat
 		n.Close()
 	})
 	return n, r, stop
+}
+
+// A relay in the node's process hears of sessions that the node never had.
+func TestFollowOver(t *testing.T) {
+	c := newFakeControl(t, newAuthority(t, "test"))
+	over := make(chan string, 8)
+	_, r, stop := followingWith(t, c, &Config{Store: keys.NewMemory()}, &FollowConfig{Over: func(s string) { over <- s }}, silence)
+	eventually(t, "first report", func() bool { _, list := c.got(); return len(list) > 0 })
+	c.set(func(c *fakeControl) { c.live = append(c.live, `{"kind":"over","session":"lately"}`) })
+	c.hangUp() // it hears those again when it comes back
+	if got := <-over; got != "lately" {
+		t.Errorf("heard of %q", got)
+	}
+	c.say(false, `{"kind":"over","session":"no id"}`)
+	c.say(false, `{"kind":"over"}`)
+	c.say(false, `{"kind":"over","session":"now"}`)
+	if got := <-over; got != "now" {
+		t.Errorf("heard of %q", got)
+	}
+	stop()
+	if follows, _ := c.got(); c.relays != follows || follows < 2 {
+		t.Errorf("%d of %d follows asked", c.relays, follows)
+	}
+	if got := r.all(); len(got) != 0 {
+		t.Errorf("the node took it for its own: %+v", got)
+	}
 }
 
 func TestFollow(t *testing.T) {

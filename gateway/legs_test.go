@@ -282,7 +282,7 @@ func TestFollowLegs(t *testing.T) {
 	for legs, cfg := range []*Config{{}, {Relay: m.dial}} {
 		c := newFakeControl(t, a)
 		cfg.Store = keys.NewMemory()
-		n, _, stop := followingWith(t, c, cfg, silence)
+		n, _, stop := followingWith(t, c, cfg, nil, silence)
 		p := newPair(n, 1)
 		c.say(true, grantLineWith(p.grant.Session, a.sign(t, &p.grant), m.relays(p, p.device.Public(), 1, nil)))
 		eventually(t, "installed", func() bool { return c.told(KindInstalled, p.grant.Session, "") })

@@ -15,13 +15,17 @@ import (
 //	GET  /node/v1/follow   -> a line of JSON each: hello, then every live grant
 //	                       and pending end of the node, then what changes;
 //	                       a ping every 10 s; "relays" beside a grant are the
-//	                       node's own legs
+//	                       node's own legs. With ?relay=1 also every session that
+//	                       is over, of other nodes too: those of the last hour,
+//	                       then each as it ends
 //	POST /node/v1/report   report -> 204; the first of each follow says what the
 //	                       node holds
 const (
 	pathEnroll = "/node/v1/enroll"
 	pathFollow = "/node/v1/follow"
 	pathReport = "/node/v1/report"
+
+	withRelay = "?relay=1"
 )
 
 // maxLine bounds a line of the stream and an answer: a grant is at most 8 KiB.
@@ -41,6 +45,7 @@ const (
 	lineGrant = "grant"
 	lineEnd   = "end"
 	linePing  = "ping"
+	lineOver  = "over"
 )
 
 type line struct {

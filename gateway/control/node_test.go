@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -265,6 +266,64 @@ func TestLeastLoaded(t *testing.T) {
 	eventually(t, "its sessions end", func() bool { return w.c.Stats().Sessions == 2 })
 	if status := two.post(pathReport, nodeReport{}, nil); status != http.StatusForbidden {
 		t.Errorf("a deleted node reports: %d", status)
+	}
+}
+
+// A node that carries a relay hears of every session that is over, those before it
+// came and those of other nodes too; other nodes hear of their own only.
+func TestFollowWithRelay(t *testing.T) {
+	w := newWorld(t, nil)
+	w.node("wg-1")
+	carrier := w.node("wg-2")
+	follow := func(query string) (next func() string) {
+		ctx, cancel := context.WithCancel(context.Background())
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, localURL+pathFollow+query, nil)
+		r, err := carrier.way().Do(req)
+		if err != nil || r.StatusCode != http.StatusOK {
+			t.Fatalf("follow: %v", err)
+		}
+		t.Cleanup(func() { cancel(); r.Body.Close() })
+		dec := json.NewDecoder(r.Body)
+		return func() string {
+			for {
+				var l nodeLine
+				if err := dec.Decode(&l); err != nil {
+					return err.Error()
+				}
+				if l.Kind == lineOver {
+					return l.Session
+				}
+			}
+		}
+	}
+	ann := w.c.Client(op("ann"))
+	over := func(device string) string {
+		t.Helper()
+		w.booth(device, true).serve().known()
+		s := w.mustOpen(op("ann"), device)
+		if s.Node != "wg-1" {
+			t.Fatalf("opened on %s", s.Node)
+		}
+		if _, err := ann.CloseSession(t.Context(), s.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.reaches(s.ID, client.Closed)
+		return s.ID
+	}
+	first := over("kiosk-1")
+	next := follow("?relay=1")
+	if got := next(); got != first {
+		t.Errorf("first heard of %s, want %s", got, first)
+	}
+	second := over("kiosk-2")
+	if got := next(); got != second {
+		t.Errorf("then heard of %s, want %s", got, second)
+	}
+	next = follow("")
+	over("kiosk-3")
+	_ = w.admin.DeleteNode(t.Context(), "wg-2") // which ends its stream
+	if got := next(); got != io.EOF.Error() {
+		t.Errorf("without a relay: %s", got)
 	}
 }
 

@@ -29,7 +29,9 @@ import (
 //	                      -> {"name","issuer","roots","proof","pool"}, once for a claim
 //	GET  /node/v1/follow  -> lines of JSON: hello, then every live grant and pending
 //	                      end of the node, then what changes; a ping every 10 s.
-//	                      "relays" beside a grant are the node's own legs
+//	                      "relays" beside a grant are the node's own legs. With
+//	                      ?relay=1 also every session that is over, of other nodes
+//	                      too: those of the last hour, then each as it ends
 //	POST /node/v1/report  {"seq","events","sessions","endpoints","version","stats"}
 //	                      -> 204; sessions, in the first of a follow, is what it holds
 const (
@@ -44,6 +46,7 @@ const (
 	lineGrant = "grant"
 	lineEnd   = "end"
 	linePing  = "ping"
+	lineOver  = "over"
 
 	eventInstalled = "installed"
 	eventHandshake = "handshake"
@@ -303,10 +306,19 @@ func (c *Control) serveFollow(w http.ResponseWriter, r *http.Request) {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	enc := json.NewEncoder(w)
+	carriesRelay := r.URL.Query().Get("relay") == "1"
+	var after uint64 // of the sessions that are over, what the node knows
 	for {
+		var over <-chan struct{} // nil: it does not want to know
 		c.mu.Lock()
 		lines := l.lines
 		l.lines = nil
+		if carriesRelay {
+			for _, s := range c.revoked.since(after, c.cfg.Now()) {
+				lines = append(lines, nodeLine{Kind: lineOver, Session: s.Session})
+			}
+			after, over = c.revoked.last, c.revoked.changed
+		}
 		c.mu.Unlock()
 		_ = rc.SetWriteDeadline(time.Now().Add(writeLimit))
 		for _, line := range lines {
@@ -319,6 +331,7 @@ func (c *Control) serveFollow(w http.ResponseWriter, r *http.Request) {
 		}
 		select {
 		case <-l.ready:
+		case <-over:
 		case <-ping.C:
 			if enc.Encode(nodeLine{Kind: linePing}) != nil {
 				return
