@@ -5,12 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
-	"io/fs"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -18,114 +13,55 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/boothwire/boothwire/cmd/internal/relayd"
+	"github.com/boothwire/boothwire/cmd/internal/stun"
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/keys"
-	"github.com/boothwire/boothwire/relay/server"
 )
 
 // Config is the file; example.toml beside main.go explains each field.
 type Config struct {
 	daemon.Settings
-	Name      string          `toml:"name"`
-	State     string          `toml:"state"`
-	Listen    string          `toml:"listen"`
-	Issuer    string          `toml:"issuer"`
-	Roots     []string        `toml:"roots"`
-	Control   string          `toml:"control"`
-	TokenFile string          `toml:"token_file"`
-	CA        string          `toml:"ca"`
-	Rate      int64           `toml:"rate"`
-	Legs      int             `toml:"legs"`
-	Open      int             `toml:"open"`
-	PerIP     int             `toml:"per_ip"`
-	Lone      int             `toml:"lone"`
-	LonePerIP int             `toml:"lone_per_ip"`
-	Drain     daemon.Duration `toml:"drain"`
-	Metrics   string          `toml:"metrics"`
-	STUN      []string        `toml:"stun"`
-	TLS       daemon.TLS      `toml:"tls"`
+	relayd.Config
+	State     string   `toml:"state"`
+	Issuer    string   `toml:"issuer"`
+	Roots     []string `toml:"roots"`
+	Control   string   `toml:"control"`
+	TokenFile string   `toml:"token_file"`
+	CA        string   `toml:"ca"`
+	Metrics   string   `toml:"metrics"`
+	STUN      []string `toml:"stun"`
 }
 
 // Validate checks what types cannot say, before anything is opened.
 func (c *Config) Validate() error {
 	u, err := url.Parse(c.Control)
 	switch {
-	case !keys.ValidID(c.Name):
-		return daemon.Wrong("name", "%q is no relay name: 1 to 64 of A-Z a-z 0-9 . _ -", c.Name)
 	case c.State == "":
 		return daemon.Wrong("state", "a folder for this relay's key is required")
 	case c.Control != "" && (err != nil || u.Scheme != "https" || u.Host == ""):
 		return daemon.Wrong("control", "%q is no https:// URL", c.Control)
 	case (c.Control == "") != (c.TokenFile == ""):
 		return daemon.Wrong("token_file", "control and token_file go together")
-	case c.Rate < 0:
-		return daemon.Wrong("rate", "%d is below zero", c.Rate)
-	case c.Legs < 0:
-		return daemon.Wrong("legs", "%d is below zero", c.Legs)
-	case c.Open < 0:
-		return daemon.Wrong("open", "%d is below zero", c.Open)
-	case c.PerIP < 0:
-		return daemon.Wrong("per_ip", "%d is below zero", c.PerIP)
-	case c.Lone < 0:
-		return daemon.Wrong("lone", "%d is below zero", c.Lone)
-	case c.LonePerIP < 0:
-		return daemon.Wrong("lone_per_ip", "%d is below zero", c.LonePerIP)
-	case c.Drain < 0:
-		return daemon.Wrong("drain", "%v is below zero", time.Duration(c.Drain))
-	case c.TLS.Cert == "":
-		return daemon.Wrong("tls.cert", "a certificate that kiosks can verify is required")
 	}
-	for field, addr := range map[string]string{"listen": c.Listen, "metrics": c.Metrics} {
-		if _, _, err := net.SplitHostPort(addr); err != nil && (field == "listen" || addr != "") {
-			return daemon.Wrong(field, "%q is no address such as 0.0.0.0:443", addr)
-		}
-	}
-	for _, addr := range c.STUN {
-		if _, err := netip.ParseAddrPort(addr); err != nil {
-			return daemon.Wrong("stun", "%q is no address such as 203.0.113.7:3478", addr)
+	for _, err := range []error{c.Config.Validate(), relayd.ValidateMetrics(c.Metrics), stun.Validate(c.STUN)} {
+		if err != nil {
+			return err
 		}
 	}
 	if _, err := keys.ParseRoots(c.Issuer, c.Roots...); err != nil {
 		return &daemon.FieldError{Field: "roots", Err: err}
 	}
-	return daemon.In("tls", c.TLS.Validate())
+	return nil
 }
-
-const keyName = "relay-key"
 
 // OpenKey opens the key in the state folder, or makes it.
-func (c *Config) OpenKey() (keys.PrivateKey, error) {
-	store := keys.Dir(c.State)
-	text, err := store.Load(keyName)
-	if errors.Is(err, fs.ErrNotExist) {
-		key := keys.NewPrivateKey()
-		if err := store.Save(keyName, []byte(key.Expose())); err != nil {
-			return key, fmt.Errorf("keep the relay's key: %w", err)
-		}
-		return key, nil
-	}
-	if err != nil {
-		return keys.PrivateKey{}, fmt.Errorf("the relay's key: %w", err)
-	}
-	return keys.ParsePrivateKey(string(text))
-}
+func (c *Config) OpenKey() (keys.PrivateKey, error) { return relayd.OpenKey(keys.Dir(c.State)) }
 
 // OpenRoots opens the deployment's roots.
 func (c *Config) OpenRoots() (*keys.Roots, error) {
 	return keys.OpenRoots(keys.Dir(c.State), c.Issuer, c.Roots...)
-}
-
-// Server is how the relay runs.
-func (c *Config) Server(log *zap.Logger) (*server.Config, error) {
-	t, err := c.TLS.Config()
-	if err != nil {
-		return nil, err
-	}
-	return &server.Config{
-		TLS: t, Drain: time.Duration(c.Drain), Legs: c.Legs, Open: c.Open, PerIP: c.PerIP,
-		Lone: c.Lone, LonePerIP: c.LonePerIP, Rate: keys.Rate(c.Rate), Logger: log,
-	}, nil
 }
 
 // again is how long after a refusal control is asked again.
