@@ -86,6 +86,13 @@ func TestParseStatus(t *testing.T) {
 		{in: `{"vpn":"connecting","ip":"","ladder":[["received",0],["nova",1500,"x"]],"next_s":900,"rtt_us":41}`, want: signaling.Status{
 			VPN: signaling.Connecting, Next: 15 * time.Minute, RTT: 41 * time.Microsecond,
 			Ladder: []signaling.Step{{Stage: signaling.Received}, {Stage: "nova", After: 1500 * time.Microsecond, Code: "x"}}}},
+		{in: `{"vpn":"connected","rx":4503599627370496,"tx":1,"direct_s":16777216,"relay_s":3}`, want: signaling.Status{
+			VPN: signaling.Connected, Rx: 1 << 52, Tx: 1, Direct: 1 << 24 * time.Second, Relay: 3 * time.Second}},
+		{in: `{"vpn":"connected","rx":4503599627370497}`, code: "malformed"},
+		{in: `{"vpn":"connected","tx":-1}`, code: "malformed"},
+		{in: `{"vpn":"connected","tx":1e3}`, code: "malformed"},
+		{in: `{"vpn":"connected","direct_s":16777217}`, code: "malformed"},
+		{in: `{"vpn":"connected","relay_s":-1}`, code: "malformed"},
 		{in: `{}`, code: "malformed"},
 		{in: `{"vpn":"on fire"}`, code: "malformed"},
 		{in: `{"VPN":"connected"}`, code: "malformed"},

@@ -63,6 +63,7 @@ type opened struct {
 	closing  bool
 	cause    error
 	show     Status     // VPN, IP, Ladder and what the Handler reports
+	told     count      // of its figures
 	requests []*request // that wait for control
 }
 

@@ -60,6 +60,9 @@ func (m *machine) publish(now time.Time) {
 	hint.Code = st.Code
 	m.send(sendAction{typ: typStatus, st: st, hint: hint, retain: true})
 	m.docAt, m.docDue = now, time.Time{}
+	if m.cur != nil && m.up {
+		m.cur.say(now)
+	}
 	m.renewAt = now.Add(m.cfg.Due * 4 / 5)
 }
 

@@ -106,6 +106,15 @@ func (s *Session) Report(st *Status) {
 	s.srv.call(func(now time.Time) { s.srv.m.report(now, s.n, c) })
 }
 
+// Count says what the session has carried so far: of st, Rx, Tx, Direct and Relay,
+// none of which falls. It goes with whatever is said next. If more bytes have passed
+// and nothing else has changed for 30 s, it is said by itself; so who calls it once a
+// minute, and before the Handler returns, does enough.
+func (s *Session) Count(st *Status) {
+	c := Status{Rx: st.Rx, Tx: st.Tx, Direct: st.Direct, Relay: st.Relay}
+	s.srv.call(func(now time.Time) { s.srv.m.counted(now, s.n, c) })
+}
+
 // maxOffer is how many bytes of an offer fit into a status.
 const maxOffer = 2800
 

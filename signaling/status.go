@@ -31,6 +31,9 @@ type Status struct {
 	Why     string   // for people
 	Path    string   // how packets travel: direct or relay
 	RTT     time.Duration
+	Rx, Tx  uint64        // bytes that the device received and sent in the session's tunnel
+	Direct  time.Duration // how long packets went that way in the session; whole seconds travel
+	Relay   time.Duration // likewise
 	Next    time.Duration // until the next document is due, at most
 	Roots   int           // number of the list of roots in force
 
@@ -60,6 +63,10 @@ type statusWire struct {
 	Why     string   `json:"why,omitempty"`
 	Path    string   `json:"path,omitempty"`
 	RTT     int64    `json:"rtt_us,omitempty"`
+	Rx      uint64   `json:"rx,omitempty"`
+	Tx      uint64   `json:"tx,omitempty"`
+	Direct  int64    `json:"direct_s,omitempty"`
+	Relay   int64    `json:"relay_s,omitempty"`
 	Next    int64    `json:"next_s,omitempty"`
 	Roots   int      `json:"roots,omitempty"`
 	Count   int      `json:"count,omitempty"`
@@ -77,6 +84,8 @@ const (
 	maxWhy    = 512     // bytes
 	maxMicros = 1 << 52 // so that JavaScript can count them, 140 years
 	maxNext   = 1 << 24 // seconds, 194 days
+	maxBytes  = 1 << 52 // as above, 4 PiB
+	maxSpent  = maxNext * time.Second
 )
 
 // ParseStatus reads a status, or the payload of its token, strictly: one JSON
@@ -97,6 +106,7 @@ func ParseStatus(b []byte) (*Status, error) {
 	s := &Status{
 		VPN: State(w.VPN), V: w.V, Caps: w.Caps, Version: w.Version, Session: w.Session, Rev: w.Rev, Re: w.Re,
 		Ladder: w.Ladder, Code: w.Code, Why: w.Why, Path: w.Path, RTT: time.Duration(w.RTT) * time.Microsecond,
+		Rx: w.Rx, Tx: w.Tx, Direct: time.Duration(w.Direct) * time.Second, Relay: time.Duration(w.Relay) * time.Second,
 		Next: time.Duration(w.Next) * time.Second, Roots: w.Roots, Count: w.Count,
 		Prekeys: bytesOf(w.Prekeys), Answer: bytesOf(w.Answer), Request: bytesOf(w.Request), Token: bytesOf(w.Token),
 	}
@@ -137,6 +147,8 @@ func (w *statusWire) check() error {
 		return bad("with too much in it")
 	case w.V < 0 || w.Rev < 0 || w.Roots < 0 || w.Count < 0 || w.RTT < 0 || w.RTT > maxMicros || w.Next < 0 || w.Next > maxNext:
 		return bad("with a number out of range")
+	case w.Rx > maxBytes || w.Tx > maxBytes || w.Direct < 0 || w.Direct > maxNext || w.Relay < 0 || w.Relay > maxNext:
+		return bad("with a figure out of range")
 	}
 	return nil
 }
@@ -146,6 +158,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 	w := statusWire{
 		V: s.V, Caps: s.Caps, Version: s.Version, VPN: string(s.VPN), Session: s.Session, Rev: s.Rev, Re: s.Re,
 		Ladder: s.Ladder, Code: s.Code, Why: s.Why, Path: s.Path, RTT: s.RTT.Microseconds(),
+		Rx: s.Rx, Tx: s.Tx, Direct: int64(s.Direct / time.Second), Relay: int64(s.Relay / time.Second),
 		Next: int64(s.Next / time.Second), Roots: s.Roots, Count: s.Count,
 		Prekeys: string(s.Prekeys), Answer: string(s.Answer), Request: string(s.Request),
 		Offer: base64.RawURLEncoding.EncodeToString(s.Offer), Token: string(s.Token),
