@@ -3,6 +3,7 @@ package config
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -10,6 +11,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/boothwire/boothwire/cmd/internal/relayd"
+	"github.com/boothwire/boothwire/cmd/internal/stun"
 	"github.com/boothwire/boothwire/gateway"
 	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/keys"
@@ -28,6 +31,11 @@ type Config struct {
 	Listen    int      `toml:"listen"`
 	Endpoints []string `toml:"endpoints"`
 	MTU       int      `toml:"mtu"`
+	STUN      []string `toml:"stun"`
+	Metrics   string   `toml:"metrics"`
+	// Relay is the one that the node carries in its process; nil: none. Its name is
+	// the node's unless it has another.
+	Relay *relayd.Config `toml:"relay"`
 
 	endpoints []netip.AddrPort
 }
@@ -60,7 +68,27 @@ func (c *Config) Validate() error {
 		}
 		c.endpoints = append(c.endpoints, e)
 	}
-	return nil
+	if err := stun.Validate(c.STUN); err != nil {
+		return err
+	}
+	if err := relayd.ValidateMetrics(c.Metrics); err != nil {
+		return err
+	}
+	if c.Relay == nil {
+		return nil
+	}
+	if c.Relay.Name == "" {
+		c.Relay.Name = c.Name
+	}
+	return daemon.In("relay", c.Relay.Validate())
+}
+
+// RelayKey opens the relay's key in the state folder, or makes it.
+func (c *Config) RelayKey() (keys.PrivateKey, error) {
+	if c.Relay == nil {
+		return keys.PrivateKey{}, errors.New("the configuration has no [relay]")
+	}
+	return relayd.OpenKey(keys.Dir(c.State))
 }
 
 // Client speaks to control with the configured authorities.
