@@ -1,15 +1,18 @@
 // Package fleet is the demo's whole deployment in one process: a broker, the back
-// end with its HTTPS API, a node, and photo booths. Each part is the one that the
-// reference binaries run, on a loopback address of its own.
+// end with its HTTPS API, a node, a relay, and photo booths. Each part is the one
+// that the reference binaries run, on a loopback address of its own.
 package fleet
 
 import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -24,6 +27,8 @@ import (
 	"github.com/boothwire/boothwire/gateway"
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/relay"
+	"github.com/boothwire/boothwire/relay/server"
 	"github.com/boothwire/boothwire/tunnel/agent"
 )
 
@@ -42,7 +47,13 @@ type Fleet struct {
 	Client *client.Client
 	http   *http.Transport // of Client
 	Node   *gateway.Node
+	Relay  *server.Server
 	Kiosks []*Kiosk
+
+	certificate tls.Certificate // control's and the relay's
+	pool        *x509.CertPool  // that holds it
+	relayPort   net.Listener
+	relayKey    keys.PrivateKey
 
 	log    *zap.Logger
 	cancel context.CancelFunc
@@ -52,11 +63,12 @@ type Fleet struct {
 
 // A Kiosk is one booth with its agent.
 type Kiosk struct {
-	ID    string
-	Dir   string
-	SSH   *booth.Server
-	Agent *agent.Agent
-	Key   keys.IdentityKey
+	ID     string
+	Dir    string
+	SSH    *booth.Server
+	Router booth.Router // of its shop
+	Agent  *agent.Agent
+	Key    keys.IdentityKey
 }
 
 // Start starts everything in dir and returns when it runs; the kiosks may still
@@ -84,8 +96,18 @@ func (f *Fleet) start(ctx, run context.Context, kiosks int, logSize int64) error
 		return err
 	}
 	f.later(b.Close)
-	if err := f.startControl(ctx, run, b); err != nil {
+	if err := f.makeCertificate(); err != nil {
+		return err
+	}
+	road, err := f.listenRelay(ctx)
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	if err := f.startControl(ctx, run, b, road); err != nil {
 		return fmt.Errorf("control: %w", err)
+	}
+	if err := f.startRelay(ctx, run); err != nil {
+		return fmt.Errorf("relay: %w", err)
 	}
 	if err := f.startNode(ctx, run); err != nil {
 		return fmt.Errorf("node: %w", err)
@@ -142,7 +164,10 @@ func (f *Fleet) startNode(ctx, run context.Context) error {
 		Store:     store,
 		Plane:     gateway.Userspace,
 		Endpoints: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")},
-		Logger:    log,
+		Relay: func(ctx context.Context, relays []keys.Relay, key keys.PrivateKey) (net.Conn, error) {
+			return relay.Dial(ctx, relays, key, f.Dialling())
+		},
+		Logger: log,
 	})
 	if err != nil {
 		return err

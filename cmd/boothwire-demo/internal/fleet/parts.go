@@ -24,16 +24,13 @@ import (
 	"github.com/boothwire/boothwire/tunnel/agent"
 )
 
-// startControl runs the back end behind a certificate of its own.
-func (f *Fleet) startControl(ctx, run context.Context, b *broker.Broker) error {
+// startControl runs the back end, which names a relay in its grants.
+func (f *Fleet) startControl(ctx, run context.Context, b *broker.Broker, road control.Relay) error {
 	log := f.log.Named("control")
-	cert, pool, err := f.certificate()
-	if err != nil {
-		return err
-	}
 	c, err := control.Open(ctx, "file:"+filepath.Join(f.Dir, "control.db"), &control.Config{
 		Store:  keys.Dir(filepath.Join(f.Dir, "control")),
-		Pin:    daemon.Pin(cert),
+		Pin:    daemon.Pin(f.certificate),
+		Relays: []control.Relay{road},
 		Logger: log,
 	})
 	if err != nil {
@@ -49,7 +46,7 @@ func (f *Fleet) startControl(ctx, run context.Context, b *broker.Broker) error {
 		return err
 	}
 	srv := https.Server(c)
-	srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert, NextProtos: []string{"http/1.1"}}
+	srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{f.certificate}, ClientAuth: tls.RequestClientCert, NextProtos: []string{"http/1.1"}}
 	srv.ErrorLog = zap.NewStdLog(log)
 	f.later(srv.Close)
 	f.work.Go(func() { srv.Serve(tls.NewListener(ln, srv.TLSConfig)) })
@@ -68,26 +65,26 @@ func (f *Fleet) startControl(ctx, run context.Context, b *broker.Broker) error {
 		return err
 	}
 	f.Token = token.Secret
-	f.http = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	f.http = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: f.pool}}
 	f.later(func() error { f.Idle(); return nil })
 	f.Client = client.New(f.URL, &client.Config{Token: f.Token, HTTP: &http.Client{Transport: f.http}})
 	return nil
 }
 
-// certificate makes control's certificate, which is its own authority.
-func (f *Fleet) certificate() (tls.Certificate, *x509.CertPool, error) {
+// makeCertificate makes the certificate of control and relay, which is its own
+// authority.
+func (f *Fleet) makeCertificate() error {
 	cert, key, err := daemon.SelfSigned("boothwire demo", 1)
 	if err != nil {
-		return tls.Certificate{}, nil, err
+		return err
 	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return tls.Certificate{}, nil, err
+	if f.certificate, err = tls.X509KeyPair(cert, key); err != nil {
+		return err
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(pair.Leaf)
+	f.pool = x509.NewCertPool()
+	f.pool.AddCert(f.certificate.Leaf)
 	f.CA = filepath.Join(f.Dir, "control.pem")
-	return pair, pool, os.WriteFile(f.CA, cert, 0o644)
+	return os.WriteFile(f.CA, cert, 0o644)
 }
 
 // agent is what a kiosk embeds, on a connection of its own to the broker.
@@ -100,6 +97,8 @@ func (f *Fleet) agent(device *keys.Device, b *broker.Broker, k *Kiosk) (*agent.A
 	return agent.New(device, line, &agent.Config{
 		Mode:     tunnel.Driverless,
 		Services: map[keys.Port]string{keys.TCP(22): k.SSH.Addr()},
+		Relay:    f.Dialling(),
+		Socket:   k.Router.Socket,
 		MayOpen: func(context.Context, agent.Session) error {
 			if _, err := os.Stat(filepath.Join(k.Dir, booth.Printer)); err != nil {
 				return errors.New("the booth is not ready")

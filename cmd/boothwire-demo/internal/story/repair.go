@@ -2,6 +2,7 @@ package story
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -17,11 +18,32 @@ import (
 
 	"github.com/boothwire/boothwire/cmd/boothwire-demo/internal/booth"
 	"github.com/boothwire/boothwire/cmd/boothwire-demo/internal/fleet"
+	"github.com/boothwire/boothwire/tunnel/operator"
 )
 
+// shell signs in at the booth.
+func (s *Story) shell(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk, session *operator.Session) (*ssh.Client, error) {
+	conn, err := session.Dial(ctx, "tcp", ":22")
+	if err != nil {
+		return nil, fmt.Errorf("dial ssh: %w", err)
+	}
+	// One process: the host key is known, where boothctl ssh asks its known_hosts.
+	c, channels, requests, err := ssh.NewClientConn(conn, k.ID, &ssh.ClientConfig{
+		User:            "engineer",
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(f.Signer)},
+		HostKeyCallback: ssh.FixedHostKey(k.SSH.HostKey()),
+		Timeout:         calm,
+	})
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("ssh: %w", err)
+	}
+	return ssh.NewClient(c, channels, requests), nil
+}
+
 // fetch copies the booth's log over SFTP, with progress, and compares its hash
-// with that of the file on the booth's own disk.
-func (s *Story) fetch(shell *ssh.Client, k *fleet.Kiosk) error {
+// with that of the file on the booth's own disk. It calls half in the middle.
+func (s *Story) fetch(shell *ssh.Client, k *fleet.Kiosk, half func()) error {
 	files, err := sftp.NewClient(shell)
 	if err != nil {
 		return fmt.Errorf("sftp: %w", err)
@@ -37,7 +59,7 @@ func (s *Story) fetch(shell *ssh.Client, k *fleet.Kiosk) error {
 		return fmt.Errorf("sftp: %w", err)
 	}
 	s.say("\nThe engineer fetches %s (%.1f MiB) over SFTP, through the tunnel.", booth.Log, float64(info.Size())/(1<<20))
-	got, bar, began := sha256.New(), &progress{s: s, total: info.Size()}, time.Now()
+	got, bar, began := sha256.New(), &progress{s: s, total: info.Size(), half: half}, time.Now()
 	n, err := log.WriteTo(io.MultiWriter(got, bar))
 	if err != nil {
 		return fmt.Errorf("sftp: %w", err)
@@ -63,11 +85,15 @@ func (s *Story) fetch(shell *ssh.Client, k *fleet.Kiosk) error {
 type progress struct {
 	s              *Story
 	n, total, last int64
+	half           func() // called once half of it is there
 }
 
 func (p *progress) Write(b []byte) (int, error) {
 	p.n += int64(len(b))
 	if step := p.n * 8 / p.total; step > p.last {
+		if step >= 4 && p.last < 4 {
+			p.half()
+		}
 		p.last = step
 		p.s.say("  [%-16s] %3d %%", strings.Repeat("#", int(2*step)), p.n*100/p.total)
 	}

@@ -42,6 +42,7 @@ func takeResidue(f *fleet.Fleet) residue {
 		{"goroutines", runtime.NumGoroutine()},
 		{"network interfaces", len(r.interfaces)},
 		{"sessions at the node", len(f.Node.Sessions())},
+		{"legs at the relay", f.Relay.Stats().Legs},
 		{"connections at the booths", f.Conns()},
 	}
 	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
@@ -87,27 +88,12 @@ func (r residue) more(before residue) []string {
 	return all
 }
 
-// silence waits until the session is over everywhere and nothing of it is left.
+// silence waits until the session is over everywhere and shows what is left.
 func (s *Story) silence(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk, id string, before residue) error {
 	s.say("\nThe engineer disconnects.")
-	ctx, cancel := context.WithTimeout(ctx, calm)
-	defer cancel()
-	var now residue
-	for {
-		state := k.Agent.Status().State
-		now = takeResidue(f)
-		left := now.more(before)
-		if state != signaling.Disconnected {
-			left = append(left, "the booth is "+string(state))
-		}
-		if len(left) == 0 {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New("something is left: " + strings.Join(left, "; "))
-		case <-time.After(settle):
-		}
+	now, err := s.quiet(ctx, f, k, before)
+	if err != nil {
+		return err
 	}
 	over, err := f.Client.Session(ctx, id)
 	if err != nil {
@@ -119,4 +105,26 @@ func (s *Story) silence(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk, id 
 	}
 	s.say("  Control's record: session %s, ticket %s, %s, %d bytes from the booth and %d to it by the node's counters.", over.ID, over.Ticket, over.State, over.Rx, over.Tx)
 	return nil
+}
+
+// quiet waits until nothing of a session is left.
+func (s *Story) quiet(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk, before residue) (residue, error) {
+	ctx, cancel := context.WithTimeout(ctx, calm)
+	defer cancel()
+	for {
+		state := k.Agent.Status().State
+		now := takeResidue(f)
+		left := now.more(before)
+		if state != signaling.Disconnected {
+			left = append(left, "the booth is "+string(state))
+		}
+		if len(left) == 0 {
+			return now, nil
+		}
+		select {
+		case <-ctx.Done():
+			return now, errors.New("something is left: " + strings.Join(left, "; "))
+		case <-time.After(settle):
+		}
+	}
 }

@@ -1,6 +1,6 @@
-// Package story plays the demo's service call: a ticket, the connect with its
+// Package story plays the demo's service calls: a ticket, the connect with its
 // ladder, the repair over SSH, the log over SFTP, the disconnect, and what is left
-// afterwards.
+// afterwards; then a session end to end whose path moves.
 package story
 
 import (
@@ -10,9 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"github.com/boothwire/boothwire/cmd/boothwire-demo/internal/booth"
 	"github.com/boothwire/boothwire/cmd/boothwire-demo/internal/fleet"
@@ -28,23 +27,31 @@ const (
 )
 
 // A Story tells what happens on w.
-type Story struct{ w io.Writer }
+type Story struct {
+	mu sync.Mutex
+	w  io.Writer
+}
 
 // New tells on w.
-func New(w io.Writer) *Story { return &Story{w} }
+func New(w io.Writer) *Story { return &Story{w: w} }
 
-func (s *Story) say(format string, args ...any) { fmt.Fprintf(s.w, format+"\n", args...) }
+func (s *Story) say(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.w, format+"\n", args...)
+}
 
 // Play plays the service call on the first kiosk; an error says which part failed.
 func (s *Story) Play(ctx context.Context, f *fleet.Fleet) error {
 	k := f.Kiosks[0]
-	s.say("\nA broker, the back end, the node %s and %d photo booths run on this machine.", fleet.NodeName, len(f.Kiosks))
+	s.say("\nA broker, the back end, the node %s, the relay %s and %d photo booths run on this machine.", fleet.NodeName, fleet.RelayName, len(f.Kiosks))
 	for _, step := range []struct {
 		name string
 		run  func(context.Context, *fleet.Fleet, *fleet.Kiosk) error
 	}{
 		{"the booths come online", s.online},
 		{"the service call", s.call},
+		{"the call end to end", s.straight},
 	} {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		err := step.run(ctx, f, k)
@@ -91,7 +98,7 @@ func (s *Story) call(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk) error 
 		return err
 	}
 
-	session, err := operator.Open(ctx, f.Client, k.ID, &operator.Config{Ticket: "4711", Reason: "cannot print"})
+	session, err := operator.Open(ctx, f.Client, k.ID, &operator.Config{Ticket: "4711", Reason: "cannot print", Relay: f.Dialling(), Socket: f.Socket})
 	if err != nil {
 		return err
 	}
@@ -129,24 +136,12 @@ func (s *Story) ladder(ctx context.Context, session *operator.Session) error {
 
 // repair clears the print queue and fetches the log.
 func (s *Story) repair(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk, session *operator.Session) error {
-	conn, err := session.Dial(ctx, "tcp", ":22")
+	shell, err := s.shell(ctx, f, k, session)
 	if err != nil {
-		return fmt.Errorf("dial ssh: %w", err)
+		return err
 	}
-	// One process: the host key is known, where boothctl ssh asks its known_hosts.
-	c, channels, requests, err := ssh.NewClientConn(conn, k.ID, &ssh.ClientConfig{
-		User:            "engineer",
-		Auth:            []ssh.AuthMethod{ssh.PublicKeys(f.Signer)},
-		HostKeyCallback: ssh.FixedHostKey(k.SSH.HostKey()),
-		Timeout:         calm,
-	})
-	if err != nil {
-		conn.Close()
-		return fmt.Errorf("ssh: %w", err)
-	}
-	shell := ssh.NewClient(c, channels, requests)
 	defer shell.Close()
-	if err := s.fetch(shell, k); err != nil {
+	if err := s.fetch(shell, k, func() {}); err != nil {
 		return err
 	}
 	return s.clear(shell, k)
@@ -165,6 +160,7 @@ The fleet stays up. Try it in another terminal, in this checkout:
 
   boothctl devices
   boothctl connect %[5]s
+  boothctl connect --end-to-end %[5]s
   ssh -i %[6]s -o ProxyCommand="%[4]s proxy %%h %%p" -o UserKnownHostsFile=%[7]s %[5]s ls -l
   sftp -i %[6]s -o ProxyCommand="%[4]s proxy %%h %%p" -o UserKnownHostsFile=%[7]s %[5]s
   boothctl sessions
