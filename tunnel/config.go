@@ -122,13 +122,14 @@ func (p Policy) allows(k PathKind) bool {
 // then is the path, or a connection that carries the packets itself: one that keeps
 // them apart and whose Write does not wait, such as a leg at a relay. A BatchConn of
 // that kind is given many at once. Errors with a method Code() string show that code
-// in Status.
+// in Status, those with Why() string that text; after one whose Waits() bool is true,
+// which says that the far end makes the attempts, Open is called again at once.
 //
 // A connection that is a Checker too is judged by its checks: it carries as long as
 // they pass, and then stays open when the host's addresses change. It is left within
 // 1.5 s of failing, and its Open called again if a direct one does not recover. The
 // others are judged by the packets of the tunnel. A connection with a method
-// Why() string tells more of itself for Status.
+// Why() string tells more of itself for Status; it is asked often and must not block.
 type Path struct {
 	// Name tells the same path in a later config: Update leaves what one of the same
 	// name and kind has opened as it is, unless key or far end change. Default: none,

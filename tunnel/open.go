@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -24,6 +25,16 @@ const (
 
 // superseded is the code of a connection that the far end has replaced.
 const superseded = "superseded"
+
+// waits reports whether Open failed at this end of an attempt that the far end makes,
+// and is to be called again so that it is there for the next one.
+func waits(err error) bool {
+	w, ok := errors.AsType[interface {
+		error
+		Waits() bool
+	}](err)
+	return ok && w.Waits()
+}
 
 // takePaths opens c's paths. What is open already stays where the config says that it
 // is the same, unless everything is to be opened anew.
@@ -128,7 +139,7 @@ func (t *Tunnel) keepOpen(w *way) {
 			wait = reopenFirst
 		}
 		pause := wait
-		if worked && codeOf(err) == superseded {
+		if worked && codeOf(err) == superseded || waits(err) {
 			pause = reopenNow
 		} else {
 			wait = min(2*wait, reopenMost)
@@ -165,7 +176,7 @@ func (t *Tunnel) openOnce(w *way) (worked bool, err error) {
 		fallthrough
 	case err != nil:
 		_ = t.do(life, func() error {
-			w.stop, w.failed, w.code = nil, err != nil, codeOf(err)
+			w.stop, w.failed, w.code, w.why = nil, err != nil, codeOf(err), whyOf(err)
 			w.since, t.dirty = time.Now(), true
 			return nil
 		})
@@ -209,8 +220,10 @@ func (t *Tunnel) hold(life context.Context, w *way, p Path, conn net.Conn) error
 		w.stop = nil
 		w.route, w.socket, w.life, w.code, w.since = route, ok, life, "", time.Now()
 		w.checker, _ = conn.(Checker)
-		if c, ok := conn.(interface{ Why() string }); ok {
-			w.why = c.Why()
+		w.sayer, w.why = nil, ""
+		if s, ok := conn.(sayer); ok {
+			w.sayer = s
+			t.work.Go(func() { t.watchWhy(life, s) })
 		}
 		t.setRoutes()
 		return nil
@@ -231,7 +244,7 @@ func (t *Tunnel) hold(life context.Context, w *way, p Path, conn net.Conn) error
 	case <-life.Done():
 	}
 	_ = t.do(context.WithoutCancel(life), func() error {
-		w.route, w.remote, w.checker, w.why, w.suspect = bind.Route{}, "", nil, "", false
+		w.route, w.remote, w.checker, w.sayer, w.why, w.suspect = bind.Route{}, "", nil, nil, whyOf(err), false
 		w.failed, w.code, w.since = err != nil, codeOf(err), time.Now()
 		t.setRoutes()
 		return nil

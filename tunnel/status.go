@@ -26,7 +26,7 @@ const (
 	EventProved    EventKind = "proved"    // an echo came back, for the first time or again
 	EventReady     EventKind = "ready"     // proved, and forwards or routes in place
 	EventPath      EventKind = "path"      // packets go another way: Path, and Remote if it is an address
-	EventWhy       EventKind = "why"       // what keeps packets on a relay is known, or another thing: Status.Why
+	EventWhy       EventKind = "why"       // more is known of why it is this path, or another thing: Status.Why
 	EventUnproved  EventKind = "unproved"  // packets stay unanswered
 	EventRepair    EventKind = "repair"    // the peer was taken out and put in again
 	EventNetwork   EventKind = "network"   // the host's addresses changed
@@ -64,6 +64,7 @@ type Status struct {
 	Proved    time.Time     // the newest proof
 	Handshake time.Time     // the newest of WireGuard
 	Rx, Tx    uint64        // bytes of IP packets that passed the filter
+	Spent     PathTimes     // since the first proof
 	Dropped   uint64        // packets that it did not let pass
 }
 
@@ -91,7 +92,7 @@ type Way struct {
 	// relay does better).
 	Code string
 
-	Why   string        // what its connection says of itself
+	Why   string        // what its connection says of itself, or what is known of its failure
 	RTT   time.Duration // of its checks, smoothed; 0: unknown
 	Loss  float64       // share of the last checks that were lost, 0 to 1
 	Since time.Time     // of the state

@@ -73,6 +73,7 @@ type Tunnel struct {
 	err      error
 	end      time.Duration // of the lifetime, on the filter's clock; 0: none
 	snapshot snapshot
+	spent    spending
 }
 
 // A roam is a far end that WireGuard found at another address.
@@ -185,6 +186,7 @@ func (t *Tunnel) Status() Status {
 		Handshake: t.snapshot.handshake,
 		Rx:        s.Rx,
 		Tx:        s.Tx,
+		Spent:     t.spent.until(now),
 		Dropped:   s.DroppedIn + s.DroppedOut,
 	}
 	if t.nic != nil {
@@ -210,6 +212,7 @@ func (t *Tunnel) become(s State, why string) {
 		t.state, t.since = s, time.Now()
 	}
 	t.why = why
+	t.spend()
 }
 
 // tell records an event and logs it.

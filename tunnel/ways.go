@@ -30,13 +30,15 @@ type way struct {
 	socket  bool       // it is a SocketConn
 	checker Checker    // nil: it cannot be checked
 	life    context.Context
-	why     string
-	suspect bool // the network has changed, and it did not work since
+	sayer   sayer // nil: it says nothing of itself
+	suspect bool  // the network has changed, and it did not work since
 
 	// Of Open, while nothing is open.
 	failed bool
 	code   string
 	since  time.Time
+
+	why string // of the connection, or of the failure
 }
 
 // idOf is an address's number at the path machines. The numbers of ways that a func

@@ -59,6 +59,9 @@ func (t *Tunnel) publishWays(f *far, now time.Duration) {
 		if w.failed {
 			state = WayFailed
 		}
+		if w.sayer != nil {
+			w.why = w.sayer.Why()
+		}
 		add(Way{Name: p.Name, Kind: p.kind(), Remote: w.remote, State: state, Code: w.code, Why: w.why, Since: w.since}, reports[w.id])
 	}
 	kind := t.kindOf(primary)
@@ -68,13 +71,32 @@ func (t *Tunnel) publishWays(f *far, now time.Duration) {
 	remote := t.remoteOf(primary)
 	t.mu.Lock()
 	t.snapshot.path, t.snapshot.remote, t.snapshot.ways, t.snapshot.why = kind, remote, ways, why
+	t.spend()
 	t.snapshot.checked = carrying != nil && carrying.RTT != 0
 	if t.snapshot.checked {
 		t.snapshot.checkRTT, t.snapshot.checkLoss = carrying.RTT, carrying.Loss
 	}
 	t.mu.Unlock()
-	if kind == Relay && why != t.toldWhy && slices.ContainsFunc(ways, func(w Way) bool { return w.Kind == Direct && w.Code != "" && w.State != WayOpening }) {
-		t.toldWhy = why
+	t.tellWhy(kind, why, ways, primary == t.told)
+}
+
+// tellWhy has those who follow look at Status.Why, when it says more than how long a
+// round trip takes. What is known with the path itself is EventPath's to tell.
+func (t *Tunnel) tellWhy(kind PathKind, why string, ways []Way, known bool) {
+	if kind == Direct {
+		for _, w := range ways {
+			if w.Kind == Direct && w.State == WayCarrying {
+				why = w.Why
+			}
+		}
+	} else if !slices.ContainsFunc(ways, func(w Way) bool { return w.Kind == Direct && w.Code != "" }) {
+		return
+	}
+	if why == t.toldWhy {
+		return
+	}
+	t.toldWhy = why
+	if kind == Relay || kind == Direct && known {
 		t.tell(Event{Kind: EventWhy})
 	}
 }
@@ -115,9 +137,16 @@ func whyPath(policy Policy, kind PathKind, ways []Way) string {
 	}
 	for _, w := range ways {
 		if w.Kind == Direct && w.State != WayOff {
-			s := "relay: direct " + w.State
+			state := w.State
+			if state == WayOpening && w.Code != "" {
+				state = WayFailed // the attempt before; the next one is under way
+			}
+			s := "relay: direct " + state
 			if w.Code != "" {
 				s += " " + w.Code
+				if w.Why != "" {
+					s += " (" + w.Why + ")"
+				}
 			}
 			return s
 		}
