@@ -116,10 +116,7 @@ func seed() uint32 { return rand.Uint32() | 1 } // 0 stands for a port that is p
 // depend on the far end's.
 func (t *Translator) Forget() {
 	t.host.lab.t.Helper()
-	t.host.NFT("flush map ip nat mapped\nflush set ip nat permitted\n")
-	if err := t.host.Do(flushConntrack); err != nil {
-		t.host.lab.t.Fatalf("netlab: %s: forget connections: %v", t.host.Name, err)
-	}
+	t.forget("")
 }
 
 // Rebind is Forget, after which every inner socket gets another outer port, also
@@ -127,8 +124,19 @@ func (t *Translator) Forget() {
 func (t *Translator) Rebind() {
 	t.host.lab.t.Helper()
 	t.seed = seed()
-	t.host.NFT("flush chain ip nat translate\ntable ip nat {\n\tchain translate {\n" + t.leave() + "\t}\n}\n")
-	t.Forget()
+	t.forget("flush chain ip nat translate\ntable ip nat {\n\tchain translate {\n" + t.leave() + "\t}\n}\n")
+}
+
+// forget takes new rules, and forgets. Nothing is learnt meanwhile: packets of a
+// connection that is about to be forgotten would bring its mapping back, and the next
+// one from outside would be let in by it.
+func (t *Translator) forget(rules string) {
+	t.host.lab.t.Helper()
+	t.host.NFT(rules + "flush chain ip nat learn\nflush map ip nat mapped\nflush set ip nat permitted\n")
+	if err := t.host.Do(flushConntrack); err != nil {
+		t.host.lab.t.Fatalf("netlab: %s: forget connections: %v", t.host.Name, err)
+	}
+	t.host.NFT("table ip nat {\n\tchain learn {\n" + t.learn() + "\t}\n}\n")
 }
 
 // UDP is an nftables expression for the packets from one address to another.

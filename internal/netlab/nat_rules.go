@@ -11,8 +11,7 @@ const hairpinMark = "0x68"
 // script is the router's rules.
 func (t *Translator) script(seconds string) string {
 	r := strings.NewReplacer("OUT", t.out.Name, "PUBLIC", t.out.Addr.String(), "SECONDS", seconds,
-		"MARK", hairpinMark, "PERMITTED", t.permitted(), "ENTER", t.enter(), "LEAVE", t.leave(),
-		"LEARN", t.learn(), "HAIRPIN", t.hairpin())
+		"MARK", hairpinMark, "PERMITTED", t.permitted(), "ENTER", t.enter(), "LEAVE", t.leave(), "LEARN", t.learn())
 	return r.Replace(`
 table ip nat {
 	# outer port: inner socket
@@ -46,10 +45,7 @@ ENTER	}
 LEAVE	}
 	chain learn {
 		type filter hook postrouting priority srcnat + 10;
-		meta l4proto != udp accept
-		oifname != "OUT" meta mark != MARK accept
-LEARN
-HAIRPIN	}
+LEARN	}
 }
 table inet filter {
 	# Nothing is answered that came unasked: an answer, even a refusal, would make
@@ -129,7 +125,7 @@ func outerMap() string {
 // learn notes the mapping and the far end of what has been translated, from
 // either direction of its connection.
 func (t *Translator) learn() string {
-	var s string
+	s := fmt.Sprintf("\t\tmeta l4proto != udp accept\n\t\toifname != %q meta mark != %s accept\n", t.out.Name, hairpinMark)
 	for _, way := range []string{"original", "reply"} {
 		far := ""
 		switch t.kind.Filtering {
@@ -141,7 +137,7 @@ func (t *Translator) learn() string {
 		s += fmt.Sprintf("\t\tct direction %s update @mapped { udp sport : ct %[1]s ip saddr . ct %[1]s proto-src }\n", way)
 		s += fmt.Sprintf("\t\tct direction %s update @permitted { udp sport%s }\n", way, far)
 	}
-	return s
+	return s + t.hairpin()
 }
 
 // hairpin filters what goes back inside, which by now has its outer source.

@@ -293,3 +293,35 @@ func TestBlackholeDropsOneDirectionOfOneFlow(t *testing.T) {
 	out.send(at, "found")
 	in.until("found")
 }
+
+// Packets that go on while a router forgets do not keep a mapping alive.
+func TestNATRebindsUnderTraffic(t *testing.T) {
+	t.Parallel()
+	v := newView(t, NAT{Filtering: PortDependent, Preserve: true})
+	in, out := v.sock(v.inner, "0.0.0.0:4001"), v.sock(v.outer, outer1+":7001")
+	at := seen(in, out)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(10 * time.Millisecond): // no more than a socket's buffer holds
+				out.send(at, "traffic")
+				in.send(netip.MustParseAddrPort(outer1+":7001"), "traffic")
+			}
+		}
+	}()
+	began := time.Now()
+	v.nat.Rebind()
+	t.Logf("rebound in %v", time.Since(began))
+	close(stop)
+	<-stopped
+	out.send(at, "rebound")
+	moved := seen(in, out)
+	out.send(moved, "end")
+	if heard, _ := in.until("end"); heard["rebound"] || moved == at {
+		t.Errorf("%v after Rebind, %v before; what comes there is let in: %v", moved, at, heard["rebound"])
+	}
+}
