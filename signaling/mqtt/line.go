@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"sync"
 	"time"
@@ -44,6 +45,7 @@ type line struct {
 	log   *zap.Logger
 	dial  *dialer
 	state *state.State
+	route func(net.Addr) netip.Addr // from where an address is reached
 	wg    sync.WaitGroup
 
 	mu   sync.Mutex
@@ -59,7 +61,7 @@ type line struct {
 }
 
 func newLine(to *endpoint, cfg Config, p plan, log *zap.Logger) *line {
-	l := &line{cfg: cfg, plan: p, log: log}
+	l := &line{cfg: cfg, plan: p, log: log, route: routeTo}
 	l.dial = &dialer{to: to, proxy: cfg.Proxy, tls: lenienttls.Config(tlsFor(cfg.TLS, to), func(err error) {
 		l.warn("certificate_dates", err)
 	})}
@@ -210,18 +212,12 @@ func (l *line) connected(ctx context.Context, cm *autopaho.ConnectionManager) {
 }
 
 func (l *line) subscribe(ctx context.Context, cm *autopaho.ConnectionManager, gen int, c *conn) {
-	ctx, cancel := context.WithTimeout(ctx, packetTimeout)
+	soon, cancel := context.WithTimeout(ctx, packetTimeout)
 	defer cancel()
-	ack, err := cm.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{l.plan.subscribe}})
+	err := l.ask(soon, cm)
 	why := causeFailed
-	switch {
-	case ack != nil && len(ack.Reasons) == 1 && ack.Reasons[0] >= 0x80:
-		err = fmt.Errorf("mqtt: broker refuses the subscription: reason 0x%02x", ack.Reasons[0])
-		if unauthorised(ack.Reasons[0]) {
-			why = causeNotAuthorised
-		}
-	case err == nil && len(ack.Reasons) != 1:
-		err = errors.New("mqtt: broker answered another subscription")
+	if refused := (*subscriptionError)(nil); errors.As(err, &refused) && unauthorised(refused.reason) {
+		why = causeNotAuthorised
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -238,6 +234,27 @@ func (l *line) subscribe(ctx context.Context, cm *autopaho.ConnectionManager, ge
 	l.back.up(time.Now())
 	l.log.Info("mqtt: line up", zap.String("broker", l.dial.to.address))
 	l.ride.Connected(true)
+	l.wg.Go(func() { l.watch(ctx, cm, gen, c) })
+}
+
+// A subscriptionError is a broker's refusal.
+type subscriptionError struct{ reason byte }
+
+func (e *subscriptionError) Error() string {
+	return fmt.Sprintf("mqtt: broker refuses the subscription: reason 0x%02x", e.reason)
+}
+
+// ask subscribes, which changes nothing where that was done before, and waits for the
+// broker's answer.
+func (l *line) ask(ctx context.Context, cm *autopaho.ConnectionManager) error {
+	ack, err := cm.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{l.plan.subscribe}})
+	switch {
+	case ack != nil && len(ack.Reasons) == 1 && ack.Reasons[0] >= 0x80:
+		return &subscriptionError{ack.Reasons[0]}
+	case err == nil && len(ack.Reasons) != 1:
+		return errors.New("mqtt: broker answered another subscription")
+	}
+	return err
 }
 
 // lost takes the end of a connection that had its CONNACK.

@@ -3,6 +3,8 @@ package mqtt
 import (
 	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"sync"
 
 	"github.com/boothwire/boothwire/keys"
@@ -18,6 +20,8 @@ type Listener struct {
 	plan plan
 	log  *zap.Logger
 	ride *signaling.Ride
+
+	route func(net.Addr) netip.Addr // instead of routeTo, in tests
 
 	mu   sync.Mutex
 	line *line // nil: nobody listens
@@ -63,6 +67,9 @@ func newListener(device, url string, cfg *Config) (*Listener, error) {
 // returns ctx's error. One Listen runs at a time.
 func (l *Listener) Listen(ctx context.Context, sink signaling.Sink) error {
 	n := newLine(l.to, l.cfg, l.plan, l.log)
+	if l.route != nil {
+		n.route = l.route
+	}
 	l.mu.Lock()
 	if l.line != nil {
 		l.mu.Unlock()
