@@ -59,7 +59,7 @@ var _ conn.Bind = (*Bind)(nil)
 // New wraps inner, or what WireGuard uses on this system if that is nil.
 func New(inner conn.Bind, cfg Config) *Bind {
 	if inner == nil {
-		inner = conn.NewDefaultBind()
+		inner = Default()
 	}
 	return &Bind{
 		inner:   inner,

@@ -15,7 +15,7 @@ var (
 
 // BindSocketToInterface4 ties the IPv4 socket to an interface (Windows).
 func (b *Bind) BindSocketToInterface4(index uint32, blackhole bool) error {
-	if i, ok := b.inner.(conn.BindSocketToInterface); ok {
+	if i, ok := b.socket(false).(conn.BindSocketToInterface); ok {
 		return i.BindSocketToInterface4(index, blackhole)
 	}
 	return fmt.Errorf("bind: socket to interface: %w", errors.ErrUnsupported)
@@ -23,7 +23,7 @@ func (b *Bind) BindSocketToInterface4(index uint32, blackhole bool) error {
 
 // BindSocketToInterface6 ties the IPv6 socket to an interface (Windows).
 func (b *Bind) BindSocketToInterface6(index uint32, blackhole bool) error {
-	if i, ok := b.inner.(conn.BindSocketToInterface); ok {
+	if i, ok := b.socket(true).(conn.BindSocketToInterface); ok {
 		return i.BindSocketToInterface6(index, blackhole)
 	}
 	return fmt.Errorf("bind: socket to interface: %w", errors.ErrUnsupported)
@@ -31,7 +31,7 @@ func (b *Bind) BindSocketToInterface6(index uint32, blackhole bool) error {
 
 // PeekLookAtSocketFd4 returns the IPv4 socket's descriptor (Android).
 func (b *Bind) PeekLookAtSocketFd4() (fd int, err error) {
-	if i, ok := b.inner.(conn.PeekLookAtSocketFd); ok {
+	if i, ok := b.socket(false).(conn.PeekLookAtSocketFd); ok {
 		return i.PeekLookAtSocketFd4()
 	}
 	return -1, fmt.Errorf("bind: socket descriptor: %w", errors.ErrUnsupported)
@@ -39,7 +39,7 @@ func (b *Bind) PeekLookAtSocketFd4() (fd int, err error) {
 
 // PeekLookAtSocketFd6 returns the IPv6 socket's descriptor (Android).
 func (b *Bind) PeekLookAtSocketFd6() (fd int, err error) {
-	if i, ok := b.inner.(conn.PeekLookAtSocketFd); ok {
+	if i, ok := b.socket(true).(conn.PeekLookAtSocketFd); ok {
 		return i.PeekLookAtSocketFd6()
 	}
 	return -1, fmt.Errorf("bind: socket descriptor: %w", errors.ErrUnsupported)

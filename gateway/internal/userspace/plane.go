@@ -14,6 +14,7 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 
 	"github.com/boothwire/boothwire/gateway/internal/reach"
+	"github.com/boothwire/boothwire/internal/bind"
 )
 
 // DefaultMTU fits every path that carries IPv6, so no probe is needed to be safe.
@@ -25,7 +26,7 @@ type Config struct {
 	Listen     uint16               // UDP port; 0: any free one
 	Proof      netip.Addr           // where the node answers echoes; required
 	MTU        int                  // of the tunnel, bytes; 0: DefaultMTU
-	Bind       conn.Bind            // nil: conn.NewDefaultBind()
+	Bind       conn.Bind            // nil: bind.Default()
 	Handshake  func(session string) // the device began one; must not block
 	Proved     func(session string) // first authenticated packet of the device; must not block
 	Patience   time.Duration        // for a new device key to prove itself; 0: 60 s
@@ -56,7 +57,7 @@ func Open(cfg Config) (*Plane, error) {
 		cfg.Patience = time.Minute
 	}
 	if cfg.Bind == nil {
-		cfg.Bind = conn.NewDefaultBind()
+		cfg.Bind = bind.Default()
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
