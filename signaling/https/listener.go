@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/boothwire/boothwire/internal/sysproxy"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling"
 	"go.uber.org/zap"
@@ -238,7 +239,7 @@ func newTransport(server string, cfg *Config) *http.Transport {
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: connectTimeout}
 	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
+		Proxy:                  sysproxy.For,
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        clientTLS(server, cfg),
 		TLSHandshakeTimeout:    connectTimeout,

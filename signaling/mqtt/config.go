@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/boothwire/boothwire/internal/sysproxy"
 	"github.com/boothwire/boothwire/signaling"
 	"go.uber.org/zap"
 )
@@ -41,8 +42,8 @@ type Config struct {
 
 	// Proxy returns the proxy for a request, as in [http.Transport]: http, https
 	// (CONNECT, Basic authentication) or socks5. A request for mqtts or wss has the
-	// scheme https. Default [http.ProxyFromEnvironment], which knows nothing of
-	// the Windows settings.
+	// scheme https. Default: what the environment says
+	// ([http.ProxyFromEnvironment]), else Windows' own settings.
 	Proxy func(*http.Request) (*url.URL, error)
 
 	// Shared is the group of a Sender's shared subscription: each status goes to
@@ -96,7 +97,7 @@ func (c *Config) withDefaults() (Config, error) {
 		cfg.Spread = defaultSpread
 	}
 	if cfg.Proxy == nil {
-		cfg.Proxy = http.ProxyFromEnvironment
+		cfg.Proxy = sysproxy.For
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(signaling.Notice) {}
