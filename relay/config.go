@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/internal/sysproxy"
 )
 
 // Config is what a leg may be told. Its zero value works; nil means the same.
@@ -15,13 +17,15 @@ type Config struct {
 	// kiosk's clock may be wrong. Default: the system's authorities.
 	TLS *tls.Config
 	// Proxy says through which proxy a relay is reached: http and https URLs, with
-	// Basic authentication when they name a user. Default http.ProxyFromEnvironment.
+	// Basic authentication when they name a user. Default: what the environment says
+	// (http.ProxyFromEnvironment), else Windows' own settings.
 	Proxy  func(*http.Request) (*url.URL, error)
 	Logger *zap.Logger // default silent
 }
 
 const (
 	dialFor  = 1500 * time.Millisecond // one relay, until it said READY
+	dialMost = 6 * time.Second         // the same after failures: dialFor doubles, for a relay that has much to do
 	proxyFor = 5 * time.Second         // the same through a proxy, which has a name to look up and a call to make
 	silence  = 25 * time.Second        // after which a leg is asked whether it lives: below what NATs forget TCP after
 	dead     = 2*silence + 10*time.Second
@@ -33,7 +37,7 @@ func (c *Config) withDefaults() Config {
 		d = *c
 	}
 	if d.Proxy == nil {
-		d.Proxy = http.ProxyFromEnvironment
+		d.Proxy = sysproxy.For
 	}
 	if d.Logger == nil {
 		d.Logger = zap.NewNop()
