@@ -40,7 +40,7 @@ func BenchmarkWake(b *testing.B) {
 	if raceEnabled {
 		b.Skip("the race detector's programs are not what is measured")
 	}
-	k := &wakeBench{b: b, w: newWorld(b, options{delay: netlab.Emulation{Delay: wakeRTT / 2}})}
+	k := &wakeBench{b: b, w: newWorld(b, options{relay: true, delay: netlab.Emulation{Delay: wakeRTT / 2}})}
 	k.api = k.w.api()
 	k.countInitiations()
 	for b.Loop() {
