@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// proxy serves HTTP CONNECT on the host, for whoever knows the password, and
-// returns its address.
+// proxy serves HTTP CONNECT to port 443 on the host, which is all that those of
+// shops let through, for whoever knows the password, and returns its address.
 func (h *Host) proxy(at netip.Addr, user, password string) string {
 	h.lab.t.Helper()
 	var ln net.Listener
@@ -28,6 +28,10 @@ func (h *Host) proxy(at netip.Addr, user, password string) string {
 		}
 		if r.Method != http.MethodConnect {
 			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		if _, port, _ := net.SplitHostPort(r.Host); port != "443" {
+			w.WriteHeader(http.StatusForbidden)
 			return
 		}
 		h.tunnel(w, r.Host)

@@ -22,7 +22,7 @@ const (
 	DoubleNAT         Kind = "double NAT"         // a carrier's NAT behind a home's, both port-restricted, the carrier's with random ports
 	UDPBlocked        Kind = "UDP blocked"        // no UDP gets out
 	OnlyTCP443        Kind = "TCP 443 only"       // nothing but TCP to port 443 gets out
-	OnlyProxy         Kind = "proxy only"         // nothing gets out but by an HTTP proxy that wants Basic authentication
+	OnlyProxy         Kind = "proxy only"         // nothing gets out but to port 443, by an HTTP proxy that wants Basic authentication
 	OnlyIPv6          Kind = "IPv6 only"          // a public IPv6 address behind a stateful firewall, no IPv4 and no NAT64
 	DualStack         Kind = "dual stack"         // port-restricted, and as IPv6 only
 	SmallMTU          Kind = "small MTU"          // port-restricted, and packets past 1,280 bytes are lost in silence

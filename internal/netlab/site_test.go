@@ -176,7 +176,7 @@ func (v *siteView) udp() (asksIn, mapped string) {
 	return asksIn, mapped
 }
 
-func TestProxyWantsPassword(t *testing.T) {
+func TestProxyWantsPasswordAndPort443(t *testing.T) {
 	t.Parallel()
 	v := oneSite(t, OnlyProxy)
 	var ln net.Listener
@@ -194,17 +194,18 @@ func TestProxyWantsPassword(t *testing.T) {
 			c.Close()
 		}
 	}()
-	for _, tt := range []struct{ header, want string }{
-		{"", "HTTP/1.1 407 Proxy Authentication Required"},
-		{"Proxy-Authorization: Basic c2hvcDp3cm9uZw==\r\n", "HTTP/1.1 407 Proxy Authentication Required"},
-		{"Proxy-Authorization: Basic c2hvcDpwYXNzIHdvcmQ=\r\n", "HTTP/1.1 200 Connection established here"},
+	for _, tt := range []struct{ port, header, want string }{
+		{"443", "", "HTTP/1.1 407 Proxy Authentication Required"},
+		{"443", "Proxy-Authorization: Basic c2hvcDp3cm9uZw==\r\n", "HTTP/1.1 407 Proxy Authentication Required"},
+		{"8883", "Proxy-Authorization: Basic c2hvcDpwYXNzIHdvcmQ=\r\n", "HTTP/1.1 403 Forbidden"},
+		{"443", "Proxy-Authorization: Basic c2hvcDpwYXNzIHdvcmQ=\r\n", "HTTP/1.1 200 Connection established here"},
 	} {
 		var c net.Conn
 		if err := v.site.Host.Do(func() (err error) { c, err = net.Dial("tcp", v.site.Proxy); return }); err != nil {
 			t.Fatal(err)
 		}
 		c.SetDeadline(time.Now().Add(10 * time.Second))
-		fmt.Fprintf(c, "CONNECT %s:443 HTTP/1.1\r\nHost: %[1]s:443\r\n%s\r\n", v.at4[0], tt.header)
+		fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n%s\r\n", net.JoinHostPort(v.at4[0], tt.port), tt.header)
 		r := bufio.NewReader(c)
 		got, _ := r.ReadString('\n')
 		got = strings.TrimSpace(got)
@@ -215,7 +216,7 @@ func TestProxyWantsPassword(t *testing.T) {
 		}
 		c.Close()
 		if got != tt.want {
-			t.Errorf("with %q: %q, want %q", tt.header, got, tt.want)
+			t.Errorf("to %s with %q: %q, want %q", tt.port, tt.header, got, tt.want)
 		}
 	}
 }
