@@ -17,6 +17,7 @@ const (
 	auditLeave   = "leave"
 	auditClose   = "close"
 	auditEnded   = "ended"
+	auditCarried = "carried"         // what a session had carried when nothing of it was left
 	auditStatus  = "status_refused"  // by control, counted
 	auditCommand = "command_refused" // by a device, counted
 	auditForeign = "foreign_key"

@@ -195,6 +195,13 @@ func (c *Control) said(d *device, v *verified) {
 			continue
 		}
 		s.heard(st)
+		if st.Count == 0 {
+			to := &c.counts.nodeSpent
+			if s.endToEnd {
+				to = &c.counts.alone
+			}
+			to.add(s.carried(st, v.now))
+		}
 		s.m.DeviceSaid(v.now, machine.Reply{
 			Re: s.isReply(st.Re), Refusal: st.Count > 0, Rev: st.Rev, VPN: string(st.VPN), Code: st.Code, Why: st.Why,
 			Sibling: len(d.closing) > 0,

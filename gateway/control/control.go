@@ -59,6 +59,7 @@ type Control struct {
 // counts are what Stats tells.
 type counts struct {
 	statuses, refused, replayed, sent, sendFailed, opened, failed atomic.Uint64
+	nodeSpent, alone                                              spent
 }
 
 // Stats are a control's figures since Open; the first four are of now.
@@ -74,6 +75,9 @@ type Stats struct {
 	SendFailed uint64 // of them, not taken by it
 	Opened     uint64 // sessions
 	Failed     uint64 // of them, ended for a fault
+
+	NodePaths     PathTimes // of devices to nodes, as the devices say
+	EndToEndPaths PathTimes // of devices to operators' own tools
 }
 
 // Open opens control's database, makes the signing keys if there are none, and finds
@@ -220,6 +224,7 @@ func (c *Control) Stats() Stats {
 		Statuses: c.counts.statuses.Load(), Refused: c.counts.refused.Load(), Replayed: c.counts.replayed.Load(),
 		Commands: c.counts.sent.Load(), SendFailed: c.counts.sendFailed.Load(),
 		Opened: c.counts.opened.Load(), Failed: c.counts.failed.Load(),
+		NodePaths: c.counts.nodeSpent.sum(), EndToEndPaths: c.counts.alone.sum(),
 	}
 	for _, v := range c.sessions {
 		if !v.m.Ended() {

@@ -38,8 +38,10 @@ type session struct {
 	operators      []operator
 	ladder         []client.Step
 	path           string
+	pathWhy        string // the device's words about it
 	rtt            time.Duration
-	rx, tx         uint64
+	rx, tx         uint64    // from the device and to it
+	spent          PathTimes // as the device says
 
 	grant     []byte
 	legs      []keys.Relay   // the node's, as of the latest revision
@@ -98,6 +100,9 @@ func (s *session) heard(st *signaling.Status) {
 	if st.Count == 0 && (st.VPN == signaling.Connected || st.VPN == signaling.Degraded) {
 		s.path, s.rtt = st.Path, st.RTT
 	}
+	if st.Count == 0 && st.VPN == signaling.Connected && st.Path != "" {
+		s.pathWhy = st.Why // of a path that is in doubt it says other things
+	}
 }
 
 // step adds a step that is not there yet.
@@ -137,7 +142,7 @@ func (s *session) present() []operator {
 func (s *session) show() client.Session {
 	v := client.Session{
 		ID: s.id, Rev: s.m.Rev, Device: s.dev.row.ID, Node: s.name, State: client.SessionState(s.m.State),
-		Ladder: slices.Clone(s.ladder), Code: s.m.Code, Why: s.m.Why, Path: s.path, EndToEnd: s.endToEnd, RTT: client.Micros(s.rtt.Microseconds()),
+		Ladder: slices.Clone(s.ladder), Code: s.m.Code, Why: s.m.Why, Path: s.path, PathWhy: s.pathWhy, Paths: s.spent.shown(), EndToEnd: s.endToEnd, RTT: client.Micros(s.rtt.Microseconds()),
 		Address: s.address, Operators: []client.Operator{}, Reason: s.reason, Ticket: s.ticket, Bare: s.bare,
 		Opened: s.opened.UTC(), Ends: s.m.Ends.UTC(), Rx: s.rx, Tx: s.tx,
 	}
@@ -164,6 +169,7 @@ func (s *session) row() store.Session {
 		Code: s.m.Code, Why: s.m.Why, Path: s.path, RTT: s.rtt, Boot: s.boot, Nonce: s.nonce, Bare: s.bare, EndToEnd: s.endToEnd, Longest: s.longest,
 		Reason: s.reason, Ticket: s.ticket, User: s.user.Name, Role: string(s.user.Role),
 		Lifetime: s.lifetime, Opened: s.opened, Ends: s.m.Ends, Closed: s.closed, Rx: s.rx, Tx: s.tx,
+		PathWhy: s.pathWhy, Direct: s.spent.Direct, Relay: s.spent.Relay,
 	}
 	if !s.m.Over() {
 		r.Prekey = s.prekey.String()
@@ -198,6 +204,7 @@ func showRow(r store.Session) client.Session {
 		Ladder: []client.Step{}, Code: r.Code, Why: r.Why, Path: r.Path, EndToEnd: r.EndToEnd, RTT: client.Micros(r.RTT.Microseconds()),
 		Operators: []client.Operator{}, Reason: r.Reason, Ticket: r.Ticket, Bare: r.Bare,
 		Opened: r.Opened, Ends: r.Ends, Closed: r.Closed, Rx: r.Rx, Tx: r.Tx,
+		PathWhy: r.PathWhy, Paths: PathTimes{r.Direct, r.Relay}.shown(),
 	}
 	v.Address, _ = netip.ParseAddr(r.Address)
 	for _, p := range r.Steps {
@@ -330,6 +337,9 @@ func (c *Control) ended(s *session) {
 // forget drops s, about which nothing is left to be done.
 func (c *Control) forget(s *session, now time.Time) {
 	s.timer.Stop()
+	if sum := s.summary(); sum != "" {
+		c.note(store.Audit{Who: s.dev.row.ID, What: auditCarried, Device: s.dev.row.ID, Session: s.id, Node: s.name, Detail: sum})
+	}
 	delete(c.sessions, s.id)
 	if s.node != nil {
 		delete(s.node.sessions, s.id)

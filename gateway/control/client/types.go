@@ -108,6 +108,8 @@ type Session struct {
 	Code      string       `json:"code,omitempty" doc:"Why it failed or ended"`
 	Why       string       `json:"why,omitempty" doc:"The device's words about it"`
 	Path      string       `json:"path,omitempty" doc:"direct or relay"`
+	PathWhy   string       `json:"path_why,omitempty" doc:"The device's words about why it is that path: the candidates or the failure, and what the networks of the device (here) and of the other end (there) are"`
+	Paths     PathTimes    `json:"paths,omitzero" doc:"How long packets went by each kind of path, as the device says"`
 	EndToEnd  bool         `json:"end_to_end,omitempty" doc:"The device and the operator's tool share one key pair; no node takes part"`
 	RTT       Micros       `json:"rtt_us,omitempty"`
 	Address   netip.Addr   `json:"address,omitzero" doc:"The device's in the tunnel"`
@@ -118,13 +120,19 @@ type Session struct {
 	Opened    time.Time    `json:"opened"`
 	Ends      time.Time    `json:"ends" doc:"At the latest, on the node's clock"`
 	Closed    time.Time    `json:"closed,omitzero"`
-	Rx        uint64       `json:"rx" doc:"Bytes from the device, by the node's counters"`
-	Tx        uint64       `json:"tx" doc:"Bytes to the device, by the node's counters"`
+	Rx        uint64       `json:"rx" doc:"Bytes from the device, by the node's counters; without a node by the device's, about a minute old"`
+	Tx        uint64       `json:"tx" doc:"Bytes to the device, likewise"`
 	Grant     string       `json:"grant,omitempty" doc:"The latest grant, only in answers to open, extend and renew"`
 	Operator  string       `json:"operator,omitempty" doc:"The caller's opaque id, only in answers to open, extend and renew"`
 	Relays    []keys.Relay `json:"relays,omitempty" doc:"The caller's own legs, the preferred first, only in answers to open, extend and renew"`
 	STUN      []string     `json:"stun,omitempty" doc:"host:port, only in answers to open, extend and renew"`
 	Renewal   string       `json:"renewal,omitempty" doc:"Signed word that an end-to-end session goes on, for the device; only in answers to renew"`
+}
+
+// PathTimes is how long packets went by each kind of path.
+type PathTimes struct {
+	Direct Seconds `json:"direct_s"`
+	Relay  Seconds `json:"relay_s"`
 }
 
 // OpenRequest asks for a session.

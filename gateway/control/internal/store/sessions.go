@@ -11,7 +11,7 @@ type Session struct {
 	Clean                          bool // nothing is left to be done about it
 	Rev, Installed, Acked          int
 	Ready, Proved                  bool
-	Code, Why, Path                string
+	Code, Why, Path, PathWhy       string
 	RTT                            time.Duration
 	Address, Boot, Prekey, Nonce   string
 	Bare, EndToEnd                 bool
@@ -19,6 +19,7 @@ type Session struct {
 	Lifetime, Longest              time.Duration
 	Opened, Ends, Closed           time.Time
 	Rx, Tx                         uint64
+	Direct, Relay                  time.Duration // by each kind of path
 
 	Operators []Operator
 	Steps     []Step
@@ -38,32 +39,34 @@ type Step struct {
 	After           time.Duration
 }
 
-const sessionColumns = `id, device, node, state, clean, stage, rev, installed, acked, ready, proved, code, why, path, rtt, address, boot, prekey, nonce, bare, reason, ticket, username, role, lifetime, opened, ends, closed, rx, tx, end_to_end, longest`
+const sessionColumns = `id, device, node, state, clean, stage, rev, installed, acked, ready, proved, code, why, path, rtt, address, boot, prekey, nonce, bare, reason, ticket, username, role, lifetime, opened, ends, closed, rx, tx, end_to_end, longest, path_why, direct, relay`
 
 func scanSession(r row) (s Session, err error) {
-	var clean, ready, proved, bare, rtt, lifetime, opened, ends, closed, endToEnd, longest int64
+	var clean, ready, proved, bare, rtt, lifetime, opened, ends, closed, endToEnd, longest, direct, relay int64
 	err = r.Scan(&s.ID, &s.Device, &s.Node, &s.State, &clean, &s.Stage, &s.Rev, &s.Installed, &s.Acked, &ready, &proved, &s.Code,
 		&s.Why, &s.Path, &rtt, &s.Address, &s.Boot, &s.Prekey, &s.Nonce, &bare, &s.Reason, &s.Ticket, &s.User, &s.Role,
-		&lifetime, &opened, &ends, &closed, &s.Rx, &s.Tx, &endToEnd, &longest)
+		&lifetime, &opened, &ends, &closed, &s.Rx, &s.Tx, &endToEnd, &longest, &s.PathWhy, &direct, &relay)
 	s.Clean, s.Ready, s.Proved, s.Bare, s.EndToEnd = clean != 0, ready != 0, proved != 0, bare != 0, endToEnd != 0
 	s.RTT, s.Lifetime = time.Duration(rtt)*time.Microsecond, time.Duration(lifetime)*time.Microsecond
 	s.Longest = time.Duration(longest) * time.Microsecond
+	s.Direct, s.Relay = time.Duration(direct)*time.Microsecond, time.Duration(relay)*time.Microsecond
 	s.Opened, s.Ends, s.Closed = fromMicros(opened), fromMicros(ends), fromMicros(closed)
 	return s, err
 }
 
 // PutSession writes a session with its operators and ladder, not its grant.
 func (t *Tx) PutSession(s Session) error {
-	err := t.exec(`INSERT INTO sessions (`+sessionColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+	err := t.exec(`INSERT INTO sessions (`+sessionColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT (id) DO UPDATE SET node=excluded.node, state=excluded.state, clean=excluded.clean, stage=excluded.stage,
 		rev=excluded.rev, installed=excluded.installed, acked=excluded.acked, ready=excluded.ready, proved=excluded.proved,
 		code=excluded.code, why=excluded.why, path=excluded.path, rtt=excluded.rtt, address=excluded.address, boot=excluded.boot,
 		prekey=excluded.prekey, nonce=excluded.nonce, lifetime=excluded.lifetime, ends=excluded.ends, closed=excluded.closed,
-		rx=excluded.rx, tx=excluded.tx, longest=excluded.longest`,
+		rx=excluded.rx, tx=excluded.tx, longest=excluded.longest,
+		path_why=excluded.path_why, direct=excluded.direct, relay=excluded.relay`,
 		s.ID, s.Device, s.Node, s.State, flag(s.Clean), s.Stage, s.Rev, s.Installed, s.Acked, flag(s.Ready), flag(s.Proved), s.Code,
 		s.Why, s.Path, s.RTT.Microseconds(), s.Address, s.Boot, s.Prekey, s.Nonce, flag(s.Bare), s.Reason, s.Ticket, s.User, s.Role,
 		s.Lifetime.Microseconds(), micros(s.Opened), micros(s.Ends), micros(s.Closed), s.Rx, s.Tx,
-		flag(s.EndToEnd), s.Longest.Microseconds())
+		flag(s.EndToEnd), s.Longest.Microseconds(), s.PathWhy, s.Direct.Microseconds(), s.Relay.Microseconds())
 	if err != nil {
 		return err
 	}

@@ -204,6 +204,7 @@ func sessions(t *testing.T, open opener) {
 		ID: "s1", Device: "a", Node: "n", State: "connected", Stage: "ready", Rev: 2, Installed: 2, Acked: 1, Ready: true, Proved: true,
 		Code: "c", Why: "w", Path: "direct", RTT: 3 * time.Millisecond, Address: "10.166.0.1", Boot: "b", Prekey: "p", Nonce: "x", Bare: true,
 		Reason: "r", Ticket: "t", User: "u", Role: "operator", Lifetime: time.Hour, Opened: at(1), Ends: at(2), Closed: at(3), Rx: 1 << 50, Tx: 2,
+		PathWhy: "direct: host-host open/open 2 ms", Direct: time.Minute, Relay: 3 * time.Second,
 		Operators: []Operator{
 			{ID: "o1", User: "ann", Key: "k1", Address: "10.166.192.0", Ports: []string{"tcp/22"}, Added: at(1)},
 			{ID: "o2", User: "bob", Key: "k2", Address: "10.166.192.1", Added: at(2), Removed: at(3)},
