@@ -132,7 +132,8 @@ func (t *Translator) Rebind() {
 // one from outside would be let in by it.
 func (t *Translator) forget(rules string) {
 	t.host.lab.t.Helper()
-	t.host.NFT(rules + "flush chain ip nat learn\nflush map ip nat mapped\nflush set ip nat permitted\n")
+	t.host.NFT(rules + "flush chain ip nat learn\n")
+	t.host.NFT("flush map ip nat mapped\nflush set ip nat permitted\n") // afterwards: a packet in between still learns
 	if err := t.host.Do(flushConntrack); err != nil {
 		t.host.lab.t.Fatalf("netlab: %s: forget connections: %v", t.host.Name, err)
 	}
