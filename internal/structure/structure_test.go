@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"signaling/mqtt":          {"signaling", "keys", "internal"},
 	"signaling/https":         {"signaling", "keys", "internal"},
 	"tunnel":                  {"keys", "internal"},
+	"tunnel/internal/find":    {"keys", "nat"}, // of agent and operator
 	"tunnel/agent":            {"keys", "nat", "relay", "signaling", "tunnel", "internal"},
 	"tunnel/operator":         {"keys", "nat", "relay", "signaling", "tunnel", "gateway/control/client", "internal"},
 	"tunnel/preflight":        {"keys", "internal"},
@@ -120,10 +121,21 @@ func allowed(pkg, imp string) bool {
 		return false
 	}
 	if inner, _, ok := strings.Cut(imp, "/internal/"); ok && (pkg == inner || strings.HasPrefix(pkg, inner+"/")) {
-		return true // the compiler keeps these in their family
+		return brings(pkg, imp) // the compiler keeps these in their family
 	}
 	return slices.ContainsFunc(arrows[key], func(a string) bool {
 		return a == "*" || a == imp || a == "internal" && strings.HasPrefix(imp, "internal/")
+	})
+}
+
+// brings reports whether all that imp may import pkg may import too: a package that
+// two of a family share must not be a way around for a third.
+func brings(pkg, imp string) bool {
+	mine, _ := room(pkg)
+	its, ok := room(imp)
+	return ok && !slices.ContainsFunc(arrows[its], func(a string) bool {
+		return !slices.Contains(arrows[mine], a) && !slices.Contains(arrows[mine], "*") &&
+			!(strings.HasPrefix(a, "internal/") && slices.Contains(arrows[mine], "internal"))
 	})
 }
 
@@ -145,7 +157,7 @@ func TestArrowsThatMustFail(t *testing.T) {
 		{"keys", "signaling"}, {"signaling", "keys"}, {"tunnel", "signaling"}, {"tunnel", "relay"},
 		{"gateway", "gateway/control"}, {"gateway/control", "tunnel"}, {"internal/bind", "keys"},
 		{"signaling/mqtt", "tunnel"}, {"gateway/control", "gateway/control/console"},
-		{"tunnel/agent", "signaling/mqtt"}, {"gateway", "tunnel/internal/netstack"}, {"unknown", "keys"},
+		{"tunnel/agent", "signaling/mqtt"}, {"tunnel", "tunnel/internal/find"}, {"gateway", "tunnel/internal/netstack"}, {"unknown", "keys"},
 	} {
 		if allowed(a[0], a[1]) {
 			t.Errorf("%s -> %s is allowed", a[0], a[1])

@@ -16,6 +16,7 @@ import (
 	"github.com/boothwire/boothwire/relay"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel"
+	"github.com/boothwire/boothwire/tunnel/internal/find"
 )
 
 // Config is what the host decides. Its zero value works; nil means the same.
@@ -29,7 +30,8 @@ type Config struct {
 	Opened func(s Session)
 	Closed func(s Session, why error)
 	// Socket opens the UDP socket of each session, for a host that binds it to an
-	// address or watches it; the session closes it. Default: one on all addresses.
+	// address or watches it, and one by which an end-to-end session finds out for some
+	// seconds what the network is; the session closes them. Default: on all addresses.
 	Socket func() (net.PacketConn, error)
 
 	Mode     tunnel.Mode          // default tunnel.Auto
@@ -71,6 +73,9 @@ type Event struct {
 // Stats counts what happened since New.
 type Stats struct {
 	Sessions, Failed, Refused, Reconnects uint64
+
+	Rx, Tx uint64           // bytes of all sessions, in and out of their tunnels
+	Spent  tunnel.PathTimes // by the packets of all sessions on each kind of path
 }
 
 // An Agent serves one device. Its methods are safe for concurrent use.
@@ -79,6 +84,8 @@ type Agent struct {
 	line   *observed
 	cfg    Config
 	log    *zap.Logger
+
+	network *find.Network
 
 	events   feed
 	running  atomic.Bool
@@ -89,6 +96,7 @@ type Agent struct {
 	mu   sync.Mutex
 	now  Status
 	open *session // nil when none
+	past figures  // of sessions that are over
 }
 
 // proveFor bounds what a grant that a broker delivers late can cost: knocking at
@@ -117,6 +125,7 @@ func New(device *keys.Device, line signaling.Listener, cfg *Config) (*Agent, err
 	}
 	a.log = a.log.With(zap.String("device", device.ID()))
 	a.line = &observed{Listener: line, up: a.lineUp}
+	a.network = &find.Network{Socket: a.cfg.Socket}
 	a.now.State = signaling.Disconnected
 	a.events.publish(Event{At: time.Now(), State: signaling.Disconnected})
 	return a, nil
@@ -162,11 +171,20 @@ func (a *Agent) Events(ctx context.Context) iter.Seq[Event] { return a.events.fo
 
 // Stats is a snapshot of the counters.
 func (a *Agent) Stats() Stats {
+	a.mu.Lock()
+	past := a.past
+	if a.open != nil && a.open.tunnel != nil {
+		past.add(a.open.tunnel.Status())
+	}
+	a.mu.Unlock()
 	return Stats{
 		Sessions:   a.sessions.Load(),
 		Failed:     a.failed.Load(),
 		Refused:    a.refused.Load(),
 		Reconnects: a.line.connects.Load(),
+		Rx:         past.rx,
+		Tx:         past.tx,
+		Spent:      past.spent,
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/boothwire/boothwire/relay"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel"
+	"github.com/boothwire/boothwire/tunnel/internal/find"
 )
 
 // A session is one call of the signalling handler: from the wake to the down.
@@ -33,6 +34,7 @@ type session struct {
 	tunnel *tunnel.Tunnel // set once, under Agent.mu
 	cfg    *tunnel.Config // what the tunnel was told last, under Agent.mu
 	relay  atomic.Pointer[relay.Conn]
+	find   *find.Finder
 }
 
 // serve is the signaling.Handler.
@@ -45,7 +47,7 @@ type session struct {
 func (a *Agent) serve(ctx context.Context, line *signaling.Session) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &session{a: a, line: line, cancel: cancel, gone: make(chan struct{}), began: time.Now(), log: a.log.With(zap.String("session", line.ID))}
+	s := &session{a: a, line: line, cancel: cancel, gone: make(chan struct{}), began: time.Now(), log: a.log.With(zap.String("session", line.ID)), find: find.New(a.network)}
 	var grant *keys.Grant
 	var key keys.PrivateKey
 	if line.Grant != nil {
@@ -100,14 +102,18 @@ func (s *session) serve(ctx context.Context, grant *keys.Grant, key keys.Private
 	s.a.mu.Lock()
 	s.tunnel, s.cfg = t, cfg
 	s.a.mu.Unlock()
+	defer s.find.Wait()
 	defer t.Close()
+	defer s.count(t) // what is said of the end brings the last figures
 	return s.run(ctx, t)
 }
 
-// late is ErrNoProof where the time for a proof ran out, else err.
+// late is why the session ends, where it ended while err came about: the time for a
+// proof ran out, or a down came.
 func (s *session) late(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), ErrNoProof) {
-		return ErrNoProof
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ErrNoProof) || cause != nil && errors.Is(err, context.Canceled) {
+		return cause
 	}
 	return err
 }
@@ -135,6 +141,7 @@ func (s *session) run(ctx context.Context, t *tunnel.Tunnel) error {
 			}
 		}
 	})
+	work.Go(func() { s.countOn(ctx, t) })
 	opened := false
 	defer func() {
 		if opened && s.a.cfg.Closed != nil {
@@ -233,6 +240,7 @@ func (s *session) report(t *tunnel.Tunnel) {
 	st := status(t)
 	switch st.VPN {
 	case signaling.Connecting, signaling.Connected, signaling.Degraded:
+		s.count(t)
 		s.line.Report(st)
 		s.a.change(s, st.VPN, signaling.Step{}, nil)
 	}
@@ -329,6 +337,9 @@ func (a *Agent) finish(s *session, err error) {
 	s.log.Info("session closed", zap.String("state", string(state)), zap.String("code", code(err)), zap.NamedError("why", err))
 	a.change(s, state, signaling.Step{Stage: signaling.Closed, After: time.Since(s.began), Code: code(err)}, err)
 	a.mu.Lock()
+	if s.tunnel != nil {
+		a.past.add(s.tunnel.Status())
+	}
 	a.open = nil
 	a.now.Session = Session{}
 	a.mu.Unlock()

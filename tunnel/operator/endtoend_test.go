@@ -108,10 +108,13 @@ func TestEndToEndDirect(t *testing.T) {
 	w.wait("silence", func() bool { return w.agent.Status().State == signaling.Disconnected })
 	s := must(operator.Open(ctx, w.as("ann", control.Operator), device, &operator.Config{EndToEnd: true, Relay: r.cfg, Socket: loopback}))
 	defer s.Close()
+	var why string
 	w.wait("a direct path", func() bool {
-		return s.Status().Tunnel.Path == tunnel.Direct && w.agent.Status().Tunnel.Path == tunnel.Direct
+		st := s.Status().Tunnel
+		why = st.Why
+		return st.State == tunnel.Connected && st.Path == tunnel.Direct && w.agent.Status().Tunnel.Path == tunnel.Direct
 	})
-	if why := s.Status().Tunnel.Why; !strings.HasPrefix(why, "direct: ") {
+	if !strings.HasPrefix(why, "direct: ") {
 		t.Errorf("why: %q", why)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/boothwire/boothwire/relay"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel"
+	"github.com/boothwire/boothwire/tunnel/internal/find"
 )
 
 // Config is what the operator wants. Its zero value asks for SSH for an hour.
@@ -36,8 +37,9 @@ type Config struct {
 	MTU      int           // of the tunnel, bytes; default tunnel's
 	Roots    *keys.Roots   // that vouch for grants; default those that control names over its TLS
 	Logger   *zap.Logger   // default silent
-	// Socket opens the session's UDP socket, which the session closes. Default: one on
-	// all addresses.
+	// Socket opens the session's UDP socket, and for some seconds one by which an
+	// end-to-end session finds out what the network is; the session closes them.
+	// Default: on all addresses.
 	Socket func() (net.PacketConn, error)
 }
 
@@ -59,6 +61,7 @@ type Session struct {
 
 	tun     atomic.Pointer[tunnel.Tunnel] // the same, for paths that open before Up returns
 	leg     atomic.Pointer[relay.Conn]
+	find    *find.Finder
 	revised chan struct{} // control has a later grant
 
 	ladder ladder
@@ -110,6 +113,7 @@ func Open(ctx context.Context, ctl *client.Client, device string, cfg *Config) (
 	s := &Session{
 		ctl: ctl, cfg: c, id: opened.ID, self: opened.Operator, key: key, now: opened, revised: make(chan struct{}, 1),
 		log:   c.Logger.With(zap.String("session", opened.ID), zap.String("device", device)),
+		find:  find.New(&find.Network{Socket: c.Socket}),
 		ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	if err := s.bringUp(ctx, device, opened); err != nil {
@@ -213,6 +217,7 @@ func (s *Session) run(ctx context.Context) {
 	}
 	s.cancel()
 	s.tunnel.Close()
+	s.find.Wait()
 	work.Wait()
 	s.ladder.end(s.Err())
 }
@@ -277,6 +282,10 @@ func (s *Session) Status() Status {
 	s.mu.Unlock()
 	return Status{Session: now, Tunnel: s.tunnel.Status()}
 }
+
+// Events yields what happened to the tunnel at this end so far and then what happens,
+// until the session is over or ctx ends; Status says what it has come to.
+func (s *Session) Events(ctx context.Context) iter.Seq[tunnel.Event] { return s.tunnel.Events(ctx) }
 
 // Ladder yields the steps so far and then each further one; it ends after ready,
 // or with an *Error (or ctx's error) as its last element. The steps' times are

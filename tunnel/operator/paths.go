@@ -5,8 +5,6 @@ import (
 	"errors"
 	"iter"
 	"net"
-	"net/netip"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -15,18 +13,15 @@ import (
 	"github.com/boothwire/boothwire/nat"
 	"github.com/boothwire/boothwire/relay"
 	"github.com/boothwire/boothwire/tunnel"
+	"github.com/boothwire/boothwire/tunnel/internal/find"
 )
-
-// relayAfter is how long a node's own addresses get to answer before its relay is
-// dialled.
-const relayAfter = 300 * time.Millisecond
 
 // paths adds to t the ways that have to be found: a leg at one of the session's relays,
 // and, straight to a device, a direct one.
 func (s *Session) paths(t *tunnel.Config, g *keys.Grant, relays []keys.Relay, stun []string) {
 	if len(relays) > 0 {
 		t.Paths = append(t.Paths, tunnel.Path{Name: "relay", Kind: tunnel.Relay, Open: func(ctx context.Context, _ net.PacketConn) (net.Conn, error) {
-			if g.Far.Node != "" && !s.needsRelay(ctx) {
+			if g.Far.Node != "" && !find.Late(ctx, s.connected) {
 				return nil, context.Cause(ctx)
 			}
 			c, err := relay.Dial(ctx, relays, s.key, s.cfg.Relay)
@@ -46,52 +41,27 @@ func (s *Session) paths(t *tunnel.Config, g *keys.Grant, relays []keys.Relay, st
 	secret := g.ICESecret(s.key)
 	t.Paths = append(t.Paths, tunnel.Path{Name: "ice", Kind: tunnel.Direct, Open: func(ctx context.Context, sock net.PacketConn) (net.Conn, error) {
 		x := newExchange(ctx, s.ctl, s.id)
-		c, err := nat.Dial(ctx, sock, x, secret, &nat.Config{STUN: stun, Refuse: inside(g), Logger: s.log})
+		c, err := nat.Dial(ctx, sock, x, secret, s.find.Config(ctx, sock, g, stun, s.log))
 		if err != nil {
 			x.end()
-			return nil, err
+			return nil, s.find.Failed(err, false)
 		}
 		s.log.Info("direct path", zap.Stringer("pair", c.Pair()))
-		return &pathConn{c, x}, nil
+		return &pathConn{s.find.Conn(c), x}, nil
 	}})
 }
 
-// needsRelay waits until the tunnel has no proof, or no longer one; it is false when
-// ctx ends first.
-func (s *Session) needsRelay(ctx context.Context) bool {
-	tick := time.NewTicker(relayAfter)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-tick.C:
-		}
-		if t := s.tun.Load(); t == nil || t.Status().State != tunnel.Connected {
-			return true
-		}
-	}
+// connected reports whether the tunnel has a proof and nothing speaks against it.
+func (s *Session) connected() bool {
+	t := s.tun.Load()
+	return t != nil && t.Status().State == tunnel.Connected
 }
 
-// inside are the addresses within the tunnel: no way to the far end leads through it.
-func inside(g *keys.Grant) []netip.Prefix {
-	var all []netip.Prefix
-	for _, a := range g.Addresses {
-		all = append(all, netip.PrefixFrom(a, a.BitLen()))
-	}
-	for _, o := range g.Operators {
-		all = append(all, netip.PrefixFrom(o.Address, o.Address.BitLen()))
-	}
-	return all
-}
-
-// pathConn tells the tunnel of its candidates, and ends its exchange with it.
+// pathConn ends its exchange with it.
 type pathConn struct {
-	*nat.Conn
+	*find.Conn
 	x *exchange
 }
-
-func (c *pathConn) Why() string { return c.Pair().String() }
 
 func (c *pathConn) Close() error {
 	err := c.Conn.Close()
