@@ -61,5 +61,5 @@ func (a *app) showOpen(s *operator.Session) error {
 	now := s.Status()
 	now.Session.Grant, now.Session.Relays = "", nil // for the tunnel, and long
 	return a.show(now.Session, "session", s.ID(), "device", now.Session.Device, "address", s.Grant().Addresses[0],
-		"interface", now.Tunnel.Name, "path", now.Tunnel.Path, "why", now.Tunnel.Why, "rtt", now.Tunnel.RTT.Round(100*time.Microsecond))
+		"interface", now.Tunnel.Name, "path", now.Tunnel.Path, "why", reason(string(now.Tunnel.Path), now.Tunnel.Why), "rtt", now.Tunnel.RTT.Round(100*time.Microsecond))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -87,16 +88,21 @@ func (a *app) leave(s *operator.Session) {
 
 // hold waits until the session or the user ends, and leaves it.
 func (a *app) hold(ctx context.Context, s *operator.Session) error {
+	following, stop := context.WithCancel(ctx)
+	var follower sync.WaitGroup
+	follower.Go(func() { a.followPath(following, s) })
 	select {
 	case <-ctx.Done():
 	case <-s.Done():
 	}
+	stop()
+	follower.Wait()
 	err := s.Err()
 	if e := s.Close(); err == nil {
 		err = e
 	}
 	t := s.Status().Tunnel
-	fmt.Fprintf(a.err, "closed: %s received, %s sent\n", size(t.Rx), size(t.Tx))
+	fmt.Fprintf(a.err, "closed: %s received, %s sent%s\n", size(t.Rx), size(t.Tx), prefixed("; ", spent(t.Spent.Direct, t.Spent.Relay)))
 	return err
 }
 

@@ -21,18 +21,54 @@ func (a *app) sessions() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
 			f.Open = !all
-			return list(a, ctl.Sessions(cmd.Context(), f), "SESSION DEVICE NODE STATE PATH RTT OPENED ENDS RECEIVED SENT WHO CODE", func(s client.Session) []any {
-				var who []string
-				for _, o := range s.Operators {
-					who = append(who, o.User)
-				}
-				return []any{s.ID, s.Device, s.Node, s.State, s.Path, rtt(s), ago(s.Opened), left(s), size(s.Rx), size(s.Tx), strings.Join(who, ","), s.Code}
+			return list(a, ctl.Sessions(cmd.Context(), f), "SESSION DEVICE NODE STATE PATH RTT OPENED ENDS RECEIVED SENT WHO CODE WHY", func(s client.Session) []any {
+				return []any{s.ID, s.Device, s.Node, s.State, s.Path, rtt(s), ago(s.Opened), left(s), size(s.Rx), size(s.Tx), who(s), s.Code, reason(s.Path, s.PathWhy)}
 			})
 		}),
 	}
 	c.Flags().BoolVar(&all, "all", false, "those that are over, too")
 	c.Flags().StringVar(&f.Device, "device", "", "only this device's")
+	c.AddCommand(a.sessionShow())
 	return c
+}
+
+func (a *app) sessionShow() *cobra.Command {
+	return &cobra.Command{
+		Use:               "show SESSION|DEVICE",
+		Short:             "show one session: its path and why, the time on each kind, its bytes and ladder",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.deviceArg,
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
+			s, err := find(cmd, ctl, args[0])
+			if err != nil {
+				return err
+			}
+			facts := []any{"session", s.ID, "device", s.Device, "node", s.Node, "end to end", mark(s.EndToEnd), "state", s.State, "code", s.Code, "why", s.Why,
+				"path", s.Path, "path why", reason(s.Path, s.PathWhy), "spent", spent(s.Paths.Direct.Duration(), s.Paths.Relay.Duration()), "rtt", rtt(s),
+				"received", size(s.Rx), "sent", size(s.Tx), "address", valid(s.Address), "operators", who(s), "reason", s.Reason, "ticket", s.Ticket,
+				"opened", when(s.Opened), "ends", when(s.Ends), "closed", when(s.Closed)}
+			for _, p := range s.Ladder {
+				facts = append(facts, p.By, strings.TrimSpace(fmt.Sprintf("%s after %s %s", p.Stage, p.After.Duration().Round(time.Millisecond), p.Code)))
+			}
+			return a.show(s, facts...)
+		}),
+	}
+}
+
+// who are the users in a session.
+func who(s client.Session) string {
+	var all []string
+	for _, o := range s.Operators {
+		all = append(all, o.User)
+	}
+	return strings.Join(all, ",")
+}
+
+func mark(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return ""
 }
 
 func rtt(s client.Session) string {
