@@ -12,6 +12,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/cmd/boothwire-agent/internal/config"
+	"github.com/boothwire/boothwire/cmd/boothwire-agent/internal/figures"
+	"github.com/boothwire/boothwire/cmd/internal/metrics"
 	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/tunnel/agent"
 )
@@ -66,5 +68,10 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	stop, err := metrics.Serve(cfg.Metrics, func(m metrics.Writer) { figures.Write(m, a.Stats(), a.Status()) })
+	if err != nil {
+		return err
+	}
+	defer stop()
 	return a.Run(ctx)
 }

@@ -39,6 +39,7 @@ type Config struct {
 	Services map[string]string `toml:"services"`
 	HostKey  string            `toml:"ssh_host_key"`
 	RelayCA  string            `toml:"relay_ca"`
+	Metrics  string            `toml:"metrics"`
 	Lines    []Line            `toml:"line"`
 
 	ports    []keys.Port
@@ -67,6 +68,9 @@ func (c *Config) Validate() error {
 		return daemon.Wrong("line", "at least one [[line]] with a url is required")
 	case c.Mode != string(tunnel.Auto) && c.Mode != string(tunnel.Adapter) && c.Mode != string(tunnel.Driverless):
 		return daemon.Wrong("mode", "%q is neither adapter nor driverless", c.Mode)
+	}
+	if _, err := netip.ParseAddrPort(c.Metrics); err != nil && c.Metrics != "" {
+		return daemon.Wrong("metrics", "%q is no ip:port such as 127.0.0.1:9168", c.Metrics)
 	}
 	if _, err := keys.ParseRoots(c.Issuer, c.Roots...); err != nil {
 		return &daemon.FieldError{Field: "roots", Err: err}

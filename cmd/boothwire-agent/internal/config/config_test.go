@@ -56,6 +56,7 @@ func TestExample(t *testing.T) {
 		{`"driverless"`, `"magic"`, "mode:"},
 		{`"tcp/22",`, `"icmp/22",`, "ports:"},
 		{`# "tcp/22" = "127.0.0.1:2222"`, `"tcp/22" = "localhost"`, "services.tcp/22:"},
+		{`# metrics = "127.0.0.1:9168"`, `metrics = "9168"`, `metrics: "9168"`},
 		{`# cert = `, `cert = `, "line[0].cert: cert and key go together"},
 		{`# client_id`, "password = 'x' # client_id", "line[0].password_file:"},
 	} {

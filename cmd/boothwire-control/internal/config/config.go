@@ -36,6 +36,7 @@ type Config struct {
 	Renewal       daemon.Duration `toml:"renewal"`
 	BareNodes     []string        `toml:"bare_nodes"`
 	STUN          []string        `toml:"stun"`
+	Metrics       string          `toml:"metrics"`
 	Relays        []Relay         `toml:"relay"`
 	TLS           daemon.TLS      `toml:"tls"`
 	MQTT          MQTT            `toml:"mqtt"`
@@ -68,6 +69,9 @@ func (c *Config) Validate() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return daemon.Wrong("listen", "%q is no address such as 0.0.0.0:443", c.Listen)
+	}
+	if _, _, err := net.SplitHostPort(c.Metrics); err != nil && c.Metrics != "" {
+		return daemon.Wrong("metrics", "%q is no address such as 127.0.0.1:9169", c.Metrics)
 	}
 	if c.Pool != "" {
 		p, err := netip.ParsePrefix(c.Pool)

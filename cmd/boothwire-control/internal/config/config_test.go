@@ -28,6 +28,7 @@ func TestExample(t *testing.T) {
 		{`bare_nodes = []`, `bare_nodes = ["wg 1"]`, "bare_nodes:"},
 		{`# cert = "/etc/boothwire/control.pem"`, `cert = "/etc/boothwire/control.pem"`, "tls.cert: cert and key go together"},
 		{`mqtts://broker`, `http://broker`, `mqtt.url: "http"`},
+		{`# metrics = "127.0.0.1:9169"`, `metrics = "9169"`, `: metrics: "9169"`},
 		{`kind = ""`, `kind = "both"`, `: kind: "both"`},
 		{`stun = []`, `stun = ["a:1", "stun.example.com"]`, `: stun: "stun.example.com"`},
 		{"# [[relay]]\n", relay("relay-1", "https://relay.example.com/relay", key), ""},

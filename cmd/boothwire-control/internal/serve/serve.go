@@ -16,6 +16,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/cmd/boothwire-control/internal/config"
+	"github.com/boothwire/boothwire/cmd/boothwire-control/internal/figures"
+	"github.com/boothwire/boothwire/cmd/internal/metrics"
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/signaling/https"
@@ -49,6 +51,11 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	if broker != nil {
 		lines = append(lines, broker)
 	}
+	stop, err := metrics.Serve(cfg.Metrics, func(m metrics.Writer) { figures.Write(m, c.Stats()) })
+	if err != nil {
+		return err
+	}
+	defer stop()
 	mux := http.NewServeMux()
 	mux.Handle("/device/", polls)
 	mux.Handle("/", c)
