@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/internal/sysproxy"
+	"github.com/boothwire/boothwire/keys"
 )
 
 // Config is what a leg may be told. Its zero value works; nil means the same.
@@ -19,7 +22,11 @@ type Config struct {
 	// Proxy says through which proxy a relay is reached: http and https URLs, with
 	// Basic authentication when they name a user. Default: what the environment says
 	// (http.ProxyFromEnvironment), else Windows' own settings.
-	Proxy  func(*http.Request) (*url.URL, error)
+	Proxy func(*http.Request) (*url.URL, error)
+	// Near, unless nil, makes the connection to a relay in this process, which it knows
+	// by its key: relay/server's Dial. It carries a leg without TLS and proxy. For every
+	// other relay it returns nil.
+	Near   func(ctx context.Context, relay keys.PublicKey) (net.Conn, error)
 	Logger *zap.Logger // default silent
 }
 

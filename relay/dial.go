@@ -44,7 +44,7 @@ func call(ctx context.Context, cfg *Config, r keys.Relay, key keys.PrivateKey, g
 	if err != nil {
 		return nil, false, nil, &Error{Reason: "malformed", Relay: r.URL, Err: err}
 	}
-	c, nonce, err := upgrade(ctx, cfg, at, proxy, r.Token)
+	c, nonce, err := upgrade(ctx, cfg, r.Key, at, proxy, r.Token)
 	if err != nil {
 		return nil, false, nil, named(r.URL, err)
 	}
@@ -132,8 +132,8 @@ func prove(c net.Conn, key keys.PrivateKey, r keys.Relay, nonce []byte, leg int,
 
 // upgrade makes the stream of frames: by our own Upgrade, and by WebSocket where
 // something that is no relay answers to that.
-func upgrade(ctx context.Context, cfg *Config, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
-	c, err := secure(ctx, cfg, at, proxy)
+func upgrade(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
+	c, err := secure(ctx, cfg, relay, at, proxy)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,7 +164,7 @@ func upgrade(ctx context.Context, cfg *Config, at, proxy *url.URL, token string)
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
-	return upgradeWebSocket(ctx, cfg, at, proxy, token)
+	return upgradeWebSocket(ctx, cfg, relay, at, proxy, token)
 }
 
 func path(at *url.URL) string {
@@ -191,9 +191,9 @@ func refusal(resp *http.Response) *Error {
 	return &Error{Reason: said.Code}
 }
 
-func upgradeWebSocket(ctx context.Context, cfg *Config, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
+func upgradeWebSocket(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
 	d := websocket.Dialer{
-		NetDialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return secure(ctx, cfg, at, proxy) },
+		NetDialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return secure(ctx, cfg, relay, at, proxy) },
 		Subprotocols:      []string{wire.Subprotocol},
 		ReadBufferSize:    4 << 10, WriteBufferSize: 32 << 10,
 	}
@@ -221,8 +221,14 @@ func upgradeWebSocket(ctx context.Context, cfg *Config, at, proxy *url.URL, toke
 	return wire.WebSocket(ws), nonce, nil
 }
 
-// secure is TLS to the relay, through the proxy if there is one.
-func secure(ctx context.Context, cfg *Config, at, proxy *url.URL) (net.Conn, error) {
+// secure is TLS to the relay, through the proxy if there is one; to one in this
+// process it is neither.
+func secure(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *url.URL) (net.Conn, error) {
+	if cfg.Near != nil {
+		if c, err := cfg.Near(ctx, relay); c != nil || err != nil {
+			return c, err
+		}
+	}
 	port := at.Port()
 	if port == "" {
 		port = "443"

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/boothwire/boothwire/keys"
 )
 
 // What a proxy says, and what of it an engineer reads.
@@ -107,7 +109,7 @@ func TestOldTLS(t *testing.T) {
 	at, _ := url.Parse(srv.URL)
 	cfg := (*Config)(nil).withDefaults()
 	cfg.TLS = srv.Client().Transport.(*http.Transport).TLSClientConfig
-	c, err := secure(t.Context(), &cfg, at, nil)
+	c, err := secure(t.Context(), &cfg, keys.PublicKey{}, at, nil)
 	if e, ok := errors.AsType[*Error](err); !ok || e.Reason != "tls" {
 		t.Errorf("%v", err)
 	}

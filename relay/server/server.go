@@ -33,6 +33,7 @@ import (
 type Server struct {
 	name    string
 	key     keys.PrivateKey
+	inside  inside
 	roots   *keys.Roots
 	cfg     Config
 	log     *zap.Logger
@@ -67,7 +68,7 @@ func New(name string, key keys.PrivateKey, roots *keys.Roots, cfg *Config) (*Ser
 	}
 	c := cfg.withDefaults()
 	return &Server{
-		name: name, key: key, roots: roots, cfg: c, log: c.Logger.With(zap.String("relay", name)),
+		name: name, key: key, inside: newInside(), roots: roots, cfg: c, log: c.Logger.With(zap.String("relay", name)),
 		door: door{max: c.Open, perIP: c.PerIP}, lone: door{max: c.Lone, perIP: c.LonePerIP}, queues: queue.NewPool(), epoch: time.Now(),
 		buffers: sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }},
 		pairs:   make(map[pairKey]*pair), revoked: make(map[string]time.Time), reasons: make(map[string]uint64),
@@ -89,10 +90,13 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		Handler: s, ReadHeaderTimeout: proveFor, IdleTimeout: proveFor, MaxHeaderBytes: maxHeader,
 		ErrorLog: zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.FatalLevel))), // what strangers do wrong is counted
 	}
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
 	go func() { failed <- hs.Serve(tls.NewListener(front, t)) }()
+	go func() { failed <- hs.Serve(s.inside) }()
 	select {
 	case err := <-failed:
+		hs.Close()
+		<-failed
 		s.Close()
 		return fmt.Errorf("relay: %w", err)
 	case <-ctx.Done():
@@ -100,6 +104,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	ln.Close()
 	s.farewell()
 	hs.Close()
+	<-failed
 	<-failed
 	return s.Close()
 }
