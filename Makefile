@@ -23,7 +23,7 @@ bench: ## measure; BENCH=regexp picks (each figure: bench NAME VALUE UNIT at-lea
 	@./.ci/deps.sh >&2
 	@./.ci/bench.sh '$(value BENCH)'
 
-matrix: deps ## measure every pair of networks anew, into docs/NAT.md (root)
+matrix: deps ## measure every pair of networks anew, with the real programs, into docs/NAT.md (root)
 	BOOTHWIRE_MATRIX=1 CI=true go test -v -count=1 -timeout 15m -run 'TestMatrix$$' ./internal/e2e
 
 soak: deps ## the long versions: 1,000 cycles, 30 s of every fuzz target

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -20,6 +21,9 @@ var punchable = []netlab.Kind{netlab.Open, netlab.FullCone, netlab.AddressRestri
 // hearsOtherPorts are those of them that let in what comes from another port than
 // was sent to, or that need not be sent to.
 var hearsOtherPorts = []netlab.Kind{netlab.Open, netlab.FullCone, netlab.AddressRestricted}
+
+// noUDP are the kinds that need a relay to reach anybody, a node too.
+var noUDP = []netlab.Kind{netlab.UDPBlocked, netlab.OnlyTCP443, netlab.OnlyProxy}
 
 // direct says whether two kinds have a path between them without a relay, by what
 // RFC 5245 can do; which of them dials does not matter.
@@ -44,38 +48,87 @@ func direct(a, b netlab.Kind) bool {
 	return a == netlab.OnlyIPv6 && b == netlab.OnlyIPv6
 }
 
-// A pair is who wants to reach whom.
-type pair struct{ device, operator netlab.Kind }
+// A pair is who wants to reach whom. With a node between them, each of them goes to
+// the node, and has a path of his own.
+type pair struct {
+	device, operator netlab.Kind
+	node             bool
+}
 
-func (p pair) String() string { return fmt.Sprintf("%s and %s", p.device, p.operator) }
+func (p pair) String() string {
+	if p.node {
+		return fmt.Sprintf("%s and %s through a node", p.device, p.operator)
+	}
+	return fmt.Sprintf("%s and %s", p.device, p.operator)
+}
 
-// allPairs is the matrix, rows first.
+// want is what both ends' paths should be.
+func (p pair) want() paths {
+	word := func(direct bool) string {
+		if direct {
+			return "direct"
+		}
+		return "relay"
+	}
+	if p.node {
+		return paths{word(!slices.Contains(noUDP, p.device)), word(!slices.Contains(noUDP, p.operator))}
+	}
+	both := word(direct(p.device, p.operator))
+	return paths{both, both}
+}
+
+// allPairs is the matrix, end to end. The order keeps the same device, and the same
+// operator, from coming soon again.
 func allPairs() []pair {
+	kinds := netlab.Matrix()
 	var all []pair
-	for _, d := range netlab.Matrix() {
-		for _, o := range netlab.Matrix() {
-			all = append(all, pair{d, o})
+	for shift := range kinds {
+		for i, d := range kinds {
+			all = append(all, pair{device: d, operator: kinds[(i+shift)%len(kinds)]})
 		}
 	}
 	return all
 }
 
-// spread is what every run of the tests plays: all direct pairs, and a relay's for
-// each kind on each side.
+// nodePairs have every kind on each side of a node, with an open one on the other.
+func nodePairs() []pair {
+	var all []pair
+	for _, kind := range netlab.Matrix() {
+		all = append(all, pair{kind, netlab.Open, true})
+	}
+	for _, kind := range netlab.Matrix()[1:] {
+		all = append(all, pair{netlab.Open, kind, true})
+	}
+	return all
+}
+
+// spread is what every run of the tests plays: end to end each kind with itself, the
+// direct pairs that differ in how they come about, and a relay's for each kind on
+// each side; through a node what is odd.
 func spread() []pair {
 	var all []pair
-	for _, p := range allPairs() {
-		if direct(p.device, p.operator) {
+	for _, k := range netlab.Matrix() {
+		all = append(all, pair{device: k, operator: k})
+	}
+	for _, p := range [][2]netlab.Kind{
+		{netlab.Open, netlab.PortRestricted}, {netlab.FullCone, netlab.DoubleNAT}, {netlab.AddressRestricted, netlab.PortRestricted},
+		{netlab.PortRestricted, netlab.DoubleNAT}, {netlab.DoubleNAT, netlab.AddressRestricted},
+		{netlab.Symmetric, netlab.Open}, {netlab.Symmetric, netlab.FullCone}, {netlab.Symmetric, netlab.AddressRestricted},
+		{netlab.Open, netlab.Symmetric}, {netlab.FullCone, netlab.Symmetric}, {netlab.AddressRestricted, netlab.Symmetric},
+		{netlab.Symmetric, netlab.PortRestricted}, {netlab.DoubleNAT, netlab.Symmetric},
+		{netlab.UDPBlocked, netlab.Open}, {netlab.FullCone, netlab.UDPBlocked},
+		{netlab.OnlyTCP443, netlab.AddressRestricted}, {netlab.Open, netlab.OnlyTCP443}, {netlab.OnlyTCP443, netlab.OnlyProxy},
+		{netlab.OnlyProxy, netlab.DoubleNAT}, {netlab.PortRestricted, netlab.OnlyProxy},
+		{netlab.OnlyIPv6, netlab.Open}, {netlab.OnlyProxy, netlab.OnlyIPv6}, {netlab.OnlyIPv6, netlab.Symmetric},
+	} {
+		all = append(all, pair{device: p[0], operator: p[1]})
+	}
+	for _, p := range nodePairs() {
+		if odd := append(noUDP, netlab.OnlyIPv6, netlab.Symmetric); slices.Contains(odd, p.device) || slices.Contains(odd, p.operator) {
 			all = append(all, p)
 		}
 	}
-	return append(all,
-		pair{netlab.Symmetric, netlab.Symmetric}, pair{netlab.Symmetric, netlab.PortRestricted}, pair{netlab.DoubleNAT, netlab.Symmetric},
-		pair{netlab.UDPBlocked, netlab.Open}, pair{netlab.FullCone, netlab.UDPBlocked}, pair{netlab.UDPBlocked, netlab.UDPBlocked},
-		pair{netlab.OnlyTCP443, netlab.AddressRestricted}, pair{netlab.Open, netlab.OnlyTCP443}, pair{netlab.OnlyTCP443, netlab.OnlyProxy},
-		pair{netlab.OnlyProxy, netlab.DoubleNAT}, pair{netlab.PortRestricted, netlab.OnlyProxy}, pair{netlab.OnlyProxy, netlab.OnlyProxy},
-		pair{netlab.OnlyIPv6, netlab.Open}, pair{netlab.OnlyProxy, netlab.OnlyIPv6}, pair{netlab.OnlyIPv6, netlab.Symmetric},
-	)
+	return all
 }
 
 func TestMatrixIsWhatIsExpected(t *testing.T) {
@@ -88,59 +141,63 @@ func TestMatrixIsWhatIsExpected(t *testing.T) {
 			t.Errorf("%s depends on who dials", p)
 		}
 	}
-	if len(allPairs()) != 100 || n != 32 {
-		t.Errorf("%d of %d pairs are direct, want 32 of 100", n, len(allPairs()))
+	if all := allPairs(); len(all) != 100 || n != 32 {
+		t.Errorf("%d of %d pairs are direct, want 32 of 100", n, len(all))
 	}
-	sides := make(map[string]bool)
+	seen, node := make(map[pair]bool), 0
 	for _, p := range spread() {
-		sides["device "+string(p.device)], sides["operator "+string(p.operator)] = true, true
+		if seen[p] {
+			t.Errorf("the spread has %s twice", p)
+		}
+		seen[p] = true
+		if p.node {
+			node++
+		}
 	}
-	if len(sides) != 20 || len(spread()) < 25 {
-		t.Errorf("the spread has %d pairs, and %d kinds of both sides", len(spread()), len(sides))
+	if len(seen)-node < 25 || node < 8 {
+		t.Errorf("the spread has %d pairs and %d through a node", len(seen)-node, node)
 	}
 }
 
-// A cell is what a pair came to.
-type cell struct {
-	Relay  time.Duration // from the start of both ends until the relay carried a round trip
-	Direct time.Duration // until the direct path did, 0: there is none
-	Pair   string        // of ICE candidates, operator's first
-}
-
-// matrixEnv makes TestMatrix play every pair and write docs/NAT.md; its value is
-// how often.
+// matrixEnv makes TestMatrix play every pair and write docs/NAT.md.
 const matrixEnv = "BOOTHWIRE_MATRIX"
 
-// TestMatrix joins devices and operators of every kind, end to end: each pair by
-// the relay, and by a direct path where there can be one and nowhere else.
+// TestMatrix connects operators and devices of every kind with the real programs, end
+// to end and through a node: all become ready, and each has a direct path where there
+// can be one and nowhere else.
 func TestMatrix(t *testing.T) {
 	pairs, write := spread(), os.Getenv(matrixEnv) != ""
 	if write {
-		pairs = allPairs()
+		pairs = append(allPairs(), nodePairs()...)
 	}
-	w := newNATWorld(t)
+	w, api := newMatrixWorld(t)
 	cells := make(map[pair]cell)
+	devices := make(map[netlab.Kind]*sync.Mutex)
+	for _, kind := range netlab.Matrix() {
+		devices[kind] = new(sync.Mutex)
+	}
+	// Few connect at once, so that they do not wait for each other's processor; many
+	// wait for a path that does not come.
+	room := make(chan struct{}, 2)
+	start := time.Now()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	// Most of the time is spent waiting for what cannot work; the ends that do work
-	// should not wait for each other's processor.
-	room := make(chan struct{}, 12)
-	start := time.Now()
 	for _, p := range pairs {
 		wg.Go(func() {
-			room <- struct{}{}
-			defer func() { <-room }()
-			c, err := w.join(p)
+			devices[p.device].Lock()
+			defer devices[p.device].Unlock()
+			m := &meeting{w: w, api: api, device: deviceID(p.device), operator: w.others[p.operator], want: p.want(), room: room}
+			if !p.node {
+				m.args, m.final = []string{"--end-to-end"}, "nat: "
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+			defer cancel()
+			c, err := m.run(ctx)
 			mu.Lock()
 			defer mu.Unlock()
 			cells[p] = c
-			switch want := direct(p.device, p.operator); {
-			case err != nil:
+			if err != nil {
 				t.Errorf("%s: %v", p, err)
-			case want && c.Direct == 0:
-				t.Errorf("%s: no direct path, and there should be", p)
-			case !want && c.Direct != 0:
-				t.Errorf("%s: a direct path (%s) where none was thought possible", p, c.Pair)
 			}
 		})
 	}
@@ -148,7 +205,7 @@ func TestMatrix(t *testing.T) {
 	t.Logf("%d pairs in %v", len(pairs), time.Since(start).Round(time.Millisecond))
 	for _, p := range pairs {
 		c := cells[p]
-		t.Logf("%-20s %-20s relay %4d ms, direct %4d ms %s", p.device, p.operator, c.Relay.Milliseconds(), c.Direct.Milliseconds(), c.Pair)
+		t.Logf("%-40s first bytes %4d ms, direct %4d ms, %s", p, c.First.Milliseconds(), c.Direct.Milliseconds(), c.Pair)
 	}
 	if write && !t.Failed() {
 		writeMatrix(t, cells)

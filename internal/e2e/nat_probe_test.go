@@ -16,6 +16,7 @@ import (
 // What a probe says of each kind of network: by this a session explains its path.
 func TestProbeTellsKindsApart(t *testing.T) {
 	w := newNATWorld(t)
+	w.serveSTUN()
 	var wg sync.WaitGroup
 	for _, tt := range []struct {
 		kind               netlab.Kind
@@ -48,7 +49,7 @@ func TestProbeTellsKindsApart(t *testing.T) {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			r, err := nat.Probe(ctx, sock, []string{addrPublic, "[" + addrPublic6 + "]"})
+			r, err := nat.Probe(ctx, sock, []string{addrRelay, "[" + addrRelay6 + "]"})
 			if err != nil {
 				t.Errorf("%s: %v", tt.kind, err)
 				return

@@ -4,59 +4,82 @@ package e2e
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/boothwire/boothwire/internal/netlab"
-	"github.com/boothwire/boothwire/internal/testca"
-	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/nat"
-	"github.com/boothwire/boothwire/relay/server"
 )
 
-// The public host of a natWorld: a relay on 443, and STUN on two addresses and two
-// ports of each family (RFC 5780).
+// Further addresses of the deployment, which in a natWorld has both families.
 const (
-	addrPublic   = "203.0.113.10"
-	addrPublicB  = "203.0.113.11"
-	addrPublic6  = "2001:db8::10"
-	addrPublic6B = "2001:db8::11"
-	relayName    = "r-1"
+	addrRelayB   = "203.0.113.61" // the STUN server's other one (RFC 5780)
+	addrControl6 = "2001:db8::10"
+	addrBroker6  = "2001:db8::20"
+	addrNode6    = "2001:db8::30"
+	addrRelay6   = "2001:db8::60"
+	addrRelayB6  = "2001:db8::61"
 )
 
 // uplinkDelay is one way, of every site but an open one: two of them are 40 ms
 // from each other and back, as far ends of one country are.
 const uplinkDelay = 10 * time.Millisecond
 
-// A natWorld is a device and an operator of every kind on one internet, with a
-// relay and a STUN server.
+// A natWorld is a world with a device and an operator of every kind, each at a
+// site of its own. Its deployment is reached by IPv4 and IPv6. The one kiosk of
+// other worlds is not there; the operator of the world itself looks on.
 type natWorld struct {
-	t       *testing.T
-	lab     *netlab.Lab
-	ca      *testca.CA
-	public  *netlab.Host
+	*world
 	devices map[netlab.Kind]*netlab.Site
 	others  map[netlab.Kind]*netlab.Site // operators'
-	signer  *keys.Signer
-	key     keys.PrivateKey // the relay's
 }
 
+// newNATWorld makes the network; nothing runs in it yet.
 func newNATWorld(t *testing.T) *natWorld {
 	t.Helper()
 	w := &natWorld{
-		t: t, lab: netlab.New(t), ca: testca.New(t, t.TempDir()), key: keys.NewPrivateKey(),
+		world:   &world{t: t, dir: t.TempDir(), lab: netlab.New(t)},
 		devices: make(map[netlab.Kind]*netlab.Site), others: make(map[netlab.Kind]*netlab.Site),
 	}
+	for _, dir := range []string{w.dir, filepath.Dir(w.dir)} { // Mosquitto reads it as its own user
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	internet := w.lab.Switch("internet")
-	w.public = w.lab.Host("public")
-	link := w.lab.Link(w.public, addrPublic+"/24", internet, "")
-	link.A.Add(addrPublicB + "/24")
-	link.A.Add(addrPublic6 + "/64")
-	link.A.Add(addrPublic6B + "/64")
+	var hosts []*netlab.Host
+	for _, h := range []struct {
+		host  **netlab.Host
+		name  string
+		addrs []string
+	}{
+		{&w.controlHost, "control", []string{addrControl + "/24", addrControl6 + "/64"}},
+		{&w.broker, "broker", []string{addrBroker + "/24", addrBroker6 + "/64"}},
+		{&w.nodeHost, "node", []string{addrNode + "/24", addrNode6 + "/64"}},
+		{&w.relayHost, "relay", []string{addrRelay + "/24", addrRelay6 + "/64", addrRelayB + "/24", addrRelayB6 + "/64"}},
+		{&w.operator, "office", []string{addrOperator + "/24"}},
+	} {
+		*h.host = w.lab.Host(h.name)
+		link := w.lab.Link(*h.host, h.addrs[0], internet, "")
+		for _, a := range h.addrs[1:] {
+			link.A.Add(a)
+		}
+		if *h.host != w.operator {
+			hosts = append(hosts, *h.host)
+		}
+	}
+	w.sites(internet, hosts)
+	w.lab.Start()
+	return w
+}
+
+// sites adds two of every kind, and the ways to those that are not translated.
+func (w *natWorld) sites(internet *netlab.Host, hosts []*netlab.Host) {
 	far := netlab.SiteConfig{Uplink: netlab.Emulation{Delay: uplinkDelay}}
 	var sites []*netlab.Site
 	for n, kind := range netlab.Matrix() {
@@ -65,67 +88,50 @@ func newNATWorld(t *testing.T) *natWorld {
 		sites = append(sites, w.devices[kind], w.others[kind])
 	}
 	for _, s := range sites {
-		s.Others6(w.public)
+		for _, h := range hosts {
+			s.Others6(h)
+		}
 		for _, o := range sites {
 			if o != s && o.Kind == netlab.OnlyIPv6 {
 				s.Others6(o.Router)
 			}
 		}
 	}
-	w.lab.Start()
-	w.serveRelay()
-	w.serveSTUN()
-	return w
 }
 
-// serveRelay runs a relay for a control that only signs.
-func (w *natWorld) serveRelay() {
-	t, store := w.t, keys.NewMemory()
-	root, online := must(keys.OpenIdentity(store, "root")), must(keys.OpenIdentity(store, "online"))
-	record := must(keys.SignRecord(root, keys.Record{ID: "control-1", Key: online.Key(), Epoch: 1, Scope: []string{keys.TypeRelay}}))
-	w.signer = must(keys.NewSigner(online, record))
-	cert, key := w.ca.Server("relay", []string{addrPublic, addrPublic6})
-	srv := must(server.New(relayName, w.key, must(keys.ParseRoots("", root.Key().String())), &server.Config{
-		TLS: &tls.Config{Certificates: []tls.Certificate{w.ca.Pair(cert, key)}}, Drain: time.Millisecond,
-	}))
-	var ln net.Listener
-	if err := w.public.Do(func() (err error) { ln, err = net.Listen("tcp", ":443"); return }); err != nil {
-		t.Fatal(err)
+// stunSockets are two addresses and two ports of each family (RFC 5780).
+func stunSockets() (all []netip.AddrPort) {
+	for _, addr := range []string{addrRelay, addrRelayB, addrRelay6, addrRelayB6} {
+		for _, port := range []uint16{3478, 3479} {
+			all = append(all, netip.AddrPortFrom(netip.MustParseAddr(addr), port))
+		}
 	}
-	w.serve("relay", func(ctx context.Context) error { return srv.Serve(ctx, ln) })
+	return all
 }
 
+// serveSTUN answers on them until the test ends, where no relay does.
 func (w *natWorld) serveSTUN() {
 	var conns []net.PacketConn
-	for _, addr := range []string{addrPublic, addrPublicB, addrPublic6, addrPublic6B} {
-		for _, port := range []uint16{3478, 3479} {
-			err := w.public.Do(func() error {
-				c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), port)))
-				conns = append(conns, c)
-				return err
-			})
-			if err != nil {
-				w.t.Fatal(err)
-			}
+	for _, at := range stunSockets() {
+		err := w.relayHost.Do(func() error {
+			c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+			conns = append(conns, c)
+			return err
+		})
+		if err != nil {
+			w.t.Fatal(err)
 		}
 	}
-	w.t.Cleanup(func() {
-		for _, c := range conns {
-			c.Close()
-		}
-	})
-	w.serve("STUN", func(ctx context.Context) error { return nat.ServeSTUN(ctx, conns...) })
-}
-
-// serve runs f until the test ends.
-func (w *natWorld) serve(name string, f func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- f(ctx) }()
+	go func() { done <- nat.ServeSTUN(ctx, conns...) }()
 	w.t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			w.t.Errorf("%s: %v", name, err)
+			w.t.Errorf("STUN: %v", err)
+		}
+		for _, c := range conns {
+			c.Close()
 		}
 	})
 }

@@ -42,13 +42,6 @@ var programs = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	if text := os.Getenv(endEnv); text != "" {
-		if err := endMain(text); err != nil {
-			fmt.Fprintln(os.Stderr, "e2e:", err)
-			os.Exit(1)
-		}
-		return
-	}
 	code := m.Run()
 	if dir, err := programs(); err == nil {
 		os.RemoveAll(dir)
@@ -83,10 +76,19 @@ type process struct {
 // start runs a program on a host until the test ends.
 func start(t testing.TB, host *netlab.Host, name string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: filepath.Base(name), host: host, args: append([]string{name}, args...), log: new(logBuffer)}
+	return startWith(t, host, nil, name, args...)
+}
+
+// startWith is start with more in the environment.
+func startWith(t testing.TB, host *netlab.Host, env []string, name string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: filepath.Base(name), host: host, args: append([]string{name}, args...), env: env, log: new(logBuffer)}
 	p.run()
 	t.Cleanup(func() {
 		p.kill()
+		if strings.Contains(p.log.String(), "WARNING: DATA RACE") {
+			t.Errorf("%s on %s: a data race", p.name, host.Name)
+		}
 		if t.Failed() && !p.quiet {
 			t.Logf("log of %s on %s:\n%s", p.name, host.Name, p.log.tail(12000))
 		}
