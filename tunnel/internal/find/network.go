@@ -15,8 +15,9 @@ import (
 )
 
 // How old what is known of a network may be, as long as the host's addresses stay:
-// behind it little changes, and a probe costs its servers up to 30 packets each. One
-// that found UDP blocked, or nothing, may have met a bad moment.
+// behind it little changes, and a probe costs its servers up to 30 packets each. What
+// found UDP blocked, or nothing, may have met a bad moment, and where a search fails it
+// may have become another network: that is asked once more, sooner.
 const (
 	lookEvery = 30 * time.Minute
 	lookAgain = time.Minute
@@ -32,7 +33,9 @@ type Network struct {
 	mu    sync.Mutex
 	key   string // the host's addresses and the servers
 	nat   nat.NAT
-	at    time.Time // when it was found, or tried
+	at    time.Time // when it was found
+	doubt bool      // a search has failed since
+	sure  bool      // two probes in a row said the same
 	looks bool      // a probe is under way
 }
 
@@ -75,10 +78,10 @@ func (n *Network) begin(key string, now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.key != key {
-		n.key, n.nat, n.at = key, nat.NATUnknown, time.Time{}
+		n.key, n.nat, n.at, n.doubt, n.sure = key, nat.NATUnknown, time.Time{}, false, false
 	}
 	age := lookEvery
-	if n.nat == nat.NATUnknown || n.nat == nat.UDPBlockedNAT {
+	if !n.sure && (n.doubt || n.nat == nat.NATUnknown || n.nat == nat.UDPBlockedNAT) {
 		age = lookAgain
 	}
 	if n.looks || !n.at.IsZero() && now.Sub(n.at) < age {
@@ -95,8 +98,17 @@ func (n *Network) end(key string, r nat.Report, ok bool) {
 	defer n.mu.Unlock()
 	n.looks = false
 	if n.key == key && ok {
-		n.nat, n.at = r.NAT(), time.Now()
+		name := r.NAT()
+		n.sure = name == n.nat && !n.at.IsZero()
+		n.nat, n.at, n.doubt = name, time.Now(), false
 	}
+}
+
+// failed takes note that a search found no path.
+func (n *Network) failed() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.doubt = true
 }
 
 // probe asks with a socket of its own: the tunnel's is a search's.

@@ -45,6 +45,7 @@ func (f *Finder) Failed(err error, waits bool) error {
 	if !ok || !errors.Is(e, nat.ErrNoPath) {
 		return err
 	}
+	f.network.failed()
 	return &Failure{e, whyFailed(e, f.network.NAT(), nat.ParseNAT(e.Far)), waits}
 }
 
