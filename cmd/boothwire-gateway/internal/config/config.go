@@ -114,14 +114,18 @@ func (c *Config) Enrolment(client *http.Client, log *zap.Logger) *gateway.Enroll
 	}
 }
 
-// Node is how the node runs. It knows relays by the same authorities as control.
-func (c *Config) Node(store keys.Store, log *zap.Logger) (*gateway.Config, error) {
+// A Near is relay.Config's.
+type Near func(ctx context.Context, relay keys.PublicKey) (net.Conn, error)
+
+// Node is how the node runs. It knows relays by the same authorities as control, but
+// for the one that is near; nil: none is.
+func (c *Config) Node(store keys.Store, near Near, log *zap.Logger) (*gateway.Config, error) {
 	authorities, err := c.TLS.Config()
 	if err != nil {
 		return nil, err
 	}
 	dial := func(ctx context.Context, relays []keys.Relay, key keys.PrivateKey) (net.Conn, error) {
-		return relay.Dial(ctx, relays, key, &relay.Config{TLS: authorities, Logger: log})
+		return relay.Dial(ctx, relays, key, &relay.Config{TLS: authorities, Near: near, Logger: log})
 	}
 	return &gateway.Config{
 		Store:     store,

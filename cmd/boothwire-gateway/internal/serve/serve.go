@@ -38,7 +38,16 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	how, err := cfg.Node(store, log)
+	var relay *relayd.Relay
+	var near config.Near
+	if cfg.Relay != nil {
+		if relay, err = openRelay(cfg, roots, log); err != nil {
+			return err
+		}
+		defer relay.Close()
+		near = relay.Near
+	}
+	how, err := cfg.Node(store, near, log)
 	if err != nil {
 		return err
 	}
@@ -50,12 +59,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	follow := &gateway.FollowConfig{HTTP: client}
 	shown := []func(metrics.Writer){func(m metrics.Writer) { figures(m, node.Stats()) }}
 	beside := []func(context.Context) error{answers.Serve}
-	if cfg.Relay != nil {
-		relay, err := openRelay(cfg, roots, log)
-		if err != nil {
-			return err
-		}
-		defer relay.Close()
+	if relay != nil {
 		follow.Over = relay.Revoke
 		shown = append(shown, func(m metrics.Writer) { relayd.Metrics(m, relay.Stats()) })
 		beside = append(beside, relay.Serve)
