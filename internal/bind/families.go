@@ -1,9 +1,12 @@
 package bind
 
 import (
+	"errors"
+	"net"
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.zx2c4.com/wireguard/conn"
 )
@@ -49,7 +52,7 @@ func (f *families) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 		return nil, 0, conn.ErrBindAlreadyOpen
 	}
 	four := conn.NewStdNetBind()
-	fns, actual, err := four.Open(port)
+	fns, actual, err := openAt(four, port)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -60,6 +63,33 @@ func (f *families) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	f.now.Store(&sockets{four, six.Interface().(conn.Bind)})
 	f.open = true
 	return fns, actual, nil
+}
+
+// openAt opens b and says at which port. A StdNetBind says 0 where the kernel has no
+// IPv6, whatever port its IPv4 socket has.
+func openAt(b conn.Bind, port uint16) (fns []conn.ReceiveFunc, actual uint16, err error) {
+	for range 100 { // somebody else may take the port in between
+		fns, actual, err = b.Open(port)
+		if port != 0 {
+			return fns, port, err
+		}
+		if actual != 0 || err != nil {
+			return fns, actual, err
+		}
+		if err = b.Close(); err != nil {
+			return nil, 0, err
+		}
+		c, err := net.ListenUDP("udp4", nil)
+		if err != nil {
+			return nil, 0, err
+		}
+		free := c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+		c.Close()
+		if fns, _, err = b.Open(free); !errors.Is(err, syscall.EADDRINUSE) {
+			return fns, free, err
+		}
+	}
+	return nil, 0, syscall.EADDRINUSE
 }
 
 // Close closes both sockets.

@@ -68,3 +68,24 @@ func TestFamilies(t *testing.T) {
 		}
 	}
 }
+
+// A sixless is a StdNetBind as it is without IPv6: it does not know its port.
+type sixless struct{ conn.Bind }
+
+func (s sixless) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
+	fns, _, err := s.Bind.Open(port)
+	return fns, 0, err
+}
+
+func TestPortIsKnownWithoutIPv6(t *testing.T) {
+	b := sixless{conn.NewStdNetBind()}
+	_, port, err := openAt(b, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)}); port == 0 || err == nil {
+		t.Errorf("it is open at %d, where nobody listens", port)
+		c.Close()
+	}
+}
