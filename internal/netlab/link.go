@@ -89,7 +89,11 @@ func (i *Interface) Add(prefix string) {
 		l.t.Fatalf("netlab: %s: %v", i.host.Name, err)
 	}
 	i.nets = append(i.nets, p.Masked())
-	l.run(i.host.inside("ip", "addr", "add", prefix, "dev", i.Name, "noprefixroute")...)
+	add := i.host.inside("ip", "addr", "add", prefix, "dev", i.Name, "noprefixroute")
+	if p.Addr().Is6() {
+		add = append(add, "nodad") // it can be bound to at once
+	}
+	l.run(add...)
 	i.route(p.Masked())
 }
 
