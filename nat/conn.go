@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/boothwire/boothwire/internal/deadline"
 )
 
 // A Conn is a path that was found. The tunnel's packets do not go through it: it
@@ -24,7 +26,7 @@ type Conn struct {
 	report   atomic.Pointer[string]
 	ctx      context.Context // ends when the path is lost, with the reason
 	lose     context.CancelCauseFunc
-	read     *deadline
+	read     *deadline.Deadline
 }
 
 var _ net.Conn = (*Conn)(nil)
@@ -36,7 +38,7 @@ func newConn(s *search, p Pair) *Conn {
 		own:    s.try.own,
 		far:    s.try.far,
 		tie:    tieBreaker(),
-		read:   newDeadline(),
+		read:   deadline.New(),
 	}
 	c.hear(s.try.exchange.farText)
 	c.ctx, c.lose = context.WithCancelCause(context.Background())
@@ -66,7 +68,7 @@ func (c *Conn) hear(report string) { c.report.Store(&report) }
 func (c *Conn) Read([]byte) (int, error) {
 	select {
 	case <-c.ctx.Done():
-	case <-c.read.wait():
+	case <-c.read.Wait():
 		if c.ctx.Err() == nil {
 			return 0, os.ErrDeadlineExceeded
 		}
@@ -102,7 +104,7 @@ func (c *Conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 // SetReadDeadline makes Read return os.ErrDeadlineExceeded after t, also the one
 // that waits now.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	c.read.set(t)
+	c.read.Set(t)
 	return nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pion/stun"
+
+	"github.com/boothwire/boothwire/internal/deadline"
 )
 
 // A world is an internet in memory, in the time of a synctest bubble.
@@ -85,7 +87,7 @@ type simSock struct {
 	local netip.AddrPort
 	nat   *simNAT
 	queue chan simPacket
-	read  *deadline
+	read  *deadline.Deadline
 }
 
 type simPacket struct {
@@ -94,7 +96,7 @@ type simPacket struct {
 }
 
 func (w *world) sock(local string, nat *simNAT) *simSock {
-	s := &simSock{w, netip.MustParseAddrPort(local), nat, make(chan simPacket, 256), newDeadline()}
+	s := &simSock{w, netip.MustParseAddrPort(local), nat, make(chan simPacket, 256), deadline.New()}
 	w.socks[s.local] = s
 	return s
 }
@@ -133,14 +135,14 @@ func (w *world) send(s *simSock, to netip.AddrPort, data []byte) {
 
 func (s *simSock) ReadFrom(p []byte) (int, net.Addr, error) {
 	select {
-	case <-s.read.wait():
+	case <-s.read.Wait():
 		return 0, nil, os.ErrDeadlineExceeded
 	default:
 	}
 	select {
 	case d := <-s.queue:
 		return copy(p, d.data), net.UDPAddrFromAddrPort(d.from), nil
-	case <-s.read.wait():
+	case <-s.read.Wait():
 		return 0, nil, os.ErrDeadlineExceeded
 	}
 }
@@ -153,7 +155,7 @@ func (s *simSock) WriteTo(p []byte, to net.Addr) (int, error) {
 func (s *simSock) Close() error                       { panic("the caller's socket was closed") }
 func (s *simSock) LocalAddr() net.Addr                { return net.UDPAddrFromAddrPort(s.local) }
 func (s *simSock) SetDeadline(t time.Time) error      { return s.SetReadDeadline(t) }
-func (s *simSock) SetReadDeadline(t time.Time) error  { s.read.set(t); return nil }
+func (s *simSock) SetReadDeadline(t time.Time) error  { s.read.Set(t); return nil }
 func (s *simSock) SetWriteDeadline(t time.Time) error { return nil }
 
 // serve answers Binding requests but for the first lose of them, until stop.
@@ -183,8 +185,8 @@ func (s *simSock) serve(t *testing.T, lose int) (stop func()) {
 		}
 	})
 	return func() {
-		s.read.set(time.Unix(1, 0))
+		s.read.Set(time.Unix(1, 0))
 		done.Wait()
-		s.read.set(time.Time{})
+		s.read.Set(time.Time{})
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pion/stun"
+
+	"github.com/boothwire/boothwire/internal/deadline"
 )
 
 // A labNet is an internet in memory, in the time of a synctest bubble, with one box
@@ -153,12 +155,12 @@ type labSock struct {
 	net   *labNet
 	local netip.AddrPort
 	queue chan labPacket
-	read  *deadline
+	read  *deadline.Deadline
 	fail  error // of writes
 }
 
 func (n *labNet) sock(local string) *labSock {
-	s := &labSock{net: n, local: netip.MustParseAddrPort(local), queue: make(chan labPacket, 256), read: newDeadline()}
+	s := &labSock{net: n, local: netip.MustParseAddrPort(local), queue: make(chan labPacket, 256), read: deadline.New()}
 	n.socks[s.local] = s
 	return s
 }
@@ -167,7 +169,7 @@ func (s *labSock) ReadFrom(p []byte) (int, net.Addr, error) {
 	select {
 	case d := <-s.queue:
 		return copy(p, d.data), net.UDPAddrFromAddrPort(d.from), nil
-	case <-s.read.wait():
+	case <-s.read.Wait():
 		return 0, nil, os.ErrDeadlineExceeded
 	}
 }
@@ -184,7 +186,7 @@ func (s *labSock) Close() error                  { panic("the caller's socket wa
 func (s *labSock) LocalAddr() net.Addr           { return net.UDPAddrFromAddrPort(s.local) }
 func (s *labSock) SetDeadline(t time.Time) error { return s.SetReadDeadline(t) }
 func (s *labSock) SetReadDeadline(t time.Time) error {
-	s.read.set(t)
+	s.read.Set(t)
 	return nil
 }
 func (s *labSock) SetWriteDeadline(time.Time) error { return nil }
@@ -236,7 +238,7 @@ func servePlain(s *labSock) (stop func()) {
 		}
 	})
 	return func() {
-		s.read.set(time.Unix(1, 0))
+		s.read.Set(time.Unix(1, 0))
 		done.Wait()
 	}
 }

@@ -347,7 +347,7 @@ func TestProbeErrors(t *testing.T) {
 			t.Errorf("canceled: %+v %v", r, err)
 		}
 		select {
-		case <-sock.read.wait():
+		case <-sock.read.Wait():
 			t.Error("a read deadline was left")
 		default:
 		}

@@ -22,7 +22,7 @@ func liar(s *labSock, lies func(req stun.Message, from netip.AddrPort)) (stop fu
 		})
 	})
 	return func() {
-		s.read.set(time.Unix(1, 0))
+		s.read.Set(time.Unix(1, 0))
 		done.Wait()
 	}
 }

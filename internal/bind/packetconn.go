@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
+
+	"github.com/boothwire/boothwire/internal/deadline"
 )
 
 const (
@@ -28,8 +30,8 @@ const (
 // A packetConn is what a Bind's socket receives beside WireGuard's packets.
 type packetConn struct {
 	bind  *Bind
-	read  *deadline
-	write *deadline
+	read  *deadline.Deadline
+	write *deadline.Deadline
 	done  chan struct{}
 	ready chan struct{} // has a token when there may be something to read
 
@@ -60,8 +62,8 @@ func (b *Bind) PacketConn() net.PacketConn {
 	if c == nil || c.isClosed() {
 		c = &packetConn{
 			bind:      b,
-			read:      newDeadline(),
-			write:     newDeadline(),
+			read:      deadline.New(),
+			write:     deadline.New(),
 			done:      make(chan struct{}),
 			ready:     make(chan struct{}, 1),
 			endpoints: make(map[netip.AddrPort]conn.Endpoint),
@@ -126,7 +128,7 @@ func (c *packetConn) ReadFrom(p []byte) (int, net.Addr, error) {
 		select {
 		case <-c.done:
 			return 0, nil, c.error("read", net.ErrClosed)
-		case <-c.read.wait():
+		case <-c.read.Wait():
 			return 0, nil, c.error("read", os.ErrDeadlineExceeded)
 		default:
 		}
@@ -135,7 +137,7 @@ func (c *packetConn) ReadFrom(p []byte) (int, net.Addr, error) {
 		}
 		select {
 		case <-c.ready:
-		case <-c.read.wait():
+		case <-c.read.Wait():
 		case <-c.done:
 		}
 	}
@@ -146,7 +148,7 @@ func (c *packetConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 	select {
 	case <-c.done:
 		return 0, c.error("write", net.ErrClosed)
-	case <-c.write.wait():
+	case <-c.write.Wait():
 		return 0, c.error("write", os.ErrDeadlineExceeded)
 	default:
 	}
@@ -208,8 +210,8 @@ func (c *packetConn) Close() error {
 	if !c.closed {
 		c.closed = true
 		close(c.done)
-		c.read.set(time.Time{})
-		c.write.set(time.Time{})
+		c.read.Set(time.Time{})
+		c.write.Set(time.Time{})
 	}
 	return nil
 }
@@ -242,11 +244,11 @@ func (c *packetConn) SetReadDeadline(t time.Time) error { return c.setDeadline(c
 // SetWriteDeadline makes writes after t fail. Writes do not wait.
 func (c *packetConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(c.write, t) }
 
-func (c *packetConn) setDeadline(d *deadline, t time.Time) error {
+func (c *packetConn) setDeadline(d *deadline.Deadline, t time.Time) error {
 	if c.isClosed() {
 		return c.error("set", net.ErrClosed)
 	}
-	d.set(t)
+	d.Set(t)
 	return nil
 }
 

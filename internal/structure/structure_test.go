@@ -21,7 +21,7 @@ const module = "github.com/boothwire/boothwire"
 // decides. "internal" stands for the module's own internal packages.
 var arrows = map[string][]string{
 	"keys":                    {"internal/strictjson"},
-	"nat":                     {},
+	"nat":                     {"internal/deadline"},
 	"signaling":               {"internal/strictjson"},
 	"signaling/signalingtest": {"signaling", "internal/strictjson"},
 	"signaling/mqtt":          {"signaling", "keys", "internal"},

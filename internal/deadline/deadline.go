@@ -1,21 +1,24 @@
-package bind
+// Package deadline is the read or write deadline of a connection of ours.
+package deadline
 
 import (
 	"sync"
 	"time"
 )
 
-// A deadline is a time that can be moved while others wait for it.
-type deadline struct {
+// A Deadline is a time that can be moved while others wait for it. Its methods are
+// safe for concurrent use.
+type Deadline struct {
 	mu     sync.Mutex
 	timer  *time.Timer
 	passed chan struct{} // closed when it has; replaced when a passed one is moved
 }
 
-func newDeadline() *deadline { return &deadline{passed: make(chan struct{})} }
+// New returns a Deadline that never passes.
+func New() *Deadline { return &Deadline{passed: make(chan struct{})} }
 
-// set moves the deadline; the zero time is none.
-func (d *deadline) set(t time.Time) {
+// Set moves the deadline; the zero time is none.
+func (d *Deadline) Set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timer != nil && !d.timer.Stop() {
@@ -38,8 +41,9 @@ func (d *deadline) set(t time.Time) {
 	close(d.passed)
 }
 
-// wait returns a channel that is closed when the deadline has passed.
-func (d *deadline) wait() <-chan struct{} {
+// Wait returns a channel that is closed when the deadline has passed; one that is
+// moved afterwards has another.
+func (d *Deadline) Wait() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.passed
