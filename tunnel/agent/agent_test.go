@@ -68,15 +68,17 @@ func TestSessionFromWakeToSilence(t *testing.T) {
 	})
 	r.down("s1")
 	r.waitState(signaling.Disconnected)
-	r.wait("control hears closed", func() bool {
-		return r.statuses.find(func(s *signaling.Status) bool { return s.VPN == signaling.Disconnected && s.Session == "s1" }) != nil
+	r.wait("control hears closed, and what was carried", func() bool {
+		return r.statuses.find(func(s *signaling.Status) bool {
+			return s.VPN == signaling.Disconnected && s.Session == "s1" && s.Rx > 0 && s.Tx > 0
+		}) != nil
 	})
 	mu.Lock()
 	if want := []string{"may s1", "opened s1", "closed s1"}; !slices.Equal(told, want) {
 		t.Errorf("the host was told %q, want %q", told, want)
 	}
 	mu.Unlock()
-	if s := r.agent.Stats(); s.Sessions != 1 || s.Failed != 0 {
+	if s := r.agent.Stats(); s.Sessions != 1 || s.Failed != 0 || s.Rx == 0 || s.Tx == 0 || s.Spent.Direct == 0 {
 		t.Errorf("stats %+v", s)
 	}
 	if err := r.end(); err != nil {

@@ -28,6 +28,7 @@ type road struct {
 	control control.Relay
 	cfg     *relay.Config
 	serve   func(*world)
+	again   func(*world, func() time.Time) // killed, and started with another clock
 	srv     *server.Server
 }
 
@@ -41,10 +42,19 @@ func newRoad(t *testing.T) *road {
 		control: control.Relay{Name: "r-1", URL: "https://" + ln.Addr().String() + "/relay", Key: key.Public()},
 		cfg:     &relay.Config{TLS: &tls.Config{RootCAs: ca.Pool()}, Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }},
 	}
-	r.serve = func(w *world) {
+	start := func(w *world, ln net.Listener, now func() time.Time) {
 		roots := must(keys.ParseRoots("", w.control.Roots()...))
-		r.srv = must(server.New("r-1", key, roots, &server.Config{TLS: &tls.Config{Certificates: []tls.Certificate{ca.Pair(cert, file)}}, Drain: time.Millisecond}))
-		w.run(func(ctx context.Context) { r.srv.Serve(ctx, ln) })
+		srv := must(server.New("r-1", key, roots, &server.Config{TLS: &tls.Config{Certificates: []tls.Certificate{ca.Pair(cert, file)}}, Drain: time.Millisecond, Now: now}))
+		w.run(func(ctx context.Context) { srv.Serve(ctx, ln) })
+		r.srv = srv
+	}
+	r.again = func(w *world, now func() time.Time) {
+		r.srv.Close()
+		ln.Close()
+		start(w, must(net.Listen("tcp", ln.Addr().String())), now)
+	}
+	r.serve = func(w *world) {
+		start(w, ln, nil)
 		admin := w.as("admin", control.Admin)
 		w.run(func(ctx context.Context) {
 			admin.Revocations(ctx, func(session string) error { r.srv.Revoke(session); return nil })

@@ -1,0 +1,56 @@
+package operator_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/tunnel"
+	"github.com/boothwire/boothwire/tunnel/agent"
+	"github.com/boothwire/boothwire/tunnel/operator"
+)
+
+// An end-to-end session that somebody else extends gets the tokens of its longer life
+// at both ends: when the first ones are over, a relay that is killed lets both in
+// again. Without that it lets in nobody.
+func TestExtendedByAnother(t *testing.T) {
+	const first, later = 2 * time.Minute, 10 * time.Minute
+	for _, extended := range []bool{true, false} {
+		name := map[bool]string{true: "extended", false: "as it was"}[extended]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRoad(t)
+			w := newWorldWith(t, &control.Config{Relays: []control.Relay{r.control}}, agent.Config{Relay: r.cfg}, echo)
+			r.serve(w)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+			defer cancel()
+			s := must(operator.Open(ctx, w.as("ann", control.Operator), device,
+				&operator.Config{EndToEnd: true, Path: tunnel.RelayOnly, Relay: r.cfg, Lifetime: first}))
+			defer s.Close()
+			if err := s.Ready(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if extended {
+				must(w.as("boss", control.Admin).ExtendSession(ctx, s.ID(), time.Hour))
+				w.wait("both ends have the later grant", func() bool {
+					return s.Grant().Rev == 2 && w.agent.Status().Session.Lifetime > first
+				})
+			}
+			r.again(w, func() time.Time { return time.Now().Add(later) })
+			if !extended {
+				w.wait("both ends are refused", func() bool { return r.srv.Stats().Reasons["expired"] >= 2 })
+				if n := r.srv.Stats().Legs; n != 0 {
+					t.Errorf("%d legs with tokens that are over", n)
+				}
+				return
+			}
+			w.wait("both legs are back", func() bool { return r.srv.Stats().Legs == 2 })
+			conn, err := s.Dial(ctx, "tcp", ":22")
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Close()
+		})
+	}
+}
