@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -17,21 +18,26 @@ func TestEndToEnd(t *testing.T) {
 	before := w.gateway.log.len()
 	for _, tt := range []struct {
 		name, path string
+		why        string // both networks in it, the device's first
 		prepare    func()
 	}{
-		{"direct", "direct", func() {}},
-		{"udp blocked", "relay", func() { w.shop.Refuse("meta l4proto udp") }},
+		{"direct", "direct", `^direct: \w+-\w+ (nat|cone|symmetric)/(open|firewall)`, func() {}},
+		{"udp blocked", "relay", `^relay: direct failed no_path \([a-z-]+ here, (open|firewall) there; tried [0-9a-z ]+ x [0-9a-z ]+\)`, func() { w.shop.Refuse("meta l4proto udp") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.prepare()
 			hold := start(t, w.operator, w.ctlArgs("connect", kiosk, "--end-to-end", "--json")[0], w.ctlArgs("connect", kiosk, "--end-to-end", "--json")[1:]...)
+			var why string
 			eventually(t, "the session's path is "+tt.path, func() error {
-				path, why, err := w.path()
-				if err == nil && path != tt.path {
+				var path string
+				var err error
+				path, why, err = w.path()
+				if err == nil && (path != tt.path || !regexp.MustCompile(tt.why).MatchString(why)) {
 					err = fmt.Errorf("%s: %s", path, why)
 				}
 				return err
 			})
+			t.Log(why)
 			hold.stop()
 			w.settle()
 		})
@@ -73,9 +79,13 @@ func (w *world) path() (path, why string, err error) {
 		if err := dec.Decode(&all); err != nil {
 			return "", "", err
 		}
-		var list []struct{ ID, Path, Why, State string }
+		type shown struct {
+			ID, Path, State string
+			Why             string `json:"path_why"`
+		}
+		var list []shown
 		if json.Unmarshal(all, &list) != nil {
-			list = append(list, struct{ ID, Path, Why, State string }{})
+			list = append(list, shown{})
 			if err := json.Unmarshal(all, &list[len(list)-1]); err != nil {
 				return "", "", err
 			}
