@@ -90,33 +90,42 @@ func position(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// lineOf finds the line that sets a field; 0 when none does. The field is named
-// by its tables, and by its number in one of several: "sub.port", "line[1].url".
+// lineOf finds the line that sets a field, or begins the table that lacks it; 0 when
+// there is neither. The field is named by its tables, and by its number in one of
+// several: "sub.port", "line[1].url".
 func lineOf(data []byte, field string) int {
 	table, key := "", field
 	if i := strings.LastIndexByte(field, '.'); i >= 0 {
 		table, key = field[:i], field[i+1:]
 	}
 	bare := func(s string) string { return strings.Trim(strings.TrimSpace(s), `"'`) }
-	in, seen := "", make(map[string]int)
+	in, seen, begins := "", make(map[string]int), 0
+	enter := func(name string, n int) {
+		if in = name; in == table && begins == 0 {
+			begins = n + 1
+		}
+	}
 	for n, line := range strings.Split(string(data), "\n") {
 		line = strings.TrimSpace(line)
 		if name, ok := strings.CutPrefix(line, "[["); ok {
 			name, _, _ = strings.Cut(name, "]]")
-			in = fmt.Sprintf("%s[%d]", bare(name), seen[name])
+			enter(fmt.Sprintf("%s[%d]", bare(name), seen[name]), n)
 			seen[name]++
 			continue
 		}
 		if name, ok := strings.CutPrefix(line, "["); ok {
 			name, _, _ = strings.Cut(name, "]")
-			in = bare(name)
+			enter(bare(name), n)
 			continue
 		}
 		if name, _, ok := strings.Cut(line, "="); ok && in == table && bare(name) == key {
 			return n + 1
 		}
 	}
-	return 0
+	if begins == 0 && table != "" {
+		return lineOf(data, table)
+	}
+	return begins
 }
 
 // A Duration is written as Go writes it: "90s", "8h".

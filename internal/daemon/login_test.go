@@ -49,7 +49,7 @@ url = 'one'
 url = 'three'
 `)
 	for field, want := range map[string]int{
-		"name": 1, "line[0].url": 3, "line[1].url": 6, "services.tcp/22": 8, "mqtt.url": 10, "url": 0, "line[2].url": 0, "mqtt.name": 0,
+		"name": 1, "line[0].url": 3, "line[1].url": 6, "services.tcp/22": 8, "mqtt.url": 10, "url": 0, "line[2].url": 0, "mqtt.name": 9, "mqtt.tls.cert": 9,
 	} {
 		if got := lineOf(text, field); got != want {
 			t.Errorf("%s stands in line %d, want %d", field, got, want)

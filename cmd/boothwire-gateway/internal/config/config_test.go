@@ -106,4 +106,13 @@ func TestWrongLines(t *testing.T) {
 			t.Errorf("%s: %v, want line %d and %s", tt.new, err, line, tt.field)
 		}
 	}
+	// What is missing, with the line of its table.
+	_, line, _ := load(t, `[relay]`, `[relay]`)
+	for old, field := range map[string]string{`listen  =`: "relay.listen", `[relay.tls]`: "relay.cert"} {
+		if _, _, err := load(t, old, ""); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("without %s: %v", old, err)
+		} else if field == "relay.listen" && !strings.Contains(err.Error(), fmt.Sprintf("c.toml:%d: ", line)) {
+			t.Errorf("without %s: %v, want line %d", old, err, line)
+		}
+	}
 }
