@@ -56,6 +56,7 @@ func (r *Relay) Close() error { return r.ln.Close() }
 func Metrics(m metrics.Writer, st server.Stats) {
 	m.One("relay_sessions", metrics.Gauge, "Sessions with both ends there.", st.Sessions)
 	m.One("relay_legs", metrics.Gauge, "Ends of sessions that are there.", st.Legs)
+	m.One("relay_lone", metrics.Gauge, "Of those, the ones that have long been waiting for the other end.", st.Lone)
 	m.One("relay_unproved", metrics.Gauge, "Connections that have not proved a key yet.", st.Open)
 	m.One("relay_received_bytes_total", metrics.Counter, "Bytes of frames from all legs.", st.Bytes)
 	m.One("relay_dropped_bytes_total", metrics.Counter, "Bytes that found no room, no other end, or waited too long.", st.Dropped)
