@@ -50,13 +50,18 @@ func (s *session) connected() bool {
 	return t != nil && t.Status().State == tunnel.Connected
 }
 
-// leg dials the relays of a grant.
+// leg dials the relays of a grant, and waits for the far end: a handshake that begins
+// before it is there has to begin again.
 func (s *session) leg(ctx context.Context, relays []keys.Relay, key keys.PrivateKey) (net.Conn, error) {
 	c, err := relay.Dial(ctx, relays, key, s.a.cfg.Relay)
 	if err != nil {
 		return nil, err
 	}
 	s.relay.Store(c)
+	if err := c.Meet(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
 	return c, nil
 }
 

@@ -29,6 +29,11 @@ func (s *Session) paths(t *tunnel.Config, g *keys.Grant, relays []keys.Relay, st
 				return nil, err
 			}
 			s.leg.Store(c)
+			// A handshake that begins before the far end is there has to begin again.
+			if err := c.Meet(ctx); err != nil {
+				c.Close()
+				return nil, err
+			}
 			return c, nil
 		}})
 		if leg := s.leg.Load(); leg != nil {
