@@ -26,6 +26,7 @@ bench: ## measure; BENCH=regexp picks (each figure: bench NAME VALUE UNIT at-lea
 matrix: deps ## measure every pair of networks anew, with the real programs, into docs/NAT.md (root)
 	BOOTHWIRE_MATRIX=1 CI=true go test -v -count=1 -timeout 15m -run 'TestMatrix$$' ./internal/e2e
 
-soak: deps ## the long versions: 1,000 cycles, 30 s of every fuzz target
+soak: deps ## the long versions: 1,000 cycles, 10,000 legs, 30 s of every fuzz target
 	BOOTHWIRE_SOAK=1 go test -race -count=1 -timeout 60m ./tunnel/... ./gateway/... ./internal/...
+	BOOTHWIRE_SOAK=1 go test -v -count=1 -timeout 15m -run 'TestFleet' ./cmd/boothwire-relay
 	./.ci/fuzz.sh 30s

@@ -85,7 +85,7 @@ func Dial(ctx context.Context, relays []keys.Relay, key keys.PrivateKey, cfg *Co
 // dial makes a link at the first relay that takes it, of those numbered in order.
 func (c *Conn) dial(ctx context.Context, order []int) (*link, error) {
 	c.mu.Lock()
-	relays := c.relays
+	relays, limit := c.relays, c.keeper.limit()
 	c.mu.Unlock()
 	last := error(&Error{Reason: "no_relay"})
 	for _, n := range order {
@@ -97,7 +97,7 @@ func (c *Conn) dial(ctx context.Context, order []int) (*link, error) {
 		c.generation = max(c.generation+1, uint64(time.Now().UnixMilli()))
 		generation := c.generation
 		c.mu.Unlock()
-		conn, paired, ahead, err := call(ctx, &c.cfg, relays[n], c.key, generation)
+		conn, paired, ahead, err := call(ctx, &c.cfg, limit, relays[n], c.key, generation)
 		if err == nil {
 			return newLink(c, conn, relays[n], n, paired, ahead), nil
 		}
@@ -157,7 +157,7 @@ func (c *Conn) run() {
 			c.fail(e)
 			return
 		} else {
-			c.change(func() { c.keeper.failed(time.Now()) })
+			c.change(func() { c.keeper.failed(time.Now(), full(err)) })
 		}
 		due.Reset(0)
 	}

@@ -23,9 +23,10 @@ import (
 	"github.com/boothwire/boothwire/relay/internal/wire"
 )
 
-// call makes one leg at one relay: it returns when the relay has taken the proof,
-// with what the relay said behind its READY.
-func call(ctx context.Context, cfg *Config, r keys.Relay, key keys.PrivateKey, generation uint64) (c net.Conn, paired bool, ahead []byte, err error) {
+// call makes one leg at one relay within limit, or proxyFor where that is longer and
+// there is a proxy: it returns when the relay has taken the proof, with what the relay
+// said behind its READY.
+func call(ctx context.Context, cfg *Config, limit time.Duration, r keys.Relay, key keys.PrivateKey, generation uint64) (c net.Conn, paired bool, ahead []byte, err error) {
 	at, err := url.Parse(r.URL)
 	if err != nil || at.Scheme != "https" || at.Hostname() == "" {
 		return nil, false, nil, &Error{Reason: "malformed", Err: errors.New("a relay's URL is written https://relay.example.com/relay")}
@@ -34,9 +35,8 @@ func call(ctx context.Context, cfg *Config, r keys.Relay, key keys.PrivateKey, g
 	if err != nil {
 		return nil, false, nil, &Error{Reason: "proxy", Relay: r.URL, Err: errors.New("the proxy settings cannot be read")}
 	}
-	limit := dialFor
 	if proxy != nil {
-		limit = proxyFor
+		limit = max(limit, proxyFor)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -44,21 +44,30 @@ func call(ctx context.Context, cfg *Config, r keys.Relay, key keys.PrivateKey, g
 	if err != nil {
 		return nil, false, nil, &Error{Reason: "malformed", Relay: r.URL, Err: err}
 	}
-	c, nonce, err := upgrade(ctx, cfg, r.Key, at, proxy, r.Token)
+	made, nonce, err := upgrade(ctx, cfg, r.Key, at, proxy, r.Token)
 	if err != nil {
 		return nil, false, nil, named(r.URL, err)
 	}
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	// Not of c, which a return sets while this may still run.
+	stop := context.AfterFunc(ctx, func() { made.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	paired, ahead, err = prove(c, key, r, nonce, leg, generation)
+	paired, ahead, err = prove(made, key, r, nonce, leg, generation)
 	if err == nil && !stop() {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		c.Close()
-		return nil, false, nil, named(r.URL, err)
+		made.Close()
+		return nil, false, nil, named(r.URL, there(err))
 	}
-	return c, paired, ahead, nil
+	return made, paired, ahead, nil
+}
+
+// there is an error after the connection stood.
+func there(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Reason: "unreachable", Err: err, there: true}
 }
 
 // named gives an error the relay's name.
@@ -143,7 +152,7 @@ func upgrade(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *
 		"\r\n" + wire.TokenHeader + ": " + token + "\r\n\r\n"
 	if _, err := io.WriteString(c, req); err != nil {
 		c.Close()
-		return nil, nil, err
+		return nil, nil, there(err)
 	}
 	// What is read ahead is lost, but the relay says nothing behind its 101 before it
 	// has the proof.
@@ -162,7 +171,7 @@ func upgrade(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *
 		return nil, nil, refused
 	}
 	if ctx.Err() != nil {
-		return nil, nil, context.Cause(ctx)
+		return nil, nil, there(context.Cause(ctx))
 	}
 	return upgradeWebSocket(ctx, cfg, relay, at, proxy, token)
 }
@@ -221,6 +230,14 @@ func upgradeWebSocket(ctx context.Context, cfg *Config, relay keys.PublicKey, at
 	return wire.WebSocket(ws), nonce, nil
 }
 
+// cut reports whether a handshake ended without a word of TLS about what is wrong.
+func cut(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Op == "read" || op.Op == "write"
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // secure is TLS to the relay, through the proxy if there is one; to one in this
 // process it is neither.
 func secure(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *url.URL) (net.Conn, error) {
@@ -255,10 +272,20 @@ func secure(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *u
 	t := lenienttls.Config(base, nil)
 	t.MinVersion = tls.VersionTLS13
 	t.NextProtos = []string{"http/1.1"}
+	if t.CurvePreferences == nil {
+		// No post-quantum key share: what it would protect, WireGuard's ciphertext and
+		// a token that ends with the session, has none either. It doubles what a
+		// handshake computes, and makes a hello of two segments, which some old
+		// firewalls do not let through.
+		t.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384}
+	}
 	t.DynamicRecordSizingDisabled = true // a whole batch in one record
 	c := tls.Client(raw, t)
 	if err := c.HandshakeContext(ctx); err != nil {
 		raw.Close()
+		if cut(err) {
+			return nil, &Error{Reason: "unreachable", Err: err, there: true}
+		}
 		return nil, &Error{Reason: "tls", Err: err}
 	}
 	return c, nil

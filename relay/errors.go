@@ -10,6 +10,8 @@ type Error struct {
 	Reason string
 	Relay  string // its URL
 	Err    error  // what lies below; may be nil
+
+	there bool // the relay, or what stands before it, took the connection
 }
 
 // Code returns Reason, which statuses carry.
@@ -28,6 +30,13 @@ func (e *Error) Error() string {
 
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
+
+// full reports whether a relay is there that had no room, or no time: it hung up, said
+// so, or did not finish.
+func full(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Reason == "full" || e.Reason == "unreachable" && e.there)
+}
 
 // ErrAlone is Check's word while the other end has no leg.
 var ErrAlone = errors.New("relay: the other end has no leg")

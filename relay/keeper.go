@@ -26,6 +26,7 @@ type keeper struct {
 	at    int         // the relay of the newest leg
 	due   time.Time   // of the next leg; zero: none
 	fails int         // attempts since a leg was paired
+	full  int         // the latest of these that a relay had no room for
 	met   bool        // one was, ever
 	moves int         // steps in search of the other end
 	seeks bool        // without a leg, go on in the search
@@ -43,10 +44,16 @@ const (
 
 const (
 	// firstRetry spreads those who lost one relay at once, retryMin doubles up to
-	// retryMost: 10,000 legs then make 1,250 calls a second at most.
+	// retryMost, which passes at most from a relay's start until the last of 10,000 legs
+	// has called: 3,300 a second, of which it refuses what it cannot serve.
 	firstRetry = 500 * time.Millisecond
 	retryMin   = 250 * time.Millisecond
-	retryMost  = 8 * time.Second
+	retryMost  = 4 * time.Second
+
+	// fullMin doubles up to fullMost while the relay is there and takes no more: fewer
+	// calls, not more, then bring all in the soonest.
+	fullMin  = 2 * time.Second
+	fullMost = 16 * time.Second
 
 	// How long a leg waits for the other end before it is looked for at the next
 	// relay: at the first of the list, where it will come to, longer.
@@ -67,7 +74,7 @@ func (k *keeper) made(now time.Time, at int) {
 	if k.state == alone {
 		k.moves++
 	}
-	k.state, k.at, k.seeks = alone, at, false
+	k.state, k.at, k.seeks, k.full = alone, at, false, 0
 	k.search(now)
 }
 
@@ -128,9 +135,12 @@ func (k *keeper) lost(now time.Time, torn bool) {
 	}
 }
 
-// failed is when no relay took a leg.
-func (k *keeper) failed(now time.Time) {
+// failed is when no relay took a leg; full: because the last one had no room.
+func (k *keeper) failed(now time.Time, full bool) {
 	k.fails++
+	if k.full++; !full {
+		k.full = 0
+	}
 	if k.state == alone {
 		k.moves++
 		k.search(now)
@@ -143,6 +153,9 @@ func (k *keeper) retry(now time.Time) {
 	wait := k.rnd(firstRetry)
 	if k.fails > 0 {
 		most := min(retryMin<<min(k.fails, 10), retryMost)
+		if k.full > 0 {
+			most = min(fullMin<<min(k.full-1, 10), fullMost)
+		}
 		wait = most/2 + k.rnd(most/2)
 	}
 	k.due = now.Add(wait)
@@ -150,6 +163,9 @@ func (k *keeper) retry(now time.Time) {
 		k.due = k.torn[0].Add(tornFor)
 	}
 }
+
+// limit is how long a call may take: a relay that was too slow gets longer.
+func (k *keeper) limit() time.Duration { return min(dialFor<<min(k.fails, 4), dialMost) }
 
 // renewed is when there are later tokens, perhaps for other relays.
 func (k *keeper) renewed(now time.Time, relays int) {

@@ -65,11 +65,20 @@ func TestKeeperRetries(t *testing.T) {
 	for range 8 {
 		waits = append(waits, k.due.Sub(now).Round(10*time.Millisecond))
 		now = k.due
-		k.failed(now)
+		k.failed(now, false)
 	}
 	ms := time.Millisecond
-	if want := []time.Duration{500 * ms, 500 * ms, 1000 * ms, 2000 * ms, 4000 * ms, 8000 * ms, 8000 * ms, 8000 * ms}; !slices.Equal(waits, want) {
+	if want := []time.Duration{500 * ms, 500 * ms, 1000 * ms, 2000 * ms, 4000 * ms, 4000 * ms, 4000 * ms, 4000 * ms}; !slices.Equal(waits, want) {
 		t.Errorf("waits %v, want %v", waits, want)
+	}
+	// A relay that takes no more gets fewer calls, until it is not there at all.
+	waits = nil
+	for _, full := range []bool{true, true, true, true, true, true, false} {
+		k.failed(now, full)
+		waits = append(waits, k.due.Sub(now).Round(10*time.Millisecond))
+	}
+	if want := []time.Duration{2000 * ms, 4000 * ms, 8000 * ms, 16000 * ms, 16000 * ms, 16000 * ms, 4000 * ms}; !slices.Equal(waits, want) {
+		t.Errorf("waits for room %v, want %v", waits, want)
 	}
 	// Later tokens are tried at once.
 	if k.renewed(now, 2); !k.due.Equal(now) {
@@ -124,7 +133,7 @@ func TestKeeperDrains(t *testing.T) {
 	if !k.due.Equal(due) || k.state != leaving {
 		t.Error("a leg that leaves changed its mind")
 	}
-	k.failed(now)
+	k.failed(now, false)
 	k.lost(now.Add(time.Second), false) // the relay closed it
 	if d := k.due.Sub(now.Add(time.Second)); d > firstRetry {
 		t.Errorf("next in %v", d)
@@ -182,7 +191,7 @@ func meet(relays int, reach [2]int, r *rand.Rand) (worst time.Duration) {
 			}
 			at := slices.IndexFunc(k.order(), func(n int) bool { return reach[i]>>n&1 == 1 })
 			if at < 0 {
-				k.failed(now)
+				k.failed(now, false)
 				continue
 			}
 			stands[i], aloneSince[i] = k.order()[at], now
@@ -233,7 +242,7 @@ func FuzzKeeper(f *testing.F) {
 				}
 			case 6:
 				if !k.due.IsZero() {
-					k.failed(now)
+					k.failed(now, e/8%2 == 1)
 				}
 			case 7:
 				k.renewed(now, 1+int(e/8)%4)

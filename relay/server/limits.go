@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -62,7 +63,8 @@ func source(a net.Addr) netip.Prefix {
 	return p
 }
 
-// listener lets in what the door does, and closes the rest at once.
+// listener lets in what the door does, and closes the rest at once. Those that waited in
+// the kernel instead, in their order, would wait for longer than their clients do.
 type listener struct {
 	net.Listener
 	door    *door
@@ -77,12 +79,19 @@ func (l listener) Accept() (net.Conn, error) {
 		}
 		from := source(c.RemoteAddr())
 		if l.door.enter(from) {
+			in := &counted{Conn: c}
 			// Whatever it is busy with, TLS, a request or the proof.
-			late := time.AfterFunc(proveFor, func() { c.Close() })
-			return &counted{Conn: c, leave: sync.OnceFunc(func() {
+			late := time.AfterFunc(proveFor, func() {
+				if !in.asked.Load() { // else the proof's reader says so
+					l.refused("slow")
+				}
+				c.Close()
+			})
+			in.leave = sync.OnceFunc(func() {
 				late.Stop()
 				l.door.leave(from)
-			})}, nil
+			})
+			return in, nil
 		}
 		l.refused("full")
 		c.Close()
@@ -93,11 +102,29 @@ func (l listener) Accept() (net.Conn, error) {
 type counted struct {
 	net.Conn
 	leave func()
+	in    atomic.Pointer[gate] // that it has a place in
+	asked atomic.Bool          // it became a leg that has to prove its key
 }
 
 func (c *counted) Close() error {
 	c.leave()
+	c.computed()
 	return c.Conn.Close()
+}
+
+// Write ends the first stretch of a handshake that costs something.
+func (c *counted) Write(b []byte) (int, error) {
+	c.computed()
+	return c.Conn.Write(b)
+}
+
+func (c *counted) computed() {
+	if c.in.Load() == nil {
+		return
+	}
+	if g := c.in.Swap(nil); g != nil {
+		<-g.places
+	}
 }
 
 // NetConn is for what wants the TCP connection.

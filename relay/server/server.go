@@ -85,6 +85,21 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	t.MinVersion = tls.VersionTLS13
 	t.DynamicRecordSizingDisabled = true // full records from the first byte: each one is a read at the far side
 	t.NextProtos = []string{"http/1.1"}
+	t.SessionTicketsDisabled = true // no leg shows one
+	turns, next := newGate(), t.GetConfigForClient
+	t.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if err := turns.pass(hello.Conn.(*counted)); err != nil {
+			if err == errBusy {
+				s.refuse("busy")
+			}
+			hello.Conn.Close() // no alert: nothing is wrong with what it said
+			return nil, err
+		}
+		if next == nil {
+			return nil, nil
+		}
+		return next(hello)
+	}
 	front := listener{ln, &s.door, s.refuse}
 	hs := &http.Server{
 		Handler: s, ReadHeaderTimeout: proveFor, IdleTimeout: proveFor, MaxHeaderBytes: maxHeader,
@@ -178,6 +193,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l := &leg{s: s, conn: conn, from: source(conn.RemoteAddr()), webSocket: webSocket}
 	if c, ok := below(conn).(*counted); ok {
 		l.passed = c.leave
+		c.asked.Store(true)
 	} else if s.door.enter(l.from) {
 		l.passed = sync.OnceFunc(func() { s.door.leave(l.from) })
 	} else {
