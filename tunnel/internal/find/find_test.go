@@ -139,6 +139,7 @@ func TestNetwork(t *testing.T) {
 	ago(lookAgain)
 	look(t.Context(), stun, 3)
 	n.sure = false
+	ago(0)
 	look(t.Context(), stun, 4)
 	n.nat, n.sure = nat.UDPBlockedNAT, false
 	look(t.Context(), stun, 4)

@@ -16,8 +16,9 @@ import (
 
 // How old what is known of a network may be, as long as the host's addresses stay:
 // behind it little changes, and a probe costs its servers up to 30 packets each. What
-// found UDP blocked, or nothing, may have met a bad moment, and where a search fails it
-// may have become another network: that is asked once more, sooner.
+// found UDP blocked, or nothing, may have met a bad moment, and is asked again sooner;
+// where a search fails it may have become another network, and is asked at the next
+// one. What two probes in a row say stands.
 const (
 	lookEvery = 30 * time.Minute
 	lookAgain = time.Minute
@@ -81,7 +82,11 @@ func (n *Network) begin(key string, now time.Time) bool {
 		n.key, n.nat, n.at, n.doubt, n.sure = key, nat.NATUnknown, time.Time{}, false, false
 	}
 	age := lookEvery
-	if !n.sure && (n.doubt || n.nat == nat.NATUnknown || n.nat == nat.UDPBlockedNAT) {
+	switch {
+	case n.sure:
+	case n.doubt:
+		age = 0
+	case n.nat == nat.NATUnknown || n.nat == nat.UDPBlockedNAT:
 		age = lookAgain
 	}
 	if n.looks || !n.at.IsZero() && now.Sub(n.at) < age {
