@@ -1,6 +1,7 @@
 package server
 
 import (
+	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,17 @@ type pair struct {
 	record   Record
 	met      time.Time // when both legs were there; zero: they are not
 	ever     bool
+}
+
+// present is the legs that are there.
+func (p *pair) present() iter.Seq[*leg] {
+	return func(yield func(*leg) bool) {
+		for side := range p.legs {
+			if l := p.legs[side].Load(); l != nil && !yield(l) {
+				return
+			}
+		}
+	}
 }
 
 // join puts a leg that proved its key into its place, or says why not.

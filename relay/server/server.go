@@ -9,11 +9,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -117,42 +115,16 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	ln.Close()
-	s.farewell()
+	s.Drain()
 	hs.Close()
 	<-failed
 	<-failed
 	return s.Close()
 }
 
-// farewell tells all legs to go elsewhere and waits until they have, or for Drain.
-func (s *Server) farewell() {
-	s.mu.Lock()
-	s.drain = true
-	all := make([]*pair, 0, len(s.pairs))
-	for _, p := range s.pairs {
-		all = append(all, p)
-	}
-	s.mu.Unlock()
-	frame := wire.AppendControl(nil, wire.Drain, binary.BigEndian.AppendUint32(nil, uint32(s.cfg.Drain.Milliseconds()))...)
-	for _, p := range all {
-		for side := range p.legs {
-			if l := p.legs[side].Load(); l != nil {
-				_ = l.out.Put(frame)
-			}
-		}
-	}
-	for end := time.Now().Add(s.cfg.Drain); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		s.mu.Lock()
-		n := s.legs
-		s.mu.Unlock()
-		if n == 0 {
-			return
-		}
-	}
-}
-
 // ServeHTTP takes a leg from a server of the host's own, which must speak HTTP/1.1
-// over TLS there. Config.Open and PerIP count such a connection from here on.
+// over TLS there. Config.Open and PerIP count such a connection from here on. A host
+// that does not call Serve calls Drain, if it likes, and Close at the end.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != wire.Path {
 		s.cfg.Other.ServeHTTP(w, r)
@@ -224,167 +196,6 @@ func (s *Server) verify(token []byte) (*keys.Token, error) {
 		return nil, err
 	}
 	return t, nil
-}
-
-// room says why a leg with a good token cannot come in; mu is held.
-func (s *Server) room(t *keys.Token) (code string) {
-	switch _, gone := s.revoked[t.Session]; {
-	case gone:
-		return "revoked"
-	case s.drain || s.closed:
-		return "draining"
-	case s.legs >= s.cfg.Legs:
-		return "full"
-	}
-	return ""
-}
-
-// join puts a leg into its pair.
-func (s *Server) join(l *leg, t *keys.Token) (code string) {
-	key := pairKey{t.Session, t.Ends}
-	for {
-		s.mu.Lock()
-		// With the pair in one lock, so that Revoke and Close miss no leg.
-		if code := s.room(t); code != "" {
-			s.mu.Unlock()
-			return code
-		}
-		p := s.pairs[key]
-		if p == nil {
-			p = &pair{key: key, s: s, from: s.cfg.Now()}
-			s.pairs[key] = p
-		}
-		s.legs++
-		s.mu.Unlock()
-		if code = p.join(l, t); code == "" {
-			break
-		}
-		s.leave()
-		if code != "ended" {
-			return code
-		}
-		// It ended while this leg came: the session may go on with a new pair.
-		s.drop(p)
-	}
-	s.accepted.Add(1)
-	l.rated()
-	return ""
-}
-
-// leave is after a leg that had joined.
-func (s *Server) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.legs--
-}
-
-// drop forgets a pair that is over.
-func (s *Server) drop(p *pair) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pairs[p.key] == p {
-		delete(s.pairs, p.key)
-	}
-}
-
-// ended tells of a session that is over.
-func (s *Server) ended(r Record) {
-	s.log.Info("session ended", zap.String("session", r.Session), zap.String("code", r.Code), zap.Duration("paired", r.Paired),
-		zap.Uint64s("bytes", r.Bytes[:]), zap.Uint64s("dropped", r.Dropped[:]), zap.Int("replaced", r.Replaced), zap.Int("websockets", r.WebSockets))
-	if s.cfg.Ended != nil {
-		s.cfg.Ended(r)
-	}
-}
-
-func (s *Server) count(received, dropped, writes uint64) {
-	s.bytes.Add(received)
-	s.dropped.Add(dropped)
-	s.writes.Add(writes)
-}
-
-// revokedFor outlasts every token that a session's last revision can have.
-const (
-	revokedFor = 24 * time.Hour
-	maxRevoked = 100_000
-)
-
-// Revoke ends a session, and lets no leg of it in any more.
-func (s *Server) Revoke(session string) {
-	now := s.cfg.Now()
-	s.mu.Lock()
-	if len(s.revoked) >= maxRevoked {
-		for id, until := range s.revoked {
-			if now.After(until) {
-				delete(s.revoked, id)
-			}
-		}
-	}
-	s.revoked[session] = now.Add(revokedFor)
-	var all []*pair
-	for k, p := range s.pairs {
-		if k.session == session {
-			all = append(all, p)
-		}
-	}
-	s.mu.Unlock()
-	for _, p := range all {
-		p.close("revoked")
-	}
-}
-
-// Close cuts every leg and returns when nothing is left.
-func (s *Server) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	all := make([]*pair, 0, len(s.pairs))
-	for _, p := range s.pairs {
-		all = append(all, p)
-	}
-	s.mu.Unlock()
-	for _, p := range all {
-		p.close("draining")
-	}
-	s.work.Wait()
-	return nil
-}
-
-// Stats returns the counters as they are now.
-func (s *Server) Stats() Stats {
-	st := Stats{Open: s.door.count(), Lone: s.lone.count(), Accepted: s.accepted.Load(), Cloned: s.cloned.Load(), Bytes: s.bytes.Load(), Dropped: s.dropped.Load(), Writes: s.writes.Load()}
-	s.mu.Lock()
-	st.Reasons = maps.Clone(s.reasons)
-	all := make([]*pair, 0, len(s.pairs))
-	for _, p := range s.pairs {
-		all = append(all, p)
-	}
-	s.mu.Unlock()
-	for _, n := range st.Reasons {
-		st.Refused += n
-	}
-	for _, p := range all {
-		n := 0
-		for side := range p.legs {
-			if l := p.legs[side].Load(); l != nil {
-				n++
-				q := l.out.Stats()
-				st.Bytes += l.received.Load()
-				st.Dropped += l.dropped.Load() + q.DroppedAge + q.DroppedBy
-				st.Writes += q.Writes
-			}
-		}
-		st.Legs += n
-		if n == 2 {
-			st.Sessions++
-		}
-	}
-	return st
-}
-
-// refuse counts a refusal; its codes are a few words of ours.
-func (s *Server) refuse(code string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reasons[code]++
 }
 
 // no answers a request that becomes no leg.
