@@ -57,6 +57,17 @@ func (f *far) hear(start time.Time) {
 	})
 }
 
+// quick is how long packets may stay unanswered before an echo asks; 0: not known.
+func (f *far) quick() time.Duration {
+	if d := f.path.Quick(); d != 0 {
+		return d
+	}
+	if rtt := f.meter.Least(); rtt != 0 {
+		return path.QuickFor(rtt)
+	}
+	return 0
+}
+
 // addLines add the far end as a peer with the given addresses.
 func (f *far) addLines(allowed []netip.Addr) string {
 	return publicLine(f.peer.Key) + "endpoint=peer:" + f.id + "\n" + allowedLines(allowed)

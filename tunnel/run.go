@@ -140,6 +140,7 @@ func (t *Tunnel) stepFar(f *far, now time.Duration, stats reach.Stats) time.Dura
 		t.stepPath(f, now, path.Facts{})
 		return sooner(f.hold, f.path.Next())
 	}
+	f.dog.Quick = f.quick()
 	a := f.dog.Step(now, stats.LastIn, stats.LastOut)
 	if a.Restored {
 		t.restored(f)

@@ -172,7 +172,7 @@ func (t *Tunnel) tend(f *far, now time.Duration) {
 		case state == path.Good:
 			w.suspect = false
 		case state != path.Left:
-		case w.suspect, w.socket && code == path.NoReply && now >= since+giveUp:
+		case w.suspect, w.socket && code == path.NoReply && now >= since+giveUp && !f.path.Recovers(w.id):
 			w.suspect = false
 			signal(w.lost)
 		}

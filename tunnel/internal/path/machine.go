@@ -31,8 +31,22 @@ const (
 	// proved.
 	Idle = 20 * time.Second
 
-	// Doubt is when packets that stay unanswered bring a second way in.
+	// Doubt is when packets that stay unanswered bring a second way in, whatever the
+	// checks say.
 	Doubt = 2 * Step
+
+	// The primary way is asked long before that: once packets stay unanswered for two
+	// round trips and quickMore, it is checked, and another way gets a copy until the
+	// check is back. So what a NAT that took another port costs stays below what
+	// anybody notices. That a far end takes its time to answer is no fault of the way:
+	// each time that a check comes back, the next comes twice as late, for quickCalm.
+	quickLeast = 60 * time.Millisecond
+	quickMore  = 40 * time.Millisecond
+	quickMost  = 3 // doublings
+	quickCalm  = 5 * time.Second
+
+	// deafFor is twice what a way may take to be left, and its copies to end.
+	deafFor = time.Second
 
 	// Overlap is how long the former way gets its copy after a change, so that what
 	// the far end has under way, or has not noticed, is not lost.
@@ -88,6 +102,8 @@ type Actions struct {
 //	    ▲                                               │ heard there, or   │   │
 //	    └── the new one carries, Overlap long both ◄────┘ another pass      │   │
 //	                                                                        ▼   │
+//	asked: both carry, until its check is back ◄── packets unanswered for Quick ┤
+//	    │ the check is lost                                                 │   │
 //	in doubt: both carry ◄── a check was lost, packets unanswered for Doubt ┘   │
 //	    ├── checks pass again ──────────────────────────────────────────────────┤
 //	    └── three checks lost in a row, another way passes: that one carries ───┘
@@ -121,6 +137,10 @@ type Machine[R comparable] struct {
 	trouble time.Duration // since when nothing is good; 0: something is
 	echoed  time.Duration // when an echo last came back
 	copied  time.Duration // since when a second way is in because of unanswered packets
+	asked   time.Duration // since when it is because the primary way was asked; 0: it is not
+	patient uint          // doublings of quick
+	calm    time.Duration // when there will be one less
+	deaf    time.Duration // until when packets by other ways are no hint
 	stepped time.Duration
 	next    time.Duration
 	told    [2]R
@@ -253,6 +273,13 @@ func (m *Machine[R]) State(id int) (s State, since time.Duration, code string) {
 		return w.state, w.since, w.code
 	}
 	return Absent, 0, ""
+}
+
+// Recovers reports whether a way that was left passes its checks again, though not
+// yet enough of them.
+func (m *Machine[R]) Recovers(id int) bool {
+	w := m.byID(id)
+	return w != nil && w.state == Left && w.passes > 0
 }
 
 // NetworkChanged has every way prove itself at once.

@@ -23,6 +23,7 @@ func (m *Machine[R]) Step(now time.Duration, f Facts) Actions {
 	m.judgePackets(now, f)
 	m.judgeQuality(now)
 	m.choose(now)
+	m.askPrimary(now, f)
 	a.Echo, m.ask = m.ask, false
 	m.also = m.second(now, f)
 	a.Checks = m.checksDue(now, f)
@@ -240,7 +241,7 @@ func (m *Machine[R]) enthrone(now time.Duration, w *way[R]) {
 	}
 	m.former, m.until = m.primary, now+Overlap
 	m.primary, m.since = w, now
-	m.rising, m.copied = nil, 0
+	m.rising, m.copied, m.asked = nil, 0, 0
 	w.calm = now
 	if f := m.former; f != nil && !f.Check && f.state != Absent && f != w {
 		f.become(now, Trying)
@@ -279,6 +280,8 @@ func (m *Machine[R]) second(now time.Duration, f Facts) *way[R] {
 			m.former, m.until = w, now+Overlap
 		}
 		return w
+	case m.asked != 0:
+		return m.surest(p)
 	case m.former != nil && m.former.state != Absent && now < m.until:
 		m.wake(m.until)
 		return m.former

@@ -286,3 +286,64 @@ func TestSuspectAsksAtOnceAndRepairsSoon(t *testing.T) {
 		t.Error("a tunnel that was never proved is suspected")
 	}
 }
+
+// Where the round trip is known to be short, the first echo of a wait is too: but not
+// of every wait, because a far end may have nothing to say.
+func TestQuickEcho(t *testing.T) {
+	w := &world{t: t, now: 1 * ms, answers: true}
+	w.m.Quick = 60 * ms
+	w.step()
+	w.echoes = nil
+	var after []time.Duration
+	for range 6 {
+		w.now += 10 * ms
+		w.out = w.now
+		sent := w.now
+		w.step()
+		before := len(w.echoes)
+		for len(w.echoes) == before {
+			w.now = max(w.m.Next(), w.now+1)
+			w.step()
+		}
+		after = append(after, w.now-sent)
+	}
+	for n, got := range after {
+		want := 60 * ms
+		if n >= 4 {
+			want = Probe
+		}
+		if got != want {
+			t.Errorf("wait %d: an echo after %v, want %v", n, got, want)
+		}
+	}
+	// The budget comes back.
+	w.until(w.now + 3*time.Second)
+	w.now += 10 * ms
+	w.out = w.now
+	sent := w.now
+	w.step()
+	w.answers = false
+	w.until(w.now + 400*ms)
+	if n := len(w.echoes); w.echoes[n-2] != sent+60*ms || w.echoes[n-1] != sent+60*ms+Probe {
+		t.Errorf("echoes %v after a packet at %v", w.echoes, sent)
+	}
+}
+
+func TestMeterLeast(t *testing.T) {
+	var m Meter
+	answer := func(at, rtt time.Duration) {
+		seq := m.Sent(at)
+		m.Answered(seq, at+rtt)
+	}
+	answer(1*ms, 400*ms) // waited for the handshake
+	answer(time.Second, 20*ms)
+	if m.Least() != 20*ms {
+		t.Errorf("%v at least", m.Least())
+	}
+	for n := range time.Duration(200) {
+		answer(2*time.Second+n*time.Second, 80*ms)
+	}
+	if m.Least() < 70*ms || m.Least() > 80*ms {
+		t.Errorf("%v at least after the path has become slower", m.Least())
+	}
+}

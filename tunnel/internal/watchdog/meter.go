@@ -15,6 +15,7 @@ type Meter struct {
 	next   uint16
 	echoes [window]echo
 	rtt    time.Duration // smoothed; 0: unknown
+	least  time.Duration // the least, which rises slowly; 0: unknown
 }
 
 type echo struct {
@@ -54,6 +55,11 @@ func (m *Meter) Answered(seq uint16, now time.Duration) (rtt time.Duration, ok b
 	} else {
 		m.rtt += (rtt - m.rtt) / 8 // as RFC 6298 smooths it
 	}
+	if m.least == 0 || rtt < m.least {
+		m.least = rtt
+	} else {
+		m.least += (rtt - m.least) / 32
+	}
 	return rtt, true
 }
 
@@ -62,6 +68,10 @@ func (m *Meter) Count() uint16 { return m.next }
 
 // RTT returns the smoothed round trip, 0 when no echo was answered.
 func (m *Meter) RTT() time.Duration { return m.rtt }
+
+// Least returns about the least round trip, 0 when no echo was answered. The first
+// echo of a tunnel waits for the handshake, and idle ones are too few to outweigh it.
+func (m *Meter) Least() time.Duration { return m.least }
 
 // Loss returns the share, 0 to 1, of the last echoes that were not answered in
 // three seconds.
