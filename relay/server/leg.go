@@ -12,6 +12,7 @@ import (
 
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/relay/internal/queue"
+	"github.com/boothwire/boothwire/relay/internal/sock"
 	"github.com/boothwire/boothwire/relay/internal/wire"
 )
 
@@ -35,6 +36,22 @@ type leg struct {
 
 // readBuffer holds what one read of TLS brings, and the head of a torn frame.
 const readBuffer = 64 << 10
+
+// gather is how many bytes are enough to be passed on: about a record.
+const gather = 16 << 10
+
+// newQueue is what goes out on conn.
+func newQueue(pool *sync.Pool, conn net.Conn) *queue.Queue {
+	q := queue.New(pool, func(b []byte) error { _, err := conn.Write(b); return err })
+	if under := sock.Of(conn); under != nil {
+		q.Direct(func(b []byte) (left bool, err error) {
+			under.Hold(true)
+			_, err = conn.Write(b)
+			return under.Hold(false), err
+		}, under.Flush)
+	}
+	return q
+}
 
 // serve proves the leg's key, then forwards until the connection ends.
 func (l *leg) serve(t *keys.Token, token, nonce []byte) {
@@ -94,6 +111,7 @@ func (l *leg) forward() (code string) {
 	var head [wire.Header]byte
 	var buf *[]byte
 	n := 0
+	under := sock.Of(l.conn)
 	defer func() {
 		if buf != nil {
 			l.s.buffers.Put(buf)
@@ -124,6 +142,14 @@ func (l *leg) forward() (code string) {
 			return ""
 		}
 		n += m
+		// One that does not gather its packets has each in a record. Those that are
+		// there go on together.
+		for n < gather && under != nil && under.Whole() {
+			if m, err = l.conn.Read((*buf)[n:]); err != nil {
+				break // the next Read says so again
+			}
+			n += m
+		}
 	}
 }
 
@@ -136,7 +162,7 @@ func (l *leg) pass(b []byte) (used int, code string) {
 		if from == to {
 			return
 		}
-		if other := l.pair.legs[1-l.side].Load(); shut || other == nil || other.out.Put(b[from:to]) != nil {
+		if other := l.pair.legs[1-l.side].Load(); shut || other == nil || other.out.Pass(b[from:to]) != nil {
 			l.dropped.Add(uint64(to - from))
 		}
 	}

@@ -98,7 +98,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		return next(hello)
 	}
-	front := listener{ln, &s.door, s.refuse}
+	front := listener{sock.Listen(ln), &s.door, s.refuse}
 	hs := &http.Server{
 		Handler: s, ReadHeaderTimeout: proveFor, IdleTimeout: proveFor, MaxHeaderBytes: maxHeader,
 		ErrorLog: zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.FatalLevel))), // what strangers do wrong is counted
@@ -174,7 +174,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sock.Tune(conn)
-	l.out = queue.New(s.queues, func(b []byte) error { _, err := conn.Write(b); return err })
+	l.out = newQueue(s.queues, conn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

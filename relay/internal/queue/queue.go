@@ -41,6 +41,9 @@ type Queue struct {
 	epoch time.Time
 	start func() // run, made once
 
+	try   func([]byte) (left bool, err error) // write that does not wait; nil: there is none
+	flush func() error                        // waits for what try left
+
 	mu      sync.Mutex
 	bulk    []byte
 	from    int    // where in bulk what was not dropped begins
@@ -49,6 +52,7 @@ type Queue struct {
 	buf     *[]byte // that bulk is in
 	above   time.Duration
 	writing bool
+	left    bool // by try
 	err     error
 	idle    chan struct{} // closed when the writer ends; nil: nobody waits for that
 
@@ -65,6 +69,21 @@ type mark struct {
 type Stats struct {
 	Writes, Bytes         uint64
 	DroppedAge, DroppedBy uint64 // bytes that were too old, or too many
+
+	// Ages counts writes by how long the oldest of their packets had waited: up to
+	// each of AgeBounds, and longer. Those of small frames alone are not among them.
+	Ages [len(AgeBounds) + 1]uint64
+}
+
+// AgeBounds are where the counts of Stats.Ages end.
+var AgeBounds = [...]time.Duration{time.Millisecond, 5 * time.Millisecond, Target, 50 * time.Millisecond, Hard}
+
+func (s *Stats) waited(age time.Duration) {
+	n := 0
+	for n < len(AgeBounds) && age > AgeBounds[n] {
+		n++
+	}
+	s.Ages[n]++
 }
 
 // NewPool returns the pool of buffers that many queues share.
@@ -77,6 +96,57 @@ func New(pool *sync.Pool, write func([]byte) error) *Queue {
 	q := &Queue{write: write, pool: pool, epoch: time.Now()}
 	q.start = q.run
 	return q
+}
+
+// direct is below how many bytes Pass writes by itself: a few packets, for which
+// another goroutine costs more than it brings.
+const direct = 8 << 10
+
+// Direct lets Pass write: try is a write that does not wait, and reports whether it
+// left something, for which flush waits. It is called before the Queue is used.
+func (q *Queue) Direct(try func([]byte) (left bool, err error), flush func() error) {
+	q.try, q.flush = try, flush
+}
+
+// Pass is Put for a caller that may as well write by itself, if that does not wait.
+func (q *Queue) Pass(b []byte) error {
+	if q.try == nil || len(b) >= direct {
+		return q.Put(b)
+	}
+	q.mu.Lock()
+	if q.writing || q.err != nil {
+		q.mu.Unlock()
+		return q.Put(b)
+	}
+	q.writing = true
+	q.stats.Writes++
+	q.stats.Bytes += uint64(len(b))
+	q.mu.Unlock()
+	left, err := q.try(b)
+	if err != nil {
+		q.Fail(err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.left = left; left || q.waits() {
+		go q.start()
+	} else {
+		q.rest()
+	}
+	return err
+}
+
+// waits reports whether there is something to write; mu is held.
+func (q *Queue) waits() bool { return q.err == nil && (q.from < len(q.bulk) || len(q.small) > 0) }
+
+// rest is when nothing is left to write; mu is held.
+func (q *Queue) rest() {
+	q.writing = false
+	q.release()
+	if q.idle != nil {
+		close(q.idle)
+		q.idle = nil
+	}
 }
 
 // Put queues whole, valid frames. It never blocks and never keeps b. It returns the
@@ -202,14 +272,18 @@ func (q *Queue) run() {
 	}()
 	for {
 		q.mu.Lock()
-		q.age(time.Since(q.epoch) + 1)
-		if q.from == len(q.bulk) && len(q.small) == 0 || q.err != nil {
-			q.writing = false
-			q.release()
-			if q.idle != nil {
-				close(q.idle)
-				q.idle = nil
+		if q.left && q.err == nil {
+			q.left = false
+			q.mu.Unlock()
+			if err := q.flush(); err != nil {
+				q.Fail(err)
 			}
+			continue
+		}
+		now := time.Since(q.epoch) + 1
+		q.age(now)
+		if !q.waits() {
+			q.rest()
 			q.mu.Unlock()
 			return
 		}
@@ -225,6 +299,9 @@ func (q *Queue) run() {
 			b = q.bulk[q.from:]
 			spare, q.buf = q.buf, spare
 			out, q.bulk = q.bulk, out[:0]
+		}
+		if len(q.marks) > 0 {
+			q.stats.waited(now - q.marks[0].at)
 		}
 		q.from, q.marks = 0, q.marks[:0]
 		q.stats.Writes++
