@@ -80,7 +80,16 @@ func matrixTable(words map[pair]paths) string {
 	head("through a node")
 	row("the device's path", func(d netlab.Kind) string { return words[pair{d, netlab.Open, true}].device })
 	row("the operator's path", func(o netlab.Kind) string { return words[pair{netlab.Open, o, true}].operator })
+	row("both at such a network", func(k netlab.Kind) string { return words[pair{k, k, true}].String() })
 	return b.String()
+}
+
+// String is one word where both ends have the same path.
+func (p paths) String() string {
+	if p.device == p.operator {
+		return p.device
+	}
+	return p.device + " and " + p.operator
 }
 
 // matrixTimes says how long the pairs took.

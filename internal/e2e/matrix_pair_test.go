@@ -27,7 +27,18 @@ type cell struct {
 	First  time.Duration // until the operator had the first bytes back
 	Direct time.Duration // until he had bytes back while both ends' path was direct; 0: it never was
 	Pair   string        // of the direct path's candidates, or why there is none
+	Log    string        // boothctl's, with the ladder
 }
+
+// What a cell should come to, and what fails the test: a machine that is busy with
+// something else is no reason to.
+const (
+	firstBar  = time.Second
+	directBar = 3 * time.Second
+	lateMost  = 20 * time.Second
+)
+
+func (c cell) late() bool { return c.First > firstBar || c.Direct > directBar }
 
 // paths are those of both ends.
 type paths struct{ device, operator string }
@@ -97,7 +108,10 @@ func (m *meeting) run(ctx context.Context) (c cell, err error) {
 			return c, err
 		}
 	}
-	c.Pair = p.why()
+	c.Pair, c.Log = p.why(), p.log.tail(6000)
+	if max(c.First, c.Direct) > lateMost {
+		return c, fmt.Errorf("it took %v, and %v to a direct path", c.First, c.Direct)
+	}
 	return c, nil
 }
 
