@@ -53,6 +53,8 @@ type options struct {
 	mode  string           // of the agent; default driverless
 	lines []string         // of the agent: mqtts, wss, https; default all
 	relay bool             // a relay with a STUN server stands beside the broker
+
+	network func(*world) // lays out the hosts; default: a kiosk behind a NAT, all else on the internet
 }
 
 // newWorld starts everything and waits until control sees the kiosk online.
@@ -77,7 +79,11 @@ func prepare(t testing.TB, o options) *world {
 		t.Fatal(err)
 	}
 	w.ca = testca.New(t, w.dir)
-	w.network(o)
+	if o.network != nil {
+		o.network(w)
+	} else {
+		w.network(o)
+	}
 	w.startBroker()
 	w.startControl(o)
 	if o.relay {
@@ -214,33 +220,41 @@ debug = "127.0.0.1:6060"
 }
 
 // startRelay runs a relay with control's roots, and names it to control.
-func (w *world) startRelay() {
-	cert, key := w.ca.Server("relay", []string{addrRelay})
-	token := filepath.Join(w.dir, "relay-token")
-	w.write(token, w.ctl("tokens", "add", "relay-1", "relay"))
-	config := filepath.Join(w.dir, "relay.toml")
+func (w *world) startRelay() { w.relay = w.addRelay("relay-1", w.relayHost, addrRelay) }
+
+// addRelay runs one more relay, which also answers STUN, as the last of control's list.
+func (w *world) addRelay(name string, host *netlab.Host, addr string) *process {
+	cert, key := w.ca.Server(name, []string{addr})
+	token := filepath.Join(w.dir, name+"-token")
+	w.write(token, w.ctl("tokens", "add", name, "relay"))
+	config := filepath.Join(w.dir, name+".toml")
 	w.write(config, fmt.Sprintf(`
-name = "relay-1"
+name = %q
 state = %q
 listen = "%s:443"
 roots = [%s]
 control = "https://%s"
 token_file = %q
 ca = %q
-stun = ["%[2]s:3478"]
+stun = ["%[3]s:3478"]
 [tls]
-cert = %[7]q
-key = %[8]q
-`, filepath.Join(w.dir, "relay"), addrRelay, w.roots(), addrControl, token, w.ca.File, cert, key))
+cert = %[8]q
+key = %[9]q
+`, name, filepath.Join(w.dir, name), addr, w.roots(), addrControl, token, w.ca.File, cert, key))
 	bin := program(w.t, "boothwire-relay")
-	public := strings.TrimSpace(w.relayHost.Run(bin, "-config", config, "key"))
-	w.relay = start(w.t, w.relayHost, bin, "-config", config)
-	w.relay.waitLog(0, "relay serves")
+	public := strings.TrimSpace(host.Run(bin, "-config", config, "key"))
+	p := start(w.t, host, bin, "-config", config)
+	p.waitLog(0, "relay serves")
 	w.control.stop()
-	w.write(w.controlConfig, fmt.Sprintf("stun = [\"%s:3478\"]\n%s\n[[relay]]\nname = \"relay-1\"\nurl = \"https://%s/relay\"\nkey = %q\n", addrRelay, w.read(w.controlConfig), addrRelay, public))
+	text := w.read(w.controlConfig)
+	if !strings.Contains(text, "stun = ") {
+		text = fmt.Sprintf("stun = [\"%s:3478\"]\n%s", addr, text)
+	}
+	w.write(w.controlConfig, fmt.Sprintf("%s\n[[relay]]\nname = %q\nurl = \"https://%s/relay\"\nkey = %q\n", text, name, addr, public))
 	from := w.control.log.len()
 	w.control.run()
 	w.control.waitLog(from, "serving")
+	return p
 }
 
 // startSSH runs the kiosk's OpenSSH server on its loopback address.
