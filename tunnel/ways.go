@@ -172,8 +172,10 @@ func (t *Tunnel) tend(f *far, now time.Duration) {
 		case state == path.Good:
 			w.suspect = false
 		case state != path.Left:
-		case w.suspect, w.socket && code == path.NoReply && now >= since+giveUp && !f.path.Recovers(w.id):
+		case w.suspect: // the network has changed: at once
 			w.suspect = false
+			signal(w.again)
+		case w.socket && code == path.NoReply && now >= since+giveUp && !f.path.Recovers(w.id):
 			signal(w.lost)
 		}
 	}
