@@ -22,9 +22,13 @@ type Config struct {
 	// Lone legs wait longer, until their token's end: a node's for a device that has
 	// come by UDP so far, and may need the relay at any moment. Those beyond these
 	// bounds are cut after Alone and dial again. Negative: none.
-	Lone      int          // at once; default half of Legs
-	LonePerIP int          // of those from one address (an IPv6 /64); default a quarter of Lone
-	Rate      keys.Rate    // bound of each session direction, below its token's; 0: none
+	Lone      int       // at once; default half of Legs
+	LonePerIP int       // of those from one address (an IPv6 /64); default a quarter of Lone
+	Rate      keys.Rate // bound of each session direction, below its token's; 0: none
+	// RateTotal bounds what all sessions send together, in equal shares for those that
+	// want more than there is; 0: nothing does. After a change of who wants what it
+	// takes some seconds to hold.
+	RateTotal keys.Rate
 	Ended     func(Record) // told of each session that had two legs; must not block
 	Other     http.Handler // of every other request; default 404
 	// Now is the clock that tokens end by; default time.Now.
@@ -86,13 +90,4 @@ type Record struct {
 	Dropped    [2]uint64     // of those, for want of room, time or another leg
 	Replaced   int           // legs by a later generation
 	WebSockets int           // legs that were one
-}
-
-// Stats is a snapshot of a Server's counters.
-type Stats struct {
-	Sessions, Legs, Open      int
-	Lone                      int    // legs that have waited for the other one for longer than Config.Alone
-	Bytes, Dropped, Writes    uint64 // of legs that are over and those that are not
-	Accepted, Refused, Cloned uint64
-	Reasons                   map[string]uint64 // of refusals, by code
 }

@@ -30,8 +30,10 @@ type leg struct {
 	byeOnce    sync.Once
 	passed     func() // leaves the door
 
-	received, dropped atomic.Uint64
-	bucket            bucket
+	received atomic.Uint64
+	missed   atomic.Uint64 // bytes that found no other leg
+	excess   atomic.Uint64 // bytes over the rate
+	bucket   bucket
 }
 
 // readBuffer holds what one read of TLS brings, and the head of a torn frame.
@@ -157,13 +159,19 @@ func (l *leg) forward() (code string) {
 // as they are. It returns how many bytes that were, and what is wrong with the next.
 func (l *leg) pass(b []byte) (used int, code string) {
 	from := 0
-	shut := l.bucket.shut(time.Since(l.s.epoch))
+	now := time.Since(l.s.epoch)
+	if l.s.share != nil {
+		l.bucket.most = l.s.share.each()
+	}
+	shut := l.bucket.shut(now)
 	send := func(to int) {
 		if from == to {
 			return
 		}
-		if other := l.pair.legs[1-l.side].Load(); shut || other == nil || other.out.Pass(b[from:to]) != nil {
-			l.dropped.Add(uint64(to - from))
+		if shut {
+			l.excess.Add(uint64(to - from))
+		} else if other := l.pair.legs[1-l.side].Load(); other == nil || other.out.Pass(b[from:to]) != nil {
+			l.missed.Add(uint64(to - from))
 		}
 	}
 	for {
@@ -194,6 +202,9 @@ func (l *leg) pass(b []byte) (used int, code string) {
 	taken := used
 	if shut {
 		taken = 0
+	}
+	if l.s.share != nil {
+		l.s.share.take(taken, now)
 	}
 	if wait := l.bucket.take(taken); wait > 0 {
 		time.Sleep(wait)

@@ -36,6 +36,7 @@ type pair struct {
 	record   Record
 	met      time.Time // when both legs were there; zero: they are not
 	ever     bool
+	wants    time.Time // since when a leg waits for the other one
 }
 
 // present is the legs that are there.
@@ -69,6 +70,7 @@ func (p *pair) join(l *leg, t *keys.Token) (code string) {
 		}
 		p.replaced[l.side] = append(recent, now)
 		p.record.Replaced++
+		p.s.replaced.Add(1)
 		if len(p.replaced[l.side]) > replaceMax {
 			p.s.cloned.Add(1)
 			p.finish("cloned")
@@ -81,6 +83,9 @@ func (p *pair) join(l *leg, t *keys.Token) (code string) {
 	}
 	l.pair = p
 	other := p.legs[1-l.side].Load()
+	if old == nil && other == nil {
+		p.wants = now
+	}
 	l.out.Put(wire.AppendControl(nil, wire.Ready, flag(other != nil)))
 	p.legs[l.side].Store(l)
 	if old != nil {
@@ -91,6 +96,7 @@ func (p *pair) join(l *leg, t *keys.Token) (code string) {
 		other.out.Put(wire.AppendControl(nil, wire.Peer, 1))
 		if p.met.IsZero() {
 			p.met = now
+			p.s.waited(now.Sub(p.wants))
 		}
 		p.ever = true
 	}
@@ -148,6 +154,7 @@ func (p *pair) left(l *leg) {
 	}
 	p.count(l)
 	p.part()
+	p.wants = p.s.cfg.Now()
 	if other := p.legs[1-l.side].Load(); other != nil {
 		other.out.Put(wire.AppendControl(nil, wire.Peer, 0))
 		p.watch()
@@ -204,11 +211,11 @@ func (p *pair) part() {
 
 // count adds up what a leg did; mu is held.
 func (p *pair) count(l *leg) {
-	q := l.out.Stats()
-	p.record.Bytes[l.side] += l.received.Load()
-	p.record.Dropped[l.side] += l.dropped.Load()
-	p.record.Dropped[1-l.side] += q.DroppedAge + q.DroppedBy
-	p.s.count(l.received.Load(), q.DroppedAge+q.DroppedBy+l.dropped.Load(), q.Writes)
+	t := l.traffic()
+	p.record.Bytes[l.side] += t.Bytes
+	p.record.Dropped[l.side] += t.Missed + t.Excess
+	p.record.Dropped[1-l.side] += t.Aged + t.Crowded
+	p.s.count(&t)
 }
 
 func (p *pair) close(code string) {

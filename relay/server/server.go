@@ -42,13 +42,17 @@ type Server struct {
 	epoch   time.Time
 	work    sync.WaitGroup
 
-	accepted, cloned, bytes, dropped, writes atomic.Uint64
+	share *share // of the total rate; nil: there is none
+
+	accepted, cloned, replaced atomic.Uint64
 
 	mu      sync.Mutex
 	pairs   map[pairKey]*pair
 	legs    int
 	revoked map[string]time.Time // sessions, and when nobody needs to know any more
 	reasons map[string]uint64
+	past    Traffic   // of legs that are over
+	waits   Histogram // until both legs were there
 	drain   bool
 	closed  bool
 }
@@ -65,12 +69,17 @@ func New(name string, key keys.PrivateKey, roots *keys.Roots, cfg *Config) (*Ser
 		return nil, errors.New("relay: roots are required")
 	}
 	c := cfg.withDefaults()
-	return &Server{
+	s := &Server{
 		name: name, key: key, inside: newInside(), roots: roots, cfg: c, log: c.Logger.With(zap.String("relay", name)),
 		door: door{max: c.Open, perIP: c.PerIP}, lone: door{max: c.Lone, perIP: c.LonePerIP}, queues: queue.NewPool(), epoch: time.Now(),
 		buffers: sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }},
 		pairs:   make(map[pairKey]*pair), revoked: make(map[string]time.Time), reasons: make(map[string]uint64),
-	}, nil
+		waits: newHistogram(waitBounds),
+	}
+	if c.RateTotal > 0 {
+		s.share = newShare(float64(c.RateTotal) / 8)
+	}
+	return s, nil
 }
 
 // Serve takes legs from ln until ctx ends; then it tells all of them to go

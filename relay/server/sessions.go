@@ -87,10 +87,18 @@ func (s *Server) ended(r Record) {
 	}
 }
 
-func (s *Server) count(received, dropped, writes uint64) {
-	s.bytes.Add(received)
-	s.dropped.Add(dropped)
-	s.writes.Add(writes)
+// count adds up what a leg did that is over.
+func (s *Server) count(t *Traffic) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.past.add(t)
+}
+
+// waited notes how long a pair's first leg waited for the second.
+func (s *Server) waited(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waits.observe(d.Seconds())
 }
 
 // revokedFor outlasts every token that a session's last revision can have.

@@ -37,6 +37,22 @@ func (m Writer) By(label, name, kind, help string, values map[string]uint64) {
 	}
 }
 
+// Histogram writes how often values were up to each bound and above the one before it;
+// counts has one more, of those above all.
+func (m Writer) Histogram(name, help string, bounds []float64, counts []uint64, sum float64) {
+	m.head(name, "histogram", help)
+	n := uint64(0)
+	for i, count := range counts {
+		n += count
+		le := "+Inf"
+		if i < len(bounds) {
+			le = fmt.Sprint(bounds[i])
+		}
+		fmt.Fprintf(m.w, "boothwire_%s_bucket{le=%q} %d\n", name, le, n)
+	}
+	fmt.Fprintf(m.w, "boothwire_%s_sum %v\nboothwire_%[1]s_count %[3]d\n", name, sum, n)
+}
+
 func (m Writer) head(name, kind, help string) {
 	fmt.Fprintf(m.w, "# HELP boothwire_%s %s\n# TYPE boothwire_%[1]s %[3]s\n", name, help, kind)
 }

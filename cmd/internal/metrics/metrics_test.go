@@ -10,6 +10,7 @@ func TestHandler(t *testing.T) {
 		func(m Writer) { m.One("node_sessions", Gauge, "Sessions in force.", 2) },
 		func(m Writer) {
 			m.By("code", "relay_refused_total", Counter, "Refusals.", map[string]uint64{"forged": 3, "expired": 1})
+			m.Histogram("wait_seconds", "Waits.", []float64{0.5, 300}, []uint64{2, 1, 1}, 1000.5)
 		})
 	for path, want := range map[string]string{
 		"/healthz": "ok\n",
@@ -20,6 +21,13 @@ boothwire_node_sessions 2
 # TYPE boothwire_relay_refused_total counter
 boothwire_relay_refused_total{code="expired"} 1
 boothwire_relay_refused_total{code="forged"} 3
+# HELP boothwire_wait_seconds Waits.
+# TYPE boothwire_wait_seconds histogram
+boothwire_wait_seconds_bucket{le="0.5"} 2
+boothwire_wait_seconds_bucket{le="300"} 3
+boothwire_wait_seconds_bucket{le="+Inf"} 4
+boothwire_wait_seconds_sum 1000.5
+boothwire_wait_seconds_count 4
 `} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))

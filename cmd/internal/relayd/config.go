@@ -22,6 +22,7 @@ type Config struct {
 	Name      string          `toml:"name"`
 	Listen    string          `toml:"listen"`
 	Rate      int64           `toml:"rate"`
+	RateTotal int64           `toml:"rate_total"`
 	Legs      int             `toml:"legs"`
 	Open      int             `toml:"open"`
 	PerIP     int             `toml:"per_ip"`
@@ -40,6 +41,10 @@ func (c *Config) Validate() error {
 		return daemon.Wrong("listen", "%q is no address such as 0.0.0.0:443", c.Listen)
 	case c.Rate < 0:
 		return daemon.Wrong("rate", "%d is below zero", c.Rate)
+	case c.RateTotal < 0:
+		return daemon.Wrong("rate_total", "%d is below zero", c.RateTotal)
+	case c.RateTotal > 0 && c.Rate > c.RateTotal:
+		return daemon.Wrong("rate_total", "%d is below rate, %d", c.RateTotal, c.Rate)
 	case c.Legs < 0:
 		return daemon.Wrong("legs", "%d is below zero", c.Legs)
 	case c.Open < 0:
@@ -95,6 +100,6 @@ func (c *Config) Server(log *zap.Logger) (*server.Config, error) {
 	}
 	return &server.Config{
 		TLS: t, Drain: time.Duration(c.Drain), Legs: c.Legs, Open: c.Open, PerIP: c.PerIP,
-		Lone: c.Lone, LonePerIP: c.LonePerIP, Rate: keys.Rate(c.Rate), Logger: log,
+		Lone: c.Lone, LonePerIP: c.LonePerIP, Rate: keys.Rate(c.Rate), RateTotal: keys.Rate(c.RateTotal), Logger: log,
 	}, nil
 }

@@ -56,12 +56,18 @@ func (r *Relay) Close() error { return r.ln.Close() }
 func Metrics(m metrics.Writer, st server.Stats) {
 	m.One("relay_sessions", metrics.Gauge, "Sessions with both ends there.", st.Sessions)
 	m.One("relay_legs", metrics.Gauge, "Ends of sessions that are there.", st.Legs)
+	m.By("transport", "relay_transport_legs", metrics.Gauge, "Of those, by how their frames travel.", map[string]uint64{
+		"upgrade": uint64(st.Legs - st.WebSockets), "websocket": uint64(st.WebSockets)})
 	m.One("relay_lone", metrics.Gauge, "Of those, the ones that have long been waiting for the other end.", st.Lone)
 	m.One("relay_unproved", metrics.Gauge, "Connections that have not proved a key yet.", st.Open)
 	m.One("relay_received_bytes_total", metrics.Counter, "Bytes of frames from all legs.", st.Bytes)
-	m.One("relay_dropped_bytes_total", metrics.Counter, "Bytes that found no room, no other end, or waited too long.", st.Dropped)
+	m.By("reason", "relay_dropped_bytes_total", metrics.Counter, "Bytes of frames that were not passed on.", map[string]uint64{
+		"age": st.Aged, "room": st.Crowded, "alone": st.Missed, "rate": st.Excess})
 	m.One("relay_writes_total", metrics.Counter, "Writes to legs; received bytes over it say how well they are gathered.", st.Writes)
 	m.One("relay_legs_total", metrics.Counter, "Legs that proved their key.", st.Accepted)
+	m.One("relay_replaced_total", metrics.Counter, "Legs that a later one of the same end took the place of.", st.Replaced)
 	m.One("relay_cloned_total", metrics.Counter, "Sessions that ended because two machines used one key.", st.Cloned)
 	m.By("code", "relay_refused_total", metrics.Counter, "Connections that were refused.", st.Reasons)
+	m.Histogram("relay_pair_wait_seconds", "How long an end waited for the other one.", st.Wait.Bounds, st.Wait.Counts, st.Wait.Sum)
+	m.Histogram("relay_queue_age_seconds", "How long the oldest packet of a write had waited; its sum is not counted.", st.QueueAge.Bounds, st.QueueAge.Counts, st.QueueAge.Sum)
 }

@@ -66,6 +66,8 @@ func TestExample(t *testing.T) {
 		{`"0.0.0.0:443"`, `"443"`, "listen:"},
 		{`# control `, `control `, "token_file: control and token_file go together"},
 		{`# rate    = 50_000_000`, `rate = -1`, "rate:"},
+		{`# rate_total = 1_000_000_000`, `rate_total = -1`, "rate_total:"},
+		{`# rate    = 50_000_000`, "rate_total = 1\nrate = 50_000_000", "rate_total: 1 is below rate"},
 		{`# open    = 1_024`, `open = -1`, "open:"},
 		{`# per_ip  = 64`, `per_ip = -1`, "per_ip:"},
 		{`# lone    = 10_000`, `lone = -1`, "lone:"},
