@@ -49,15 +49,19 @@ func (c *conn) error(op string, err error) error {
 
 // A reader takes whatever there is in one system call and hands it on record by record,
 // so that it can tell whether the next one is there. It holds a buffer only while
-// there is something in it.
+// there is something in it. Where records are large there is nothing to gather, and
+// what comes goes straight to who asks: the copy would cost more than the calls.
 type reader struct {
 	raw    syscall.RawConn
 	try    func(fd uintptr) bool
 	buf    *[]byte // nil: nothing is buffered
 	from   int     // in buf
+	p      []byte  // that is read into where buf is not
+	n      int     // bytes in p
 	record int     // bytes until the next record begins
 	head   [recordHeader]byte
-	heads  int // bytes of head that were handed on
+	heads  int  // bytes of head that were handed on
+	large  bool // the last record is
 	err    error
 }
 
@@ -78,29 +82,33 @@ func (c *conn) Whole() bool {
 	return len(b) >= recordHeader && len(b) >= recordHeader+int(binary.BigEndian.Uint16(b[3:]))
 }
 
-// Read hands on no more than the rest of a record.
+// Read hands on no more than the rest of a record, unless the last one was large.
 func (c *conn) Read(p []byte) (int, error) {
 	r := &c.in
 	if len(p) == 0 {
 		return 0, nil
 	}
 	if r.buf == nil {
-		if err := r.raw.Read(r.try); err != nil {
+		r.p = p
+		err := r.raw.Read(r.try)
+		r.p = nil
+		if err == nil {
+			err = c.error("read", r.err)
+		}
+		if err != nil {
 			return 0, err
 		}
-		if r.err != nil {
-			return 0, c.error("read", r.err)
+		if r.buf == nil {
+			r.follow(p[:r.n])
+			return r.n, nil
 		}
 	}
 	b := (*r.buf)[r.from:]
 	n := 0
 	if r.record == 0 { // a header begins, or goes on
 		n = min(recordHeader-r.heads, len(b), len(p))
-		copy(r.head[r.heads:], b[:n])
 		copy(p, b[:n])
-		if r.heads += n; r.heads == recordHeader {
-			r.heads, r.record = 0, int(binary.BigEndian.Uint16(r.head[3:]))
-		}
+		r.follow(p[:n])
 	}
 	m := copy(p[n:], b[n:min(len(b), n+r.record)])
 	r.record -= m
@@ -111,6 +119,21 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// follow finds where the records are in what is handed on.
+func (r *reader) follow(b []byte) {
+	for len(b) > 0 {
+		n := min(r.record, len(b))
+		r.record -= n
+		b = b[n:]
+		n = copy(r.head[r.heads:], b)
+		b = b[n:]
+		if r.heads += n; r.heads == recordHeader {
+			r.heads, r.record = 0, int(binary.BigEndian.Uint16(r.head[3:]))
+			r.large = r.record >= large
+		}
+	}
+}
+
 func (r *reader) release() {
 	*r.buf = (*r.buf)[:readSize]
 	readBuffers.Put(r.buf)
@@ -119,16 +142,25 @@ func (r *reader) release() {
 
 // receive takes a buffer when there is something to read, and not before.
 func (r *reader) receive(fd uintptr) bool {
-	r.buf = readBuffers.Get().(*[]byte)
-	n, err := unix.Read(int(fd), *r.buf)
+	to := r.p
+	if !r.large {
+		r.buf = readBuffers.Get().(*[]byte)
+		to = *r.buf
+	}
+	n, err := unix.Read(int(fd), to)
 	for err == unix.EINTR {
-		n, err = unix.Read(int(fd), *r.buf)
+		n, err = unix.Read(int(fd), to)
 	}
 	if n > 0 {
-		*r.buf, r.err = (*r.buf)[:n], nil
+		r.n, r.err = n, nil
+		if r.buf != nil {
+			*r.buf = to[:n]
+		}
 		return true
 	}
-	r.release()
+	if r.buf != nil {
+		r.release()
+	}
 	if r.err = err; err == nil {
 		r.err = io.EOF
 	}
