@@ -117,3 +117,29 @@ func TestOldTLS(t *testing.T) {
 		c.Close()
 	}
 }
+
+// answer is a proxy that says that, whatever it is asked.
+type answer struct {
+	net.Conn // nil: nothing else is called
+	io.Reader
+}
+
+func (a answer) Read(b []byte) (int, error)  { return a.Reader.Read(b) }
+func (a answer) Write(b []byte) (int, error) { return len(b), nil }
+
+// Whatever a proxy answers, only a yes is one.
+func FuzzProxy(f *testing.F) {
+	f.Add("HTTP/1.1 200 Connection established\r\n\r\n")
+	f.Add("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"shop\"\r\n\r\n")
+	f.Add("HTTP/1.0 302 Found\r\nLocation: http://portal/\r\nContent-Length: 99999999999\r\n\r\n")
+	f.Add("HTTP/1.1 2")
+	f.Fuzz(func(t *testing.T, said string) {
+		err := ask(answer{Reader: strings.NewReader(said)}, url.UserPassword("booth", "hush"), "relay.test:443")
+		if err == nil && !strings.HasPrefix(said, "HTTP/") {
+			t.Errorf("a yes: %q", said)
+		}
+		if err != nil && strings.Contains(err.Error(), base64.StdEncoding.EncodeToString([]byte("booth:hush"))) && !strings.Contains(said, "Ym9vdGg6aHVzaA") {
+			t.Errorf("it tells the password: %v", err)
+		}
+	})
+}
