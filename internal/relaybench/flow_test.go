@@ -11,10 +11,8 @@ import (
 	"time"
 )
 
-const (
-	warmUp    = time.Second
-	giveUpFor = 20 * time.Millisecond // without a packet, after which those under way count as lost
-)
+// giveUpFor is how long no packet comes until those under way count as lost.
+const giveUpFor = 20 * time.Millisecond
 
 // began is where the stamps in packets count from: one process sends and receives.
 var began = time.Now()
@@ -109,7 +107,7 @@ func (r *role) bulk(ctx context.Context) (res result, err error) {
 		used, err = cpu(r.PID)
 		return time.Now(), used, int64(o.sent.Load() * packetSize), int64(o.came.Load() * packetSize), err
 	}
-	time.Sleep(warmUp)
+	time.Sleep(r.Warm)
 	t0, cpu0, out0, in0, err := look()
 	if err != nil {
 		return res, err
@@ -176,7 +174,7 @@ func (r *role) mile(ctx context.Context) (res result, err error) {
 			}
 		}, func() {})
 	}()
-	time.Sleep(4 * warmUp) // until queues are as full as they get
+	time.Sleep(4 * r.Warm) // until queues are as full as they get
 	sent0 := sent.Load()
 	on.Store(true)
 	start := time.Now()
@@ -242,7 +240,7 @@ func (r *role) stall(ctx context.Context) (res result, err error) {
 			select {} // the connection stays open
 		}
 	})
-	time.Sleep(warmUp)
+	time.Sleep(r.Warm)
 	phase.Store(1)
 	time.Sleep(r.Window)
 	phase.Store(2)

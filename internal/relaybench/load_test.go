@@ -48,6 +48,7 @@ type role struct {
 	Batch   int    // packets of one Write
 	Open    int    // packets under way at most
 	Legs    int
+	Warm    time.Duration // before the window, times what it takes
 	Window  time.Duration
 	Debug   string // address of our server's profiles
 	Profile string // file, or empty
@@ -115,10 +116,7 @@ func (r *role) first(ctx context.Context) (legs [2]*leg, err error) {
 	return legs, err
 }
 
-const (
-	settle  = 5 * time.Second // from the last leg to the reading
-	callers = 16              // legs that are made at once
-)
+const callers = 16 // pairs that are made at once
 
 // idle makes pairs and says what the server holds for a leg.
 func (r *role) idle(ctx context.Context) (res result, err error) {
@@ -143,7 +141,7 @@ func (r *role) idle(ctx context.Context) (res result, err error) {
 	if err := errors.Join(errs...); err != nil {
 		return res, err
 	}
-	time.Sleep(settle)
+	time.Sleep(5 * r.Warm)
 	after, err := resident(r.PID)
 	if err != nil {
 		return res, err
@@ -195,7 +193,7 @@ func cpu(pid int) (time.Duration, error) {
 
 // takeProfile writes a profile of our server for the time of the window.
 func (r *role) takeProfile() error {
-	time.Sleep(warmUp)
+	time.Sleep(r.Warm)
 	resp, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", r.Debug, max(1, int(r.Window.Seconds()))))
 	if err != nil {
 		return err

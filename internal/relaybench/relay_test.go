@@ -19,7 +19,7 @@ func TestLoads(t *testing.T) {
 	b := newBench(t, ours)
 	for _, k := range kinds {
 		r := k.role
-		r.Server, r.Window, r.Legs = ours, 200*time.Millisecond, min(r.Legs, 20)
+		r.Server, r.Warm, r.Window, r.Legs = ours, 50*time.Millisecond, time.Second, min(r.Legs, 20)
 		res, err := b.measure(r)
 		if err != nil {
 			t.Errorf("%s: %v", k.name, err)
@@ -99,7 +99,7 @@ func BenchmarkRelay(b *testing.B) {
 				for i := range sides {
 					i = (i + round) % 2 // each is first in every other round
 					r := k.role
-					r.Server, r.Window = sides[i], *window
+					r.Server, r.Warm, r.Window = sides[i], time.Second, *window
 					res, err := n.measure(r)
 					if err != nil {
 						b.Fatal(err)
