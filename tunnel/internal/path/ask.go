@@ -18,10 +18,6 @@ func QuickFor(rtt time.Duration) time.Duration { return min(max(2*rtt+quickMore,
 // end sends by another way too, and ends the copies once that check is back. One that
 // is lost makes the way doubted.
 func (m *Machine[R]) askPrimary(now time.Duration, f Facts) {
-	if m.patient > 0 && now >= m.calm {
-		m.patient--
-		m.calm = now + quickCalm
-	}
 	p := m.primary
 	if p == nil || !p.Check || p.state != Good || p.rtt == 0 {
 		m.asked = 0
@@ -32,10 +28,7 @@ func (m *Machine[R]) askPrimary(now time.Duration, f Facts) {
 			return
 		}
 		m.asked, m.deaf = 0, now+deafFor
-		if f.Waiting != 0 {
-			m.patient = min(m.patient+1, quickMost)
-			m.calm = now + quickCalm
-		}
+		m.asks = max(m.asks, now) + askPause
 	}
 	if w := m.surest(p); w == nil || w.class() > 1 {
 		return
@@ -44,10 +37,10 @@ func (m *Machine[R]) askPrimary(now time.Duration, f Facts) {
 		m.askNow(now)
 		return
 	}
-	if f.Waiting == 0 || p.proved >= f.Waiting {
+	if f.Waiting == 0 || p.proved >= f.Waiting || m.asks > f.Waiting+askMost {
 		return
 	}
-	if at := f.Waiting + m.Quick()<<m.patient; now < at {
+	if at := f.Waiting + m.Quick(); now < at {
 		m.wake(at)
 	} else {
 		m.askNow(now)

@@ -39,11 +39,11 @@ const (
 	// round trips and quickMore, it is checked, and another way gets a copy until the
 	// check is back. So what a NAT that took another port costs stays below what
 	// anybody notices. That a far end takes its time to answer is no fault of the way:
-	// each time that a check comes back, the next comes twice as late, for quickCalm.
+	// checks that come back are four at once and then one each askPause.
 	quickLeast = 60 * time.Millisecond
 	quickMore  = 40 * time.Millisecond
-	quickMost  = 3 // doublings
-	quickCalm  = 5 * time.Second
+	askPause   = 500 * time.Millisecond
+	askMost    = 3 * askPause
 
 	// deafFor is twice what a way may take to be left, and its copies to end.
 	deafFor = time.Second
@@ -138,8 +138,7 @@ type Machine[R comparable] struct {
 	echoed  time.Duration // when an echo last came back
 	copied  time.Duration // since when a second way is in because of unanswered packets
 	asked   time.Duration // since when it is because the primary way was asked; 0: it is not
-	patient uint          // doublings of quick
-	calm    time.Duration // when there will be one less
+	asks    time.Duration // askPause for each check that came back, from then on
 	deaf    time.Duration // until when packets by other ways are no hint
 	stepped time.Duration
 	next    time.Duration
