@@ -19,6 +19,8 @@ programs='
 ./internal/wgbench | BenchmarkThroughput | tunnel/throughput tunnel/throughput-{quarter,three-quarters,least,most,rate,plain,ours}
 ./internal/wgbench | BenchmarkNetstack   | path/netstack-send-x-upstream{,-quarter,-three-quarters,-cpu} path/netstack-send-x-tun{,-quarter,-three-quarters,-rate} path/netstack-recv-x-tun{,-quarter,-three-quarters,-rate}
 ./internal/relaybench | BenchmarkRelay  | relay/{cpu-per-gb,throughput,cpu-per-gb-unbatched,idle-rss,last-mile-p50,last-mile-goodput}{,-quarter,-three-quarters,-ours,-derper} relay/{delivered,throughput-unbatched}{,-ours,-derper} relay/stall-gap{,-quarter,-three-quarters,-derper} relay/stall-gap-before{,-derper}
+./internal/e2e     | BenchmarkPath       | path/rebind-gap-{node,end-to-end}{,-most,-none} path/blackhole{,-most,-none} path/upgrade-{lost,gap-most}
+./internal/e2e     | BenchmarkConnect    | path/connect-{step,p50,p99,most}
 ./internal/e2e     | BenchmarkAgent      | agent/idle-rss agent/binary-size agent/core-size
 ./internal/e2e     | BenchmarkWake       | wake/rtt-{broker,control,node} wake/{prekey,no-prekey}{,-least,-p90,-most,-initiations,-initiations-most,-control-granted,-node-installed,-control-woken,-device-received,-device-authorised,-device-keyed,-device-socket,-node-handshake,-device-handshake,-node-proved,-device-proved,-device-ready,-control-ready} wake/no-prekey-control-asked
 '

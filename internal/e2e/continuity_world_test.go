@@ -29,7 +29,7 @@ type continuityWorld struct {
 	relay2             *process
 }
 
-func newContinuityWorld(t *testing.T) *continuityWorld {
+func newContinuityWorld(t testing.TB) *continuityWorld {
 	c := new(continuityWorld)
 	o := options{relay: true, network: c.lay, lines: []string{"mqtts"}}
 	w := prepare(t, o)
