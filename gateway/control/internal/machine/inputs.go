@@ -102,7 +102,7 @@ func (m *Machine) DeviceSaid(now time.Time, r Reply) {
 	switch {
 	case gone && r.Rev < m.Rev && stale(r.Code):
 		return // of the revision before, which was asked anew
-	case gone && stale(r.Code) && !m.retried && m.Acked == 0:
+	case gone && m.wantsFreshKey(r.Code):
 		m.retry(now)
 		return
 	case gone && r.Rev == 0:
@@ -156,7 +156,7 @@ func (m *Machine) refused(now time.Time, r Reply) {
 		if r.Code != "flood" && r.Code != "replayed" {
 			m.fail(now, r.Code, "the device refused to give a key")
 		}
-	case stale(r.Code) && !m.retried && m.Acked == 0:
+	case m.wantsFreshKey(r.Code):
 		m.retry(now)
 	case r.Code == codeBusy && r.Sibling && !m.wakeAt.IsZero():
 		m.wakeAt = now.Add(BusyEvery)
@@ -169,10 +169,18 @@ func (m *Machine) refused(now time.Time, r Reply) {
 	}
 }
 
+// wantsFreshKey reports whether a device that says so may be asked for another key,
+// once. It may have said before that the grant's signature holds: whether it has the
+// grant's key is what it looks at next.
+func (m *Machine) wantsFreshKey(code string) bool {
+	return stale(code) && !m.retried && !m.Ready && !m.Proved
+}
+
 // retry asks for a fresh prekey after the device refused the one at hand.
 func (m *Machine) retry(now time.Time) {
 	m.retried = true
-	m.wakeAt = time.Time{}
+	m.Acked = 0
+	m.wakeAt, m.proveUntil = time.Time{}, time.Time{}
 	m.Ask(now)
 }
 

@@ -118,6 +118,8 @@ func TestMachine(t *testing.T) {
 		{"ready without the node's proof", "issued, installed 1, ready 1, +61s", "install wake down end", "failed no_proof"},
 		{"a stale prekey, once", "issued, installed 1, refused unknown_prekey, answered, issued, installed 2, ready 2, proved", "install wake ask issue install wake", "connected"},
 		{"a stale prekey, failed by the handler", "issued, installed 1, failed wrong_boot, answered, issued, installed 2, oldfailed wrong_boot, ready 2, proved", "install wake ask issue install wake", "connected"},
+		{"a stale prekey of a grant whose signature held", "issued, installed 1, authorised 1, refused unknown_prekey, answered, issued, installed 2, ready 2, proved", "install wake ask issue install wake", "connected"},
+		{"the same, failed by the handler", "issued, installed 1, authorised 1, failed used_prekey, +11s", "install wake ask ask ask down end", "failed no_prekey"},
 		{"a stale prekey, twice", "issued, installed 1, refused unknown_prekey, answered, issued, installed 2, refused unknown_prekey", "install wake ask issue install wake down end", "failed unknown_prekey"},
 		{"refused", "issued, installed 1, refused port_not_allowed", "install wake down end", "failed port_not_allowed"},
 		{"another command's refusal", "issued, installed 1, refusedother port_not_allowed", "install wake", "connecting"},
