@@ -262,6 +262,7 @@ func secure(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *u
 		return nil, err
 	}
 	sock.Tune(raw)
+	raw = sock.Wrap(raw)
 	base := new(tls.Config)
 	if cfg.TLS != nil {
 		base = cfg.TLS.Clone()
