@@ -22,6 +22,7 @@ func (w *world) vendor() *vendor {
 	w.t.Helper()
 	v := &vendor{w: w, sub: start(w.t, w.operator, "mosquitto_sub", w.mosquittoArgs("vendor", "-t", "iot/"+kiosk+"/status")...)}
 	v.sub.quiet = true
+	v.sub.waitLog(0, "\n") // the retained status: it listens
 	return v
 }
 
