@@ -3,9 +3,14 @@
 package sysproxy
 
 import (
+	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // patience bounds how long a system may think: a script may have to be fetched, and a
@@ -13,41 +18,49 @@ import (
 const patience = 5 * time.Second
 
 // For returns the proxy for a request, nil for none: what the environment says
-// ([http.ProxyFromEnvironment]), or else, on Windows, the settings of the user or of
-// the machine, with their script where one is set. It may be called from many
-// goroutines, and returns at the latest with the request's context or after 5 s.
+// ([http.ProxyFromEnvironment]), or, where it names no proxy at all, the settings of
+// the user or of the machine on Windows, with their script where one is set. It may
+// be called from many goroutines, and returns at the latest with the request's
+// context or after 5 s.
 func For(r *http.Request) (*url.URL, error) {
-	if proxy, err := http.ProxyFromEnvironment(r); proxy != nil || err != nil {
+	proxy, err := http.ProxyFromEnvironment(r)
+	if proxy != nil || err != nil || system == nil || inEnvironment() || local(r.URL.Hostname()) {
 		return proxy, err
 	}
-	if system == nil {
-		return nil, nil
-	}
-	return ask(r, system, patience)
+	return asks.ask(r, system, patience)
 }
 
-// ask asks a system, which may block.
-func ask(r *http.Request, system func(*http.Request) (*url.URL, error), patience time.Duration) (*url.URL, error) {
-	type answer struct {
-		proxy *url.URL
-		err   error
-	}
-	got := make(chan answer, 1)
-	go func() {
-		proxy, err := system(r)
-		got <- answer{proxy, err}
-	}()
+// inEnvironment reports whether the environment names a proxy: then it is also what
+// excepts servers from it.
+func inEnvironment() bool {
+	return slices.ContainsFunc([]string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"}, func(name string) bool { return os.Getenv(name) != "" })
+}
+
+func local(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// An asking asks a system, which may block: once at a time for a server.
+type asking struct{ one singleflight.Group }
+
+var asks asking
+
+func (a *asking) ask(r *http.Request, system func(*http.Request) (*url.URL, error), patience time.Duration) (*url.URL, error) {
+	got := a.one.DoChan(r.URL.Scheme+"://"+r.URL.Host, func() (any, error) { return system(r) })
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	select {
-	case a := <-got:
-		if a.err != nil || a.proxy == nil || a.proxy.Host == "" {
-			return nil, a.err
+	case g := <-got:
+		proxy, _ := g.Val.(*url.URL)
+		if g.Err != nil || proxy == nil || proxy.Host == "" {
+			return nil, g.Err
 		}
-		if a.proxy.Scheme == "" {
-			a.proxy.Scheme = "http"
+		own := *proxy // others may get the same one
+		if own.Scheme == "" {
+			own.Scheme = "http"
 		}
-		return a.proxy, nil
+		return &own, nil
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	case <-late.C:
