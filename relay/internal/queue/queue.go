@@ -26,6 +26,7 @@ const (
 	// go before all others.
 	small      = 160
 	smallLimit = 8 << 10
+	reserve    = 512 // beyond smallLimit, for the relay's own words
 
 	grain = 4 << 10 // bytes that share a time
 
@@ -164,7 +165,7 @@ func (q *Queue) Put(b []byte) error {
 		q.putBulk(b[:n], now)
 		b = b[n:]
 		n = run(b, true)
-		q.putSmall(b[:n])
+		q.putSmall(b[:n], now)
 		b = b[n:]
 	}
 	if !q.writing {
@@ -189,12 +190,41 @@ func run(b []byte, isSmall bool) (n int) {
 // frame is the length of the frame at the head of b.
 func frame(b []byte) int { return wire.Header + int(binary.BigEndian.Uint16(b)&^wire.Control) }
 
-func (q *Queue) putSmall(b []byte) {
-	if len(q.small)+len(b) > smallLimit {
-		q.stats.DroppedBy += uint64(len(b))
+// putSmall puts frames of at most small bytes. Packets that find no room wait with the
+// large ones: a batch of them may be nothing but the acknowledgements of a download.
+func (q *Queue) putSmall(b []byte, now time.Duration) {
+	if len(q.small)+len(b) <= smallLimit {
+		q.small = append(q.small, b...)
 		return
 	}
-	q.small = append(q.small, b...)
+	for len(b) > 0 {
+		n, room := frame(b), smallLimit-len(q.small)
+		switch t := typeOf(b); {
+		case n <= room || own(t) && n <= room+reserve:
+			q.small = append(q.small, b[:n]...)
+		case t == wire.Packet:
+			for n < len(b) && typeOf(b[n:]) == wire.Packet {
+				n += frame(b[n:])
+			}
+			q.putBulk(b[:n], now)
+		default:
+			q.stats.DroppedBy += uint64(n)
+		}
+		b = b[n:]
+	}
+}
+
+// typeOf is that of the frame at the head of b.
+func typeOf(b []byte) wire.Type {
+	if binary.BigEndian.Uint16(b)&wire.Control == 0 {
+		return wire.Packet
+	}
+	return wire.Type(b[wire.Header])
+}
+
+// own reports whether the relay says this once: what is lost of it is not said again.
+func own(t wire.Type) bool {
+	return t == wire.Ready || t == wire.Peer || t == wire.Drain || t == wire.Bye
 }
 
 func (q *Queue) putBulk(b []byte, now time.Duration) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,59 @@ func TestQueueSmallFirst(t *testing.T) {
 		}
 		if !bytes.Equal(ids, []byte{1, 3, 2}) {
 			t.Errorf("order %v", ids)
+		}
+	})
+}
+
+// The acknowledgements of a download come in batches of many small packets.
+func TestQueueSmallBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{gate: make(chan struct{})}
+		q := New(NewPool(), s.write)
+		var batch []byte
+		for range 256 {
+			batch = append(batch, packet(1, 96)...)
+		}
+		q.Put(batch)
+		close(s.gate)
+		synctest.Wait()
+		if n, lost := len(s.frames(t)), q.Stats().DroppedBy; n != 256 || lost != 0 {
+			t.Errorf("%d of 256 packets came out, %d bytes were dropped", n, lost)
+		}
+	})
+}
+
+// What the relay says once is heard, whatever waits; answers to the other end's
+// questions find no more room than packets.
+func TestQueueOwnWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{gate: make(chan struct{})}
+		q := New(NewPool(), s.write)
+		q.Put(packet(1, 1300))
+		synctest.Wait()
+		for range 2000 {
+			q.Put(wire.AppendControl(nil, wire.Pong, make([]byte, wire.EchoSize)...))
+		}
+		words := []wire.Type{wire.Peer, wire.Drain, wire.Bye}
+		for _, w := range words {
+			q.Put(wire.AppendControl(nil, w, 1, 2, 3, 4))
+		}
+		close(s.gate)
+		synctest.Wait()
+		var heard []wire.Type
+		pongs := 0
+		for _, b := range s.got {
+			for len(b) > 0 {
+				typ, _, n, _ := wire.Next(b)
+				if b = b[n:]; typ == wire.Pong {
+					pongs++
+				} else if typ != wire.Packet {
+					heard = append(heard, typ)
+				}
+			}
+		}
+		if !slices.Equal(heard, words) || pongs*11 > smallLimit {
+			t.Errorf("heard %v and %d pongs", heard, pongs)
 		}
 	})
 }
@@ -176,6 +230,9 @@ func TestQueueRandom(t *testing.T) {
 					b = wire.AppendControl(b, wire.Token, make([]byte, r.IntN(2000))...)
 				}
 				b = append(b, packet(1, 1+r.IntN(5000))...)
+				for range r.IntN(100) {
+					b = append(b, packet(1, 96)...)
+				}
 			}
 			q.Put(b)
 			time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond)
