@@ -31,6 +31,9 @@ type keeper struct {
 	moves int         // steps in search of the other end
 	seeks bool        // without a leg, go on in the search
 	torn  []time.Time // when legs were lost without a word, the latest tornMost
+
+	drained time.Time // the latest leg that was sent away
+	hasty   int       // of those before, how many were soon after another
 }
 
 type state int
@@ -67,6 +70,7 @@ const (
 	tornFor  = 62 * time.Second
 
 	drainSpread = 2500 * time.Millisecond // at most, of those that one relay sends away
+	drainCalm   = 10 * time.Second        // between two of them; a relay that does nothing else is called less and less
 )
 
 // made is after a leg at a relay.
@@ -106,10 +110,19 @@ func (k *keeper) peer(now time.Time, there bool) {
 
 // drain is when the relay will close the leg in d.
 func (k *keeper) drain(now time.Time, d time.Duration) {
-	if k.state != none && k.state != leaving {
-		k.state = leaving
-		k.due = now.Add(k.rnd(min(max(d/2, time.Millisecond), drainSpread)))
+	if k.state == none || k.state == leaving {
+		return
 	}
+	k.state = leaving
+	wait := k.rnd(min(max(d/2, time.Millisecond), drainSpread))
+	if !k.drained.IsZero() && now.Sub(k.drained) < drainCalm {
+		wait += min(retryMin<<min(k.hasty, 10), retryMost)
+		k.hasty++
+	} else {
+		k.hasty = 0
+	}
+	k.drained = now
+	k.due = now.Add(wait)
 }
 
 // lost is when the leg ended; torn: without a word of the relay.

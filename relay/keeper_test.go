@@ -118,6 +118,28 @@ func TestKeeperTorn(t *testing.T) {
 	}
 }
 
+// A relay that takes each leg to send it away is not called again and again.
+func TestKeeperHastyDrains(t *testing.T) {
+	now := time.Unix(1000, 0)
+	k := keeper{relays: 1, rnd: func(time.Duration) time.Duration { return 0 }}
+	calls := 0
+	for end := now.Add(time.Minute); now.Before(end); calls++ {
+		k.made(now, 0)
+		k.peer(now, true)
+		k.drain(now, 0)
+		now = k.due
+	}
+	if calls > 30 {
+		t.Errorf("%d calls in a minute", calls)
+	}
+	now = now.Add(drainCalm)
+	k.made(now, 0)
+	k.drain(now, time.Second)
+	if k.due.After(now) {
+		t.Errorf("after calm: in %v", k.due.Sub(now))
+	}
+}
+
 func TestKeeperDrains(t *testing.T) {
 	now := time.Unix(1000, 0)
 	k := keeper{relays: 2, rnd: most}
