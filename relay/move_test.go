@@ -58,7 +58,7 @@ func TestEndsFindEachOther(t *testing.T) {
 	road := newRoad(t, w.relays[0].addr)
 	list := w.list(0)
 	list[0].URL = "https://" + road.addr + "/relay"
-	a := must(relay.Dial(t.Context(), list, w.keys[0], w.config()))
+	a := must(dial(list, w.keys[0], w.config()))
 	defer a.Close()
 	b := w.dial(1)
 	w.wait("a pair", func() bool { return a.Stats().Paired && b.Stats().Paired })
@@ -170,9 +170,9 @@ func TestDrainLosesNothing(t *testing.T) {
 // Later tokens may name other relays, and the earlier one be gone for good.
 func TestRenewForNext(t *testing.T) {
 	w := newWorld(t, 2)
-	a := must(relay.Dial(t.Context(), w.list(0)[:1], w.keys[0], w.config()))
+	a := must(dial(w.list(0)[:1], w.keys[0], w.config()))
 	defer a.Close()
-	b := must(relay.Dial(t.Context(), w.list(1)[:1], w.keys[1], w.config()))
+	b := must(dial(w.list(1)[:1], w.keys[1], w.config()))
 	defer b.Close()
 	w.relays[0].srv.Close()
 	go w.relays[0].stop()
@@ -208,7 +208,13 @@ func TestDialErrors(t *testing.T) {
 		"another name":  {change(func(r *keys.Relay) { r.URL = "https://localhost" + r.URL[len("https://127.0.0.1"):] }), "tls"},
 		"another place": {change(func(r *keys.Relay) { r.URL = r.URL[:len(r.URL)-len("relay")] + "elsewhere" }), "no_relay"},
 	} {
-		c, err := relay.Dial(t.Context(), tc.relays, w.keys[0], w.config())
+		call := dial
+		if tc.code == "unreachable" {
+			call = func(list []keys.Relay, key keys.PrivateKey, cfg *relay.Config) (*relay.Conn, error) {
+				return relay.Dial(t.Context(), list, key, cfg)
+			}
+		}
+		c, err := call(tc.relays, w.keys[0], w.config())
 		if codeOf(err) != tc.code {
 			t.Errorf("%s: %v, want %s", name, err, tc.code)
 		}
@@ -280,7 +286,7 @@ func TestCertificates(t *testing.T) {
 		r.stop()
 		r.tls = &tls.Config{Certificates: []tls.Certificate{w.ca.Pair(cert, key)}}
 		r.start()
-		c, err := relay.Dial(t.Context(), w.list(0), w.keys[0], w.config())
+		c, err := dial(w.list(0), w.keys[0], w.config())
 		if codeOf(err) != tc.code {
 			t.Errorf("%s: %v, want %s", name, err, tc.code)
 		}
@@ -290,8 +296,10 @@ func TestCertificates(t *testing.T) {
 	}
 	cfg := w.config()
 	cfg.TLS = nil // the system's authorities do not know it
-	if c, err := relay.Dial(t.Context(), w.list(0), w.keys[0], cfg); codeOf(err) != "tls" {
+	if c, err := dial(w.list(0), w.keys[0], cfg); codeOf(err) != "tls" {
 		t.Errorf("%v", err)
-		c.Close()
+		if c != nil {
+			c.Close()
+		}
 	}
 }

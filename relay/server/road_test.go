@@ -68,7 +68,7 @@ func TestRelayProxy(t *testing.T) {
 	dial := func(s *session, leg int, user *url.Userinfo) (*relay.Conn, error) {
 		cfg := w.config()
 		cfg.Proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "http", User: user, Host: p.addr}, nil }
-		return relay.Dial(t.Context(), w.relays(s.token(leg, 1)), s.keys[leg], cfg)
+		return dial(w.relays(s.token(leg, 1)), s.keys[leg], cfg)
 	}
 	s := w.session()
 	a, err := dial(s, 0, url.UserPassword("booth", "hush hush"))

@@ -102,7 +102,7 @@ func TestRelayRefuses(t *testing.T) {
 			key = tc.key
 		}
 		rs := []keys.Relay{{URL: "https://" + w.addr + "/relay", Key: w.key.Public(), Token: string(must(token.Sign(signer)))}}
-		if c, err := relay.Dial(t.Context(), rs, key, w.config()); codeOf(err) != tc.code {
+		if c, err := dial(rs, key, w.config()); codeOf(err) != tc.code {
 			t.Errorf("%s: %v, want %s", name, err, tc.code)
 			if c != nil {
 				c.Close()
