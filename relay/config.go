@@ -21,7 +21,8 @@ type Config struct {
 	TLS *tls.Config
 	// Proxy says through which proxy a relay is reached: http and https URLs, with
 	// Basic authentication when they name a user. Default: what the environment says
-	// (http.ProxyFromEnvironment), else Windows' own settings.
+	// (http.ProxyFromEnvironment), else Windows' own settings. The request's context ends
+	// with the call, after 6 s at the latest.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Near, unless nil, makes the connection to a relay in this process, which it knows
 	// by its key: relay/server's Dial. It carries a leg without TLS and proxy. For every

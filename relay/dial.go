@@ -24,27 +24,33 @@ import (
 )
 
 // call makes one leg at one relay within limit, or proxyFor where that is longer and
-// there is a proxy: it returns when the relay has taken the proof, with what the relay
-// said behind its READY.
+// there is a proxy, not counted the time it takes to know of one: it returns when the
+// relay has taken the proof, with what the relay said behind its READY.
 func call(ctx context.Context, cfg *Config, limit time.Duration, r keys.Relay, key keys.PrivateKey, generation uint64) (c net.Conn, paired bool, ahead []byte, err error) {
 	at, err := url.Parse(r.URL)
 	if err != nil || at.Scheme != "https" || at.Hostname() == "" {
 		return nil, false, nil, &Error{Reason: "malformed", Err: errors.New("a relay's URL is written https://relay.example.com/relay")}
 	}
-	proxy, err := cfg.Proxy(&http.Request{URL: at})
+	leg, err := token(r.Token)
 	if err != nil {
-		return nil, false, nil, &Error{Reason: "proxy", Relay: r.URL, Err: errors.New("the proxy settings cannot be read")}
+		return nil, false, nil, &Error{Reason: "malformed", Relay: r.URL, Err: err}
+	}
+	near, err := inside(ctx, cfg, limit, r.Key)
+	if err != nil {
+		return nil, false, nil, named(r.URL, err)
+	}
+	var proxy *url.URL
+	if near == nil {
+		if proxy, err = proxyOf(ctx, cfg, at); err != nil {
+			return nil, false, nil, named(r.URL, err)
+		}
 	}
 	if proxy != nil {
 		limit = max(limit, proxyFor)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	leg, err := token(r.Token)
-	if err != nil {
-		return nil, false, nil, &Error{Reason: "malformed", Relay: r.URL, Err: err}
-	}
-	made, nonce, err := upgrade(ctx, cfg, r.Key, at, proxy, r.Token)
+	made, nonce, err := upgrade(ctx, cfg, near, at, proxy, r.Token)
 	if err != nil {
 		return nil, false, nil, named(r.URL, err)
 	}
@@ -60,6 +66,30 @@ func call(ctx context.Context, cfg *Config, limit time.Duration, r keys.Relay, k
 		return nil, false, nil, named(r.URL, there(err))
 	}
 	return made, paired, ahead, nil
+}
+
+// inside is the connection to a relay in this process; nil: it is elsewhere.
+func inside(ctx context.Context, cfg *Config, limit time.Duration, relay keys.PublicKey) (net.Conn, error) {
+	if cfg.Near == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return cfg.Near(ctx, relay)
+}
+
+// proxyOf asks for the proxy to a relay, which may take a system its time.
+func proxyOf(ctx context.Context, cfg *Config, at *url.URL) (*url.URL, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialMost)
+	defer cancel()
+	proxy, err := cfg.Proxy((&http.Request{URL: at}).WithContext(ctx))
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, &Error{Reason: "proxy", Err: errors.New("the proxy settings cannot be read")}
+	}
+	return proxy, nil
 }
 
 // there is an error after the connection stood.
@@ -139,10 +169,13 @@ func prove(c net.Conn, key keys.PrivateKey, r keys.Relay, nonce []byte, leg int,
 	}
 }
 
-// upgrade makes the stream of frames: by our own Upgrade, and by WebSocket where
-// something that is no relay answers to that.
-func upgrade(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
-	c, err := secure(ctx, cfg, relay, at, proxy)
+// upgrade makes the stream of frames, on near if that is not nil: by our own Upgrade,
+// and by WebSocket where something that is no relay answers to that.
+func upgrade(ctx context.Context, cfg *Config, near net.Conn, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
+	c, err := near, error(nil)
+	if near == nil {
+		c, err = secure(ctx, cfg, at, proxy)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -173,7 +206,13 @@ func upgrade(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *
 	if ctx.Err() != nil {
 		return nil, nil, there(context.Cause(ctx))
 	}
-	return upgradeWebSocket(ctx, cfg, relay, at, proxy, token)
+	if near != nil { // nothing stands between
+		if err == nil {
+			err = fmt.Errorf("the relay in this process answers %d", resp.StatusCode)
+		}
+		return nil, nil, there(err)
+	}
+	return upgradeWebSocket(ctx, cfg, at, proxy, token)
 }
 
 func path(at *url.URL) string {
@@ -200,9 +239,9 @@ func refusal(resp *http.Response) *Error {
 	return &Error{Reason: said.Code}
 }
 
-func upgradeWebSocket(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
+func upgradeWebSocket(ctx context.Context, cfg *Config, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
 	d := websocket.Dialer{
-		NetDialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return secure(ctx, cfg, relay, at, proxy) },
+		NetDialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return secure(ctx, cfg, at, proxy) },
 		Subprotocols:      []string{wire.Subprotocol},
 		ReadBufferSize:    4 << 10, WriteBufferSize: 32 << 10,
 	}
@@ -238,14 +277,8 @@ func cut(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// secure is TLS to the relay, through the proxy if there is one; to one in this
-// process it is neither.
-func secure(ctx context.Context, cfg *Config, relay keys.PublicKey, at, proxy *url.URL) (net.Conn, error) {
-	if cfg.Near != nil {
-		if c, err := cfg.Near(ctx, relay); c != nil || err != nil {
-			return c, err
-		}
-	}
+// secure is TLS to the relay, through the proxy if there is one.
+func secure(ctx context.Context, cfg *Config, at, proxy *url.URL) (net.Conn, error) {
 	port := at.Port()
 	if port == "" {
 		port = "443"

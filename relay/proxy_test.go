@@ -99,6 +99,21 @@ func TestProxySilent(t *testing.T) {
 	}
 }
 
+// A system that thinks about its proxy thinks no longer than the caller waits.
+func TestProxySlow(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cfg := &Config{Proxy: func(r *http.Request) (*url.URL, error) {
+		cancel()
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}}
+	token := "a." + base64.RawURLEncoding.EncodeToString([]byte(`{"leg":0}`)) + ".c"
+	list := []keys.Relay{{URL: "https://relay.invalid/relay", Key: keys.NewPrivateKey().Public(), Token: token}}
+	if _, err := Dial(ctx, list, keys.NewPrivateKey(), cfg); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
 // A relay without TLS 1.3 is none.
 func TestOldTLS(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -109,7 +124,7 @@ func TestOldTLS(t *testing.T) {
 	at, _ := url.Parse(srv.URL)
 	cfg := (*Config)(nil).withDefaults()
 	cfg.TLS = srv.Client().Transport.(*http.Transport).TLSClientConfig
-	c, err := secure(t.Context(), &cfg, keys.PublicKey{}, at, nil)
+	c, err := secure(t.Context(), &cfg, at, nil)
 	if e, ok := errors.AsType[*Error](err); !ok || e.Reason != "tls" {
 		t.Errorf("%v", err)
 	}
