@@ -11,7 +11,8 @@ import (
 // is the total. Those that want less than it have what they want, and those that want
 // more have the same (max-min fairness).
 //
-// It settles within some seconds. Nobody waits for a lock in it: whoever comes first after an interval moves it.
+// It settles within some seconds, and after a pause, in which nobody moves it, at once.
+// Nobody waits for a lock in it: whoever comes first after an interval moves it.
 type share struct {
 	total  float64       // bytes/s
 	bits   atomic.Uint64 // of the share, a float64 in bytes/s
@@ -23,8 +24,10 @@ type share struct {
 const (
 	shareEvery = 100 * time.Millisecond
 	shareLeast = 1000 // bytes/s: enough for handshakes and keepalives
-	shareRise  = 1.03 // in an interval, while something is left over
+	shareRise  = 1.03 // in an interval, at most, while something is left over
+	shareGain  = 0.03 // the power of total/rate that it rises by: slower towards the total
 	shareFall  = 0.9  // in an interval, at most
+	shareMost  = 600  // intervals that one move is for: from the least share to any total
 
 	// A slow direction is paused and passes a batch in an interval, and none in the
 	// next ones: the mean of two seconds says what that is.
@@ -51,13 +54,18 @@ func (s *share) take(n int, now time.Duration) {
 	rate := float64(s.passed.Swap(0)) / took.Seconds()
 	mean := math.Float64frombits(s.mean.Load())
 	rate = mean + (rate-mean)*min(1, shareMean*took.Seconds()/shareEvery.Seconds())
-	s.mean.Store(math.Float64bits(rate))
 	each := s.each()
+	intervals := min(took.Seconds()/shareEvery.Seconds(), shareMost)
 	switch {
 	case rate > s.total:
-		each *= max(s.total/rate, shareFall)
+		fall := max(s.total/rate, math.Pow(shareFall, intervals))
+		each *= fall
+		// What passes follows. A mean that remembered what passed before would have it
+		// fall on, for as long as that is.
+		rate *= fall
 	case rate < 0.95*s.total:
-		each *= shareRise
+		each *= math.Pow(min(shareRise, math.Pow(s.total/rate, shareGain)), intervals)
 	}
+	s.mean.Store(math.Float64bits(rate))
 	s.bits.Store(math.Float64bits(min(max(each, shareLeast), s.total)))
 }

@@ -22,33 +22,7 @@ func TestShare(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newShare(total)
-			legs := make([]bucket, len(tc.want))
-			due, passed := make([]time.Duration, len(legs)), make([]float64, len(legs))
-			for i := range tc.rate {
-				legs[i].rate = tc.rate[i]
-			}
-			const settle, span, step = 60 * time.Second, 120 * time.Second, time.Millisecond
-			for now := step; now < span; now += step {
-				for i := range legs {
-					if now < due[i] {
-						continue
-					}
-					n := 16 << 10
-					b := &legs[i]
-					b.most = s.each()
-					if b.shut(now) {
-						n = 0
-					}
-					s.take(n, now)
-					due[i] = now + b.take(n)
-					if w := tc.want[i]; w > 0 {
-						due[i] = max(due[i], now+time.Duration(float64(n)/w*float64(time.Second)))
-					}
-					if now > settle {
-						passed[i] += float64(n) / (span - settle).Seconds()
-					}
-				}
-			}
+			passed := carry(s, 0, 6*time.Second, 36*time.Second, tc.want, tc.rate)
 			sum := 0.0
 			for i, got := range passed {
 				sum += got
@@ -62,4 +36,63 @@ func TestShare(t *testing.T) {
 			t.Logf("%.0f bytes/s in all, a share of %.0f", sum, s.each())
 		})
 	}
+}
+
+// What others leave is had in seconds, and at once after a pause.
+func TestShareRecovers(t *testing.T) {
+	const total = 1_000_000 // bytes/s
+	for name, tc := range map[string]struct{ pause, settle time.Duration }{
+		"at once":       {0, 12 * time.Second},
+		"after a pause": {40 * time.Second, time.Second},
+	} {
+		s := newShare(total)
+		over := 10 * time.Second
+		carry(s, 0, 0, over, make([]float64, 10), nil)
+		if each := s.each(); each > total/5 {
+			t.Errorf("%s: a share of %.0f bytes/s while ten want all", name, each)
+		}
+		from := over + tc.pause
+		got := carry(s, from, from+tc.settle, from+tc.settle+10*time.Second, make([]float64, 1), nil)[0]
+		if got < 0.8*total {
+			t.Errorf("%s: %.0f bytes/s of %d for one who is left", name, got, total)
+		}
+		t.Logf("%s: %.0f bytes/s", name, got)
+	}
+}
+
+// carry has directions send through s from one time to another, each as much as it
+// wants and its token's rate lets it, and returns what each had after settle, in
+// bytes/s.
+func carry(s *share, from, settle, to time.Duration, want, rate []float64) (passed []float64) {
+	legs := make([]bucket, len(want))
+	due, passed := make([]time.Duration, len(legs)), make([]float64, len(legs))
+	for i := range legs {
+		legs[i].last = from
+	}
+	for i := range rate {
+		legs[i].rate = rate[i]
+	}
+	const step = time.Millisecond
+	for now := from + step; now < to; now += step {
+		for i := range legs {
+			if now < due[i] {
+				continue
+			}
+			n := 16 << 10
+			b := &legs[i]
+			b.most = s.each()
+			if b.shut(now) {
+				n = 0
+			}
+			s.take(n, now)
+			due[i] = now + b.take(n)
+			if w := want[i]; w > 0 {
+				due[i] = max(due[i], now+time.Duration(float64(n)/w*float64(time.Second)))
+			}
+			if now > settle {
+				passed[i] += float64(n) / (to - settle).Seconds()
+			}
+		}
+	}
+	return passed
 }
