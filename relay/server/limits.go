@@ -9,7 +9,8 @@ import (
 )
 
 // A door counts those that must not take the place of others, connections that have
-// not proved anything before all, in all and from one address.
+// not proved anything before all, in all and from one address. Those from no address,
+// in the relay's own process, are counted in all alone.
 type door struct {
 	max, perIP int
 
@@ -22,7 +23,7 @@ type door struct {
 func (d *door) enter(from netip.Prefix) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.open >= d.max || d.from[from] >= d.perIP {
+	if d.open >= d.max || from.IsValid() && d.from[from] >= d.perIP {
 		return false
 	}
 	if d.from == nil {
@@ -48,7 +49,8 @@ func (d *door) count() int {
 	return d.open
 }
 
-// source is whom an address belongs to: an IPv6 host has a whole /64.
+// source is whom an address belongs to: an IPv6 host has a whole /64. It is the zero
+// Prefix for a pipe's, which is no address.
 func source(a net.Addr) netip.Prefix {
 	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {

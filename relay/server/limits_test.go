@@ -69,4 +69,14 @@ func TestDoor(t *testing.T) {
 	if d.count() != 1 || len(d.from) != 1 {
 		t.Errorf("%d are in, from %v", d.count(), d.from)
 	}
+	// Those in the relay's own process are at no address, and bounded in all.
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	roomy := door{max: 3, perIP: 1}
+	for i := range 4 {
+		if in := roomy.enter(source(far.RemoteAddr())); in != (i < 3) {
+			t.Errorf("pipe %d: %v", i, in)
+		}
+	}
 }
