@@ -13,7 +13,10 @@ import (
 // Config is what an operator of a relay decides. Its zero value works but for TLS;
 // nil means the same.
 type Config struct {
-	TLS   *tls.Config   // of Serve; required there, copied, TLS 1.3 from then on
+	// TLS is Serve's; required there, copied, TLS 1.3 from then on. Its GetConfigForClient
+	// and GetCertificate run while the client holds one of the few places of handshakes
+	// that compute at once, two for each processor, so they must not wait for anything.
+	TLS   *tls.Config
 	Drain time.Duration // from the end of Serve's ctx until legs are cut; default 5 s
 	Legs  int           // at once; default 20,000
 	Open  int           // connections at once that have not proved a key; default 1,024

@@ -23,7 +23,7 @@ type pair struct {
 	from time.Time
 	legs [2]atomic.Pointer[leg]
 
-	// Lock order: mu, then Server.mu, then a queue's.
+	// Lock order: mu, then Server.tally, then Server.mu, then a queue's.
 	mu       sync.Mutex
 	end      time.Time
 	rev      int
@@ -87,9 +87,8 @@ func (p *pair) join(l *leg, t *keys.Token) (code string) {
 		p.wants = now
 	}
 	l.out.Put(wire.AppendControl(nil, wire.Ready, flag(other != nil)))
-	p.legs[l.side].Store(l)
+	p.put(l.side, l)
 	if old != nil {
-		p.count(old)
 		old.bye("superseded")
 	}
 	if other != nil {
@@ -149,10 +148,10 @@ func (p *pair) renew(l *leg, token []byte) (code string) {
 func (p *pair) left(l *leg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over || !p.legs[l.side].CompareAndSwap(l, nil) {
+	if p.over || p.legs[l.side].Load() != l {
 		return
 	}
-	p.count(l)
+	p.put(l.side, nil)
 	p.part()
 	p.wants = p.s.cfg.Now()
 	if other := p.legs[1-l.side].Load(); other != nil {
@@ -209,6 +208,17 @@ func (p *pair) part() {
 	}
 }
 
+// put sets a leg, or none, and counts what the one before it did; mu is held. For Stats
+// that is one step, or a total would fall between the two.
+func (p *pair) put(side int, l *leg) (old *leg) {
+	p.s.tally.Lock()
+	defer p.s.tally.Unlock()
+	if old = p.legs[side].Swap(l); old != nil {
+		p.count(old)
+	}
+	return old
+}
+
 // count adds up what a leg did; mu is held.
 func (p *pair) count(l *leg) {
 	t := l.traffic()
@@ -236,8 +246,7 @@ func (p *pair) finish(code string) {
 		p.timer.Stop()
 	}
 	for side := range p.legs {
-		if l := p.legs[side].Swap(nil); l != nil {
-			p.count(l)
+		if l := p.put(side, nil); l != nil {
 			l.bye(code)
 		}
 	}

@@ -46,10 +46,13 @@ type Server struct {
 
 	accepted, cloned, replaced atomic.Uint64
 
+	tally sync.Mutex // while a leg's counters go from its pair to past
+
 	mu      sync.Mutex
-	pairs   map[pairKey]*pair
+	pairs   map[string][]*pair // by session; there is one, unless control changed a key
 	legs    int
 	revoked map[string]time.Time // sessions, and when nobody needs to know any more
+	swept   time.Time            // when revoked was looked through
 	reasons map[string]uint64
 	past    Traffic   // of legs that are over
 	waits   Histogram // until both legs were there
@@ -73,7 +76,7 @@ func New(name string, key keys.PrivateKey, roots *keys.Roots, cfg *Config) (*Ser
 		name: name, key: key, inside: newInside(), roots: roots, cfg: c, log: c.Logger.With(zap.String("relay", name)),
 		door: door{max: c.Open, perIP: c.PerIP}, lone: door{max: c.Lone, perIP: c.LonePerIP}, queues: queue.NewPool(), epoch: time.Now(),
 		buffers: sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }},
-		pairs:   make(map[pairKey]*pair), revoked: make(map[string]time.Time), reasons: make(map[string]uint64),
+		pairs:   make(map[string][]*pair), revoked: make(map[string]time.Time), reasons: make(map[string]uint64),
 		waits: newHistogram(waitBounds),
 	}
 	if c.RateTotal > 0 {

@@ -35,10 +35,10 @@ func (s *Server) join(l *leg, t *keys.Token) (code string) {
 			s.mu.Unlock()
 			return code
 		}
-		p := s.pairs[key]
+		p := s.pair(key)
 		if p == nil {
 			p = &pair{key: key, s: s, from: s.cfg.Now()}
-			s.pairs[key] = p
+			s.pairs[t.Session] = append(s.pairs[t.Session], p)
 		}
 		s.legs++
 		s.mu.Unlock()
@@ -62,6 +62,16 @@ func (s *Server) join(l *leg, t *keys.Token) (code string) {
 	return ""
 }
 
+// pair is the one of a key, or nil; mu is held.
+func (s *Server) pair(key pairKey) *pair {
+	for _, p := range s.pairs[key.session] {
+		if p.key == key {
+			return p
+		}
+	}
+	return nil
+}
+
 // leave is after a leg that had joined.
 func (s *Server) leave() {
 	s.mu.Lock()
@@ -73,8 +83,11 @@ func (s *Server) leave() {
 func (s *Server) drop(p *pair) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pairs[p.key] == p {
-		delete(s.pairs, p.key)
+	rest := slices.DeleteFunc(s.pairs[p.key.session], func(q *pair) bool { return q == p })
+	if len(rest) > 0 {
+		s.pairs[p.key.session] = rest
+	} else {
+		delete(s.pairs, p.key.session)
 	}
 }
 
@@ -104,14 +117,16 @@ func (s *Server) waited(d time.Duration) {
 // revokedFor outlasts every token that a session's last revision can have.
 const (
 	revokedFor = 24 * time.Hour
-	maxRevoked = 100_000
+	maxRevoked = 100_000     // after which those that nobody needs are swept out
+	sweepEvery = time.Second // at most: all of them may be needed still
 )
 
 // Revoke ends a session, and lets no leg of it in any more.
 func (s *Server) Revoke(session string) {
 	now := s.cfg.Now()
 	s.mu.Lock()
-	if len(s.revoked) >= maxRevoked {
+	if len(s.revoked) >= maxRevoked && now.Sub(s.swept).Abs() >= sweepEvery {
+		s.swept = now
 		for id, until := range s.revoked {
 			if now.After(until) {
 				delete(s.revoked, id)
@@ -119,17 +134,15 @@ func (s *Server) Revoke(session string) {
 		}
 	}
 	s.revoked[session] = now.Add(revokedFor)
-	all := s.all()
+	open := slices.Clone(s.pairs[session])
 	s.mu.Unlock()
-	for _, p := range all {
-		if p.key.session == session {
-			p.close("revoked")
-		}
+	for _, p := range open {
+		p.close("revoked")
 	}
 }
 
 // all is the pairs of now; mu is held.
-func (s *Server) all() []*pair { return slices.Collect(maps.Values(s.pairs)) }
+func (s *Server) all() []*pair { return slices.Concat(slices.Collect(maps.Values(s.pairs))...) }
 
 // Drain tells all legs to go elsewhere, lets in no more, and returns when none is left,
 // after Config.Drain at the latest. Serve calls it at its end; a host that uses

@@ -95,12 +95,14 @@ func (t *Traffic) queueAge() Histogram {
 	return h
 }
 
-// Stats returns the counters as they are now.
+// Stats returns the counters as they are now; no total of a later call is smaller.
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Open: s.door.count(), Lone: s.lone.count(),
 		Accepted: s.accepted.Load(), Replaced: s.replaced.Load(), Cloned: s.cloned.Load(),
 	}
+	s.tally.Lock()
+	defer s.tally.Unlock()
 	s.mu.Lock()
 	st.Reasons = maps.Clone(s.reasons)
 	st.Traffic = s.past
