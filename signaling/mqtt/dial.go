@@ -42,7 +42,7 @@ func (d *dialer) dial(ctx context.Context) (*conn, error) {
 
 // reach returns a stream to the broker's TCP port.
 func (d *dialer) reach(ctx context.Context) (net.Conn, error) {
-	through, err := d.proxy(d.to.request())
+	through, err := d.proxy(d.to.request().WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("mqtt: proxy: %w", err)
 	}

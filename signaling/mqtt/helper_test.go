@@ -124,6 +124,11 @@ func read(t *testing.T, url string, cfg *Config) (*catcher, *Sender) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return readFrom(t, s), s
+}
+
+func readFrom(t *testing.T, s *Sender) *catcher {
+	t.Helper()
 	c := newCatcher()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -145,7 +150,7 @@ func read(t *testing.T, url string, cfg *Config) (*catcher, *Sender) {
 			t.Error("Statuses does not end")
 		}
 	})
-	return c, s
+	return c
 }
 
 // send repeats a command until the line takes it.

@@ -214,7 +214,7 @@ func (l *line) connected(ctx context.Context, cm *autopaho.ConnectionManager) {
 func (l *line) subscribe(ctx context.Context, cm *autopaho.ConnectionManager, gen int, c *conn) {
 	soon, cancel := context.WithTimeout(ctx, packetTimeout)
 	defer cancel()
-	err := l.ask(soon, cm)
+	err := l.ask(soon, cm, l.plan.subscribe)
 	why := causeFailed
 	if refused := (*subscriptionError)(nil); errors.As(err, &refused) && unauthorised(refused.reason) {
 		why = causeNotAuthorised
@@ -244,10 +244,9 @@ func (e *subscriptionError) Error() string {
 	return fmt.Sprintf("mqtt: broker refuses the subscription: reason 0x%02x", e.reason)
 }
 
-// ask subscribes, which changes nothing where that was done before, and waits for the
-// broker's answer.
-func (l *line) ask(ctx context.Context, cm *autopaho.ConnectionManager) error {
-	ack, err := cm.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{l.plan.subscribe}})
+// ask subscribes, and waits for the broker's answer.
+func (l *line) ask(ctx context.Context, cm *autopaho.ConnectionManager, to paho.SubscribeOptions) error {
+	ack, err := cm.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{to}})
 	switch {
 	case ack != nil && len(ack.Reasons) == 1 && ack.Reasons[0] >= 0x80:
 		return &subscriptionError{ack.Reasons[0]}

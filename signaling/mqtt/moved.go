@@ -26,6 +26,9 @@ func (l *line) watch(live context.Context, cm *autopaho.ConnectionManager, gen i
 	if !from.IsValid() {
 		return
 	}
+	// Subscribed again, which changes nothing; what is retained was sent the first time.
+	again := l.plan.subscribe
+	again.RetainHandling = max(again.RetainHandling, 1)
 	tick := time.NewTicker(movedPoll)
 	defer tick.Stop()
 	for {
@@ -40,7 +43,7 @@ func (l *line) watch(live context.Context, cm *autopaho.ConnectionManager, gen i
 		}
 		from = now
 		ctx, cancel := context.WithTimeout(live, movedProbe)
-		err := l.ask(ctx, cm)
+		err := l.ask(ctx, cm, again)
 		cancel()
 		if err == nil || live.Err() != nil {
 			continue

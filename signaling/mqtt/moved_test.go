@@ -5,11 +5,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/boothwire/boothwire/internal/mosquittotest"
+	"github.com/eclipse/paho.golang/paho"
 )
 
 // uplink stands for a machine whose uplink a test swaps.
@@ -50,21 +52,60 @@ func TestUplinkGone(t *testing.T) {
 	c := u.listen(t, b.url)
 	began := time.Now()
 	u.swapped.Store(true)
-	c.await(t, "another connection", func() bool { return c.ups == 2 })
+	c.await(t, "another connection", func() bool { return c.ups >= 2 })
 	t.Logf("another connection after %v", time.Since(began))
 }
 
-// One that outlives the change stays.
+// One that outlives each change stays.
 func TestUplinkAdded(t *testing.T) {
 	t.Parallel()
 	b := mosquittotest.Start(t, mosquittotest.Options{})
 	u := new(uplink)
 	c := u.listen(t, b.URL())
-	u.swapped.Store(true)
-	time.Sleep(3 * movedPoll)
+	for i, swapped := range []bool{true, false} {
+		u.swapped.Store(swapped)
+		awaitSubscribes(t, b, i+2)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ups != 1 || !c.up {
 		t.Errorf("%d connections", c.ups)
 	}
+}
+
+// What is retained is not sent again by a broker that is only asked whether it is there.
+func TestUplinkAddedUnshared(t *testing.T) {
+	t.Parallel()
+	b := mosquittotest.Start(t, mosquittotest.Options{})
+	device := client(t, b, "device", nil)
+	say := func(text string, retain bool) {
+		t.Helper()
+		if _, err := device.Publish(t.Context(), &paho.Publish{Topic: "iot/k1/status", QoS: 1, Retain: retain, Payload: []byte(text)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("kept", true)
+	s, err := NewSender(b.URL(), quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := new(uplink)
+	s.route = u.route
+	c := readFrom(t, s)
+	c.awaitMessage(t, "kept")
+	u.swapped.Store(true)
+	awaitSubscribes(t, b, 2)
+	say("after", false)
+	c.awaitMessage(t, "after")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.got) != 2 {
+		t.Errorf("%d messages: %+v", len(c.got), c.got)
+	}
+}
+
+// awaitSubscribes returns once the broker has had n of them.
+func awaitSubscribes(t *testing.T, b *mosquittotest.Broker, n int) {
+	t.Helper()
+	await(t, "SUBSCRIBE", func() bool { return strings.Count(b.Log(), "Received SUBSCRIBE from ") >= n })
 }

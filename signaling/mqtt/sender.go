@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
+	"net/netip"
 	"strings"
 	"sync"
 
@@ -21,6 +23,8 @@ type Sender struct {
 	plan plan
 	log  *zap.Logger
 	ride *signaling.FleetRide
+
+	route func(net.Addr) netip.Addr // instead of routeTo, in tests
 
 	mu   sync.Mutex
 	line *line // nil: nobody reads
@@ -73,6 +77,9 @@ func (s *Sender) Statuses(ctx context.Context) iter.Seq2[signaling.Message, erro
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		n := newLine(s.to, s.cfg, s.plan, s.log)
+		if s.route != nil {
+			n.route = s.route
+		}
 		s.mu.Lock()
 		busy := s.line != nil
 		if !busy {
