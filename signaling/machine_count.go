@@ -19,9 +19,8 @@ func (m *machine) counted(now time.Time, n int, st Status) {
 	if o == nil || o.n != n {
 		return
 	}
+	o.take(st)
 	s := &o.show
-	s.Rx, s.Tx = max(s.Rx, min(st.Rx, maxBytes)), max(s.Tx, min(st.Tx, maxBytes))
-	s.Direct, s.Relay = max(s.Direct, min(st.Direct, maxSpent)), max(s.Relay, min(st.Relay, maxSpent))
 	open := !o.closing && (s.VPN == Connected || s.VPN == Degraded)
 	if !m.up || !open || s.Rx == o.told.rx && s.Tx == o.told.tx || now.Before(o.told.at.Add(countSpacing)) {
 		return
@@ -30,6 +29,13 @@ func (m *machine) counted(now time.Time, n int, st Status) {
 	short.Ladder, short.Re = nil, ""
 	m.answer("", short)
 	o.say(now)
+}
+
+// take keeps figures to be said with whatever is said next.
+func (o *opened) take(st Status) {
+	s := &o.show
+	s.Rx, s.Tx = max(s.Rx, min(st.Rx, maxBytes)), max(s.Tx, min(st.Tx, maxBytes))
+	s.Direct, s.Relay = max(s.Direct, min(st.Direct, maxSpent)), max(s.Relay, min(st.Relay, maxSpent))
 }
 
 // say notes that the present figures are said.

@@ -8,6 +8,39 @@ import (
 	"time"
 )
 
+// TestReportBringsFigures has one message say that the path is another and what was
+// carried, also when the figures alone would be due.
+func TestReportBringsFigures(t *testing.T) {
+	x := newRig(nil)
+	x.connect("c1", "s1")
+	x.wait(time.Second)
+	x.wait(2 * countSpacing)
+	x.m.take()
+	x.m.report(x.now, x.n, Status{VPN: Connected, Path: "relay", Rx: 100, Tx: 200, Relay: time.Second})
+	var said []Status
+	hear := func() {
+		for _, a := range x.m.take() {
+			if s, ok := a.(sendAction); ok {
+				said = append(said, s.st)
+				x.send(s)
+			}
+		}
+	}
+	hear()
+	for range 5 {
+		x.wait(time.Second)
+		hear()
+	}
+	if len(said) != 1 || said[0].Path != "relay" || said[0].Rx != 100 || said[0].Tx != 200 || said[0].Relay != time.Second {
+		t.Errorf("said %+v", said)
+	}
+	x.wait(2 * countSpacing)
+	x.m.report(x.now, x.n, Status{VPN: Connected, Path: "relay", Rx: 300})
+	if hear(); len(said) != 1 || x.m.state().Rx != 300 {
+		t.Errorf("nothing but figures: %+v", said)
+	}
+}
+
 // TestCounts drives a session's figures: they ride on what is said anyway, are said by
 // themselves only while bytes pass and then 30 s apart, never fall, and come with the
 // end.

@@ -188,6 +188,7 @@ func (m *machine) report(now time.Time, n int, st Status) {
 	if o == nil || o.n != n {
 		return
 	}
+	o.take(st)
 	was := o.show
 	switch st.VPN {
 	case Connecting, Connected, Degraded:

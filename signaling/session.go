@@ -99,10 +99,11 @@ func (s *Session) Reach(st Stage) {
 
 // Report says how the session is: VPN (Connecting, Connected or Degraded), IP
 // (zero: the first address of the grant), Code, Why (at most 200 bytes), Path
-// and RTT. Other fields are Serve's own. A change of RTT alone is not
-// published by itself.
+// and RTT, with the figures that Count takes. Other fields are Serve's own. A change
+// of RTT or of figures alone is not published by itself.
 func (s *Session) Report(st *Status) {
-	c := Status{VPN: st.VPN, IP: st.IP, Code: st.Code, Why: st.Why, Path: st.Path, RTT: st.RTT}
+	c := Status{VPN: st.VPN, IP: st.IP, Code: st.Code, Why: st.Why, Path: st.Path, RTT: st.RTT,
+		Rx: st.Rx, Tx: st.Tx, Direct: st.Direct, Relay: st.Relay}
 	s.srv.call(func(now time.Time) { s.srv.m.report(now, s.n, c) })
 }
 

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel"
 )
 
@@ -41,6 +40,5 @@ func (s *session) countOn(ctx context.Context, t *tunnel.Tunnel) {
 
 // count tells of the session's figures; signalling says them when it is worth it.
 func (s *session) count(t *tunnel.Tunnel) {
-	now := t.Status()
-	s.line.Count(&signaling.Status{Rx: now.Rx, Tx: now.Tx, Direct: now.Spent.Direct, Relay: now.Spent.Relay})
+	s.line.Count(status(t))
 }

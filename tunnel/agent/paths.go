@@ -28,7 +28,7 @@ func (s *session) paths(c *tunnel.Config, g *keys.Grant, key keys.PrivateKey) {
 			}
 			return s.leg(ctx, g.Relays, key)
 		}})
-		if leg := s.relay.Load(); leg != nil {
+		if leg := s.relay.Load(); leg != nil && s.samePair(c) {
 			leg.Renew(g.Relays)
 		}
 	}
@@ -40,6 +40,15 @@ func (s *session) paths(c *tunnel.Config, g *keys.Grant, key keys.PrivateKey) {
 		return s.accept(ctx, sock, g, secret)
 	}})
 	c.Renew = s.renewed
+}
+
+// samePair reports whether c is between the keys that the tunnel has: a leg takes no
+// later tokens of others, and the tunnel makes another leg with those.
+func (s *session) samePair(c *tunnel.Config) bool {
+	s.a.mu.Lock()
+	now := s.cfg
+	s.a.mu.Unlock()
+	return now != nil && now.Key.Equal(c.Key) && now.Far.Key == c.Far.Key
 }
 
 // connected reports whether the tunnel has a proof and nothing speaks against it.

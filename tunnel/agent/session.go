@@ -240,20 +240,23 @@ func (s *session) report(t *tunnel.Tunnel) {
 	st := status(t)
 	switch st.VPN {
 	case signaling.Connecting, signaling.Connected, signaling.Degraded:
-		s.count(t)
 		s.line.Report(st)
 		s.a.change(s, st.VPN, signaling.Step{}, nil)
 	}
 }
 
-// status is a tunnel's state in signalling's words.
+// status is a tunnel's state and figures in signalling's words.
 func status(t *tunnel.Tunnel) *signaling.Status {
 	now := t.Status()
 	st := &signaling.Status{
-		VPN:  signaling.State(now.State),
-		Path: string(now.Path),
-		Why:  now.Why,
-		RTT:  now.RTT,
+		VPN:    signaling.State(now.State),
+		Path:   string(now.Path),
+		Why:    now.Why,
+		RTT:    now.RTT,
+		Rx:     now.Rx,
+		Tx:     now.Tx,
+		Direct: now.Spent.Direct,
+		Relay:  now.Spent.Relay,
 	}
 	if len(now.Addresses) > 0 {
 		st.IP = now.Addresses[0]
