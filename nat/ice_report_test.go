@@ -32,7 +32,7 @@ func TestReportAfterPath(t *testing.T) {
 	here, there := "port-restricted", "symmetric"
 	dials.Store(&here)
 	accepts.Store(&there)
-	for end := time.Now().Add(reportLate); d.FarReport() != there || c.FarReport() != here; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(reportLate + patience); d.FarReport() != there || c.FarReport() != here; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("after the path: %q and %q, want %q and %q", d.FarReport(), c.FarReport(), there, here)
 		}

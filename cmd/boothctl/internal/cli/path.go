@@ -78,5 +78,9 @@ func (m *mover) line(path tunnel.PathKind, why string) string {
 	if path != was && was != "" {
 		line += string(was) + " -> "
 	}
-	return line + string(path) + prefixed(" (", because) + strings.Repeat(")", min(len(because), 1))
+	line += string(path)
+	if because != "" {
+		line += " (" + because + ")"
+	}
+	return line
 }
