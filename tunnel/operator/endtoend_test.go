@@ -51,7 +51,13 @@ func newRoad(t *testing.T) *road {
 	r.again = func(w *world, now func() time.Time) {
 		r.srv.Close()
 		ln.Close()
-		start(w, must(net.Listen("tcp", ln.Addr().String())), now)
+		var next net.Listener
+		w.wait("its port", func() bool { // another process may have it for a moment
+			var err error
+			next, err = net.Listen("tcp", ln.Addr().String())
+			return err == nil
+		})
+		start(w, next, now)
 	}
 	r.serve = func(w *world) {
 		start(w, ln, nil)

@@ -2,10 +2,14 @@ package operator_test
 
 import (
 	"context"
+	"net/http"
+	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/relay"
 	"github.com/boothwire/boothwire/tunnel"
 	"github.com/boothwire/boothwire/tunnel/agent"
 	"github.com/boothwire/boothwire/tunnel/operator"
@@ -21,12 +25,18 @@ func TestExtendedByAnother(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRoad(t)
-			w := newWorldWith(t, &control.Config{Relays: []control.Relay{r.control}}, agent.Config{Relay: r.cfg}, echo)
+			var dials [2]atomic.Int32 // of the device, and of the operator
+			counted := func(n *atomic.Int32) *relay.Config {
+				c := *r.cfg
+				c.Proxy = func(*http.Request) (*url.URL, error) { n.Add(1); return nil, nil }
+				return &c
+			}
+			w := newWorldWith(t, &control.Config{Relays: []control.Relay{r.control}}, agent.Config{Relay: counted(&dials[0])}, echo)
 			r.serve(w)
 			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 			defer cancel()
 			s := must(operator.Open(ctx, w.as("ann", control.Operator), device,
-				&operator.Config{EndToEnd: true, Path: tunnel.RelayOnly, Relay: r.cfg, Lifetime: first}))
+				&operator.Config{EndToEnd: true, Path: tunnel.RelayOnly, Relay: counted(&dials[1]), Lifetime: first}))
 			defer s.Close()
 			if err := s.Ready(ctx); err != nil {
 				t.Fatal(err)
@@ -38,8 +48,13 @@ func TestExtendedByAnother(t *testing.T) {
 				})
 			}
 			r.again(w, func() time.Time { return time.Now().Add(later) })
+			for i := range dials {
+				dials[i].Store(0) // an end dials twice only if the first came to nothing
+			}
 			if !extended {
-				w.wait("both ends are refused", func() bool { return r.srv.Stats().Reasons["expired"] >= 2 })
+				w.wait("both ends are refused", func() bool {
+					return dials[0].Load() >= 2 && dials[1].Load() >= 2 && r.srv.Stats().Reasons["expired"] >= 2
+				})
 				if n := r.srv.Stats().Legs; n != 0 {
 					t.Errorf("%d legs with tokens that are over", n)
 				}

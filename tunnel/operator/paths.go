@@ -36,7 +36,9 @@ func (s *Session) paths(t *tunnel.Config, g *keys.Grant, relays []keys.Relay, st
 			}
 			return c, nil
 		}})
-		if leg := s.leg.Load(); leg != nil {
+		// A leg takes no later tokens of another pair of keys; the tunnel makes another
+		// leg with those.
+		if leg := s.leg.Load(); leg != nil && g.Prekey == s.Grant().Prekey {
 			leg.Renew(relays)
 		}
 	}
