@@ -23,6 +23,8 @@ func TestLoads(t *testing.T) {
 		res, err := b.measure(r)
 		if err != nil {
 			t.Errorf("%s: %v", k.name, err)
+		} else if (r.Load == bulk || r.Load == mile) && res.Bytes <= 0 || r.Load == stall && res.Gap <= 0 {
+			t.Errorf("%s: nothing passed", k.name)
 		}
 		t.Logf("%s: %+v", k.name, res)
 	}

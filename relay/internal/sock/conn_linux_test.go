@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -171,6 +172,7 @@ func TestInterrupted(t *testing.T) {
 	}
 	_ = near.SetReadDeadline(time.Time{})
 	ended := make(chan error, 2)
+	var written atomic.Int64
 	go func() {
 		_, err := near.Read(make([]byte, 10))
 		ended <- err
@@ -181,8 +183,14 @@ func TestInterrupted(t *testing.T) {
 				ended <- err
 				return
 			}
+			written.Add(1)
 		}
 	}()
+	// Until nothing more fits, so that both wait. Should the machine pause them instead,
+	// Close comes first, and they end the same way.
+	for last := int64(-1); last != written.Load() || last == 0; time.Sleep(50 * time.Millisecond) {
+		last = written.Load()
+	}
 	near.Close()
 	for range 2 {
 		if err := <-ended; !errors.Is(err, net.ErrClosed) {
