@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -23,15 +24,14 @@ func TestFleetComesBack(t *testing.T) {
 	began := time.Now()
 	empty := f.rss()
 	f.open(n, time.Now().Add(time.Hour))
-	end := time.Now().Add(3 * time.Second).Truncate(time.Second)
+	// As long as all took, and they are few: so they come, however slow the machine is.
+	end := time.Now().Add(3*time.Second + time.Since(began))
 	f.open(ended, end)
 	f.wait("all are there", func() bool { return f.sessions() == n+ended || time.Now().After(end) })
 	legs := 2 * (n + ended)
 	t.Logf("%d legs in %v, 32 at a time; relay: %v CPU, %.1f KiB RSS a leg", legs, time.Since(began), f.cpu(), float64(f.rss()-empty)/1024/float64(legs))
 	f.kill()
-	for wait := time.Until(end) + time.Second; wait > 0; wait = 0 {
-		time.Sleep(wait) // until their tokens' end, by the clock
-	}
+	time.Sleep(time.Until(end) + time.Second) // their tokens' end, by the clock
 	f.start()
 	clients := ours()
 	half, most, all := f.back(n)
@@ -39,9 +39,10 @@ func TestFleetComesBack(t *testing.T) {
 		2*n, half, most, all, f.cpu(), float64(f.rss()-empty)/1024/float64(2*n), f.refused(), ours()-clients)
 	for i, s := range f.ends {
 		for leg, c := range s {
-			st := c.Stats()
-			if granted := i < n; st.Paired != granted {
-				t.Errorf("session %d, leg %d: granted %v, %+v", i, leg, granted, st)
+			if i < n {
+				f.wait(fmt.Sprintf("session %d, leg %d knows", i, leg), func() bool { return c.Stats().Paired })
+			} else if st := c.Stats(); st.Paired {
+				t.Errorf("session %d, leg %d is back after its end: %+v", i, leg, st)
 			}
 		}
 	}

@@ -122,8 +122,27 @@ func freeAddr() string {
 	return ln.Addr().String()
 }
 
-// start starts the relay and returns when it listens.
+// start starts the relay and returns when it listens; again, when its port is some
+// connection's for a moment.
 func (f *fleet) start() {
+	f.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		said := f.log.Len()
+		f.run()
+		for f.sessions() < 0 && len(f.gone) == 0 && time.Now().Before(end) {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if len(f.gone) == 0 && f.sessions() >= 0 {
+			return
+		}
+		f.kill()
+		if text := f.log.String()[said:]; time.Now().After(end) || !strings.Contains(text, "address already in use") {
+			f.t.Fatal("the relay does not start")
+		}
+	}
+}
+
+func (f *fleet) run() {
 	f.t.Helper()
 	f.cmd = exec.Command(f.exe, "-config", f.file)
 	f.cmd.Stdout, f.cmd.Stderr = &f.log, &f.log
@@ -132,8 +151,7 @@ func (f *fleet) start() {
 		f.t.Fatal(err)
 	}
 	f.gone = make(chan error, 1)
-	go func() { f.gone <- f.cmd.Wait() }()
-	f.wait("the relay listens", func() bool { return f.sessions() >= 0 })
+	go func(cmd *exec.Cmd, gone chan error) { gone <- cmd.Wait() }(f.cmd, f.gone)
 }
 
 // kill is kill -9.
@@ -218,7 +236,7 @@ func (f *fleet) dial(s *session, leg int) (c *relay.Conn, err error) {
 	return nil, err
 }
 
-// open makes n more sessions until end.
+// open makes n more sessions until end, and fails unless all are made.
 func (f *fleet) open(n int, end time.Time) {
 	f.t.Helper()
 	from := len(f.ends)
@@ -245,6 +263,9 @@ func (f *fleet) open(n int, end time.Time) {
 	}
 	close(next)
 	work.Wait()
+	if f.t.Failed() { // an end is missing
+		f.t.FailNow()
+	}
 }
 
 // refused is how many connections the relay turned away, of those that are granted.
