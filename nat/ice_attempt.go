@@ -155,8 +155,13 @@ func (a *attempt) reflexive(mapped netip.AddrPort) {
 // before it there is nothing to check, and pion counts its waits from then on.
 func (a *attempt) receive(o *offer, list []Candidate) {
 	fresh := a.exchange.receive(time.Now(), o, list)
+	refuse := a.s.cfg.Refuse
+	if len(fresh) > 0 {
+		nets, _ := net.InterfaceAddrs() // else none is known
+		refuse = slices.Concat(refuse, broadcasts(nets))
+	}
 	for _, c := range fresh {
-		if !c.worth(a.s.cfg.Refuse, a.s.loopback()) {
+		if !c.worth(refuse, a.s.loopback()) {
 			continue
 		}
 		if r, err := remoteCandidate(c); err == nil {

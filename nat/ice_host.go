@@ -2,6 +2,7 @@ package nat
 
 import (
 	"context"
+	"encoding/binary"
 	"net"
 	"net/netip"
 
@@ -26,6 +27,21 @@ func (s server) resolve(ctx context.Context) ([]netip.AddrPort, error) {
 		list = append(list, netip.AddrPortFrom(ip, s.port))
 	}
 	return list, nil
+}
+
+// broadcasts are the addresses of all hosts of networks that the host is in.
+func broadcasts(nets []net.Addr) (list []netip.Prefix) {
+	for _, n := range nets {
+		p, err := netip.ParsePrefix(n.String())
+		if err != nil || !p.Addr().Is4() || p.Bits() > 30 {
+			continue
+		}
+		first := p.Masked().Addr()
+		last := first.As4()
+		binary.BigEndian.PutUint32(last[:], binary.BigEndian.Uint32(last[:])|(1<<(32-p.Bits())-1))
+		list = append(list, netip.PrefixFrom(first, 32), netip.PrefixFrom(netip.AddrFrom4(last), 32))
+	}
+	return list
 }
 
 // loopback reports whether the socket reaches this host alone.

@@ -39,12 +39,20 @@ func parseCandidate(text string) (Candidate, error) {
 	return Candidate{kind, a}, nil
 }
 
+// nobodys are addresses of no host (RFC 6890), and IPv4 in IPv6 (RFC 6052), which would
+// get around what is said of IPv4; its host names itself by IPv4.
+var nobodys = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"),
+}
+
 // worth reports whether a check may be sent to c: not to what the tunnel itself
 // carries, not to a group, not to an address that means something else here than
 // at the far end. Loopback is for ends that are bound to it.
 func (c Candidate) worth(refuse []netip.Prefix, loopback bool) bool {
 	a := c.Addr.Addr()
-	if slices.ContainsFunc(refuse, func(p netip.Prefix) bool { return p.Contains(a) }) {
+	in := func(p netip.Prefix) bool { return p.Contains(a) }
+	if slices.ContainsFunc(refuse, in) || slices.ContainsFunc(nobodys, in) {
 		return false
 	}
 	return a.IsGlobalUnicast() || loopback && a.IsLoopback()

@@ -115,6 +115,7 @@ func TestWorth(t *testing.T) {
 		"10.166.0.1:1": {}, "127.0.0.1:1": {false, true}, "[::1]:1": {false, true},
 		"169.254.169.254:1": {}, "[fe80::1]:1": {}, "224.0.0.1:1": {}, "[ff02::1]:1": {},
 		"0.0.0.0:1": {}, "[::]:1": {}, "255.255.255.255:1": {},
+		"0.1.2.3:1": {}, "240.0.0.1:1": {}, "[64:ff9b::7f00:1]:1": {}, "[64:ff9b:1::a00:1]:1": {},
 	} {
 		c := Candidate{Host, netip.MustParseAddrPort(text)}
 		if got := [2]bool{c.worth(refuse, false), c.worth(refuse, true)}; got != want {

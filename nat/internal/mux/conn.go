@@ -18,9 +18,6 @@ const (
 	queued = 64
 	// remotesMost bounds the remote addresses of which a conn remembers anything.
 	remotesMost = 64
-	// eager requests go to an address that has not been heard; of later ones every
-	// fifth does. At one each 50 ms they are the first 2 s.
-	eager = 40
 )
 
 // A conn is the socket as one candidate of an agent sees it.
@@ -35,7 +32,6 @@ type conn struct {
 
 	mu     sync.Mutex
 	mapped map[netip.AddrPort]netip.AddrPort
-	silent map[netip.AddrPort]int // requests since anything was heard
 }
 
 type datagram struct {
@@ -59,7 +55,6 @@ func (m *Mux) GetConn(ufrag string, addr net.Addr) (net.PacketConn, error) {
 		queue:  make(chan datagram, queued),
 		done:   make(chan struct{}),
 		mapped: make(map[netip.AddrPort]netip.AddrPort),
-		silent: make(map[netip.AddrPort]int),
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -121,9 +116,9 @@ func (c *conn) learn(msg *stun.Message, from netip.AddrPort) {
 // deliver queues a copy of data, and drops the oldest datagram when there is no
 // room.
 func (c *conn) deliver(data []byte, from netip.AddrPort) {
-	c.mu.Lock()
-	delete(c.silent, from)
-	c.mu.Unlock()
+	c.mux.mu.Lock()
+	c.mux.targets.hear(from, time.Now())
+	c.mux.mu.Unlock()
 	d := datagram{slices.Clone(data), from}
 	for {
 		select {
@@ -160,31 +155,20 @@ func (c *conn) WriteTo(p []byte, addr net.Addr) (int, error) {
 		return 0, net.InvalidAddrError("not a UDP address")
 	}
 	if x, ok := request(p); ok {
-		if !c.may(unmap(to.AddrPort())) {
+		c.mux.mu.Lock()
+		may := c.mux.targets.may(unmap(to.AddrPort()), time.Now())
+		if may {
+			c.mux.sent.add(x, c)
+		}
+		c.mux.mu.Unlock()
+		if !may {
 			return len(p), nil
 		}
-		c.mux.mu.Lock()
-		c.mux.sent.add(x, c)
-		c.mux.mu.Unlock()
 	}
 	if err := c.mux.write(slices.Clone(p), unmap(to.AddrPort())); err != nil {
 		return 0, err
 	}
 	return len(p), nil
-}
-
-// may reports whether one more request may go to an address: an agent checks each
-// pair at its full rate until the attempt ends, which is meant for the moment
-// when both ends have begun, not for the addresses that lead nowhere.
-func (c *conn) may(to netip.AddrPort) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.silent[to]
-	if n == 0 && len(c.silent) >= remotesMost {
-		return true
-	}
-	c.silent[to] = n + 1
-	return n < eager || n%5 == 0
 }
 
 // request returns the transaction id of a request.

@@ -43,12 +43,13 @@ type Mux struct {
 	closing chan struct{} // closed by the first Close
 	done    chan struct{} // closed when nothing reads the socket any more
 
-	mu    sync.Mutex
-	conns map[string][]*conn // by the agent's username fragment
-	sent  transactions
-	asks  map[id]*ask
-	shut  bool
-	err   error
+	mu      sync.Mutex
+	conns   map[string][]*conn // by the agent's username fragment
+	sent    transactions
+	targets targets
+	asks    map[id]*ask
+	shut    bool
+	err     error
 }
 
 type id = [stun.TransactionIDSize]byte

@@ -349,7 +349,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// An address that never answers gets every check for 2 s, then every fifth.
+// An address that never answers gets every check for half a second, then every fifth.
 func TestSilentAddress(t *testing.T) {
 	sock, far := listen(t), listen(t)
 	m := open(t, sock, Config{})
@@ -382,7 +382,17 @@ func TestSilentAddress(t *testing.T) {
 	if n := count(); n != eager+10 {
 		t.Errorf("%d checks, want %d", n, eager+10)
 	}
-	pc.(*conn).deliver([]byte("x"), addrOf(far))
+	first := pc
+	if pc, err = m.GetConn("next", sock.LocalAddr()); err != nil { // another generation
+		t.Fatal(err)
+	}
+	for range 10 {
+		send()
+	}
+	if n := count(); n != 2 {
+		t.Errorf("%d checks of 10 of another agent", n)
+	}
+	first.(*conn).deliver([]byte("x"), addrOf(far))
 	for range 10 {
 		send()
 	}
