@@ -73,9 +73,12 @@ func newDelays() *delays {
 // waits reports whether the response to this request is waiting already.
 func (d *delays) waits(key delayKey) bool { return d.known[key] }
 
-// room reports whether one more may wait for source.
-func (d *delays) room(source netip.Prefix) bool {
-	return len(d.queue) < delaysMost && d.bySource[source] < delaysPerSource
+// room reports whether one more may wait for source, for that long. The last half of
+// the room is for ever shorter delays: who forges sources to fill it with the longest
+// would else need no more than 14 packets a second.
+func (d *delays) room(source netip.Prefix, delay time.Duration) bool {
+	left := min(delaysMost-len(d.queue), delaysMost/2)
+	return left > 0 && delay <= delayMost*time.Duration(left)/(delaysMost/2) && d.bySource[source] < delaysPerSource
 }
 
 // add puts a response in, and reports whether it is the next one now.

@@ -24,7 +24,7 @@ func TestDelays(t *testing.T) {
 		return k
 	}
 	for i := range delaysMost {
-		if s := source(i / delaysPerSource); !d.room(s) {
+		if s := source(i / delaysPerSource); !d.room(s, time.Millisecond) {
 			t.Fatalf("no room for number %d", i)
 		} else {
 			due := now.Add(time.Duration(1+rand.IntN(1000)) * time.Second)
@@ -33,11 +33,16 @@ func TestDelays(t *testing.T) {
 				t.Fatalf("number %d is the first: %v", i, first)
 			}
 		}
-		if s := source(i / delaysPerSource); i%delaysPerSource == delaysPerSource-1 && d.room(s) {
+		if s := source(i / delaysPerSource); i%delaysPerSource == delaysPerSource-1 && d.room(s, time.Millisecond) {
 			t.Fatalf("more than %d of one source", delaysPerSource)
 		}
+		for part, longest := range map[int]time.Duration{2: delayMost, 3: delayMost * 2 / 3, 4: delayMost / 2} {
+			if held := delaysMost - delaysMost/part; i+1 == held && (!d.room(source(9999), longest*99/100) || longest < delayMost && d.room(source(9999), longest*101/100)) {
+				t.Errorf("with %d waiting, the longest delay is not %v", held, longest)
+			}
+		}
 	}
-	if d.room(source(9999)) {
+	if d.room(source(9999), time.Millisecond) {
 		t.Error("room without end")
 	}
 	if !d.waits(key(5)) || d.waits(key(delaysMost)) {

@@ -106,7 +106,7 @@ func (s *stunServer) admit(index int, from netip.AddrPort, r ruling, now time.Ti
 		return nil
 	case r.delay == 0:
 		return r.reply
-	case !s.queue.room(source):
+	case !s.queue.room(source, r.delay):
 		return r.now
 	}
 	first := s.queue.add(delayed{key: key, source: source, due: now.Add(r.delay), reply: r.reply, via: r.via})
