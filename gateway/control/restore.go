@@ -186,7 +186,7 @@ func (c *Control) restoreTokens(ctx context.Context) error {
 }
 
 func (c *Control) restoreRevoked(ctx context.Context) error {
-	rows, err := c.store.ClosedSince(ctx, c.cfg.Now().Add(-revokedFor))
+	rows, err := c.store.ClosedSince(ctx, c.cfg.Now().Add(-c.revoked.keep))
 	for _, r := range rows {
 		c.revoked.add(r.ID, r.Closed)
 	}

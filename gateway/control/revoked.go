@@ -8,14 +8,12 @@ import (
 	"github.com/boothwire/boothwire/gateway/control/client"
 )
 
-const (
-	revokedFor = time.Hour // longer than a relay stays away and has a token in force that it took before
-	maxRevoked = 1 << 17
-)
+const maxRevoked = 1 << 17
 
 // revoked are the sessions that ended lately, for relays; Control.mu guards it.
 type revoked struct {
-	list    []revocation // in the order in which they ended
+	keep    time.Duration // as long as a session at most: none of its tokens is in force any more
+	list    []revocation  // in the order in which they ended
 	last    uint64
 	changed chan struct{} // closed at each
 }
@@ -38,7 +36,7 @@ func (r *revoked) add(session string, at time.Time) {
 
 func (r *revoked) expire(now time.Time) {
 	i := 0
-	for i < len(r.list) && now.Sub(r.list[i].at) >= revokedFor {
+	for i < len(r.list) && now.Sub(r.list[i].at) >= r.keep {
 		i++
 	}
 	if i > 0 {
@@ -50,7 +48,7 @@ func (r *revoked) expire(now time.Time) {
 func (r *revoked) since(after uint64, now time.Time) []client.Revocation {
 	var list []client.Revocation
 	for i := len(r.list) - 1; i >= 0 && r.list[i].n > after; i-- {
-		if now.Sub(r.list[i].at) < revokedFor {
+		if now.Sub(r.list[i].at) < r.keep {
 			list = append(list, client.Revocation{Session: r.list[i].session})
 		}
 	}

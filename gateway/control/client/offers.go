@@ -44,10 +44,11 @@ func (c *Client) Offers(ctx context.Context, id string) iter.Seq2[[]byte, error]
 	}
 }
 
-// Revocations calls revoke for every session that is over: those of the last hour,
-// then each as it ends, and again those of the last hour whenever the connection had
-// to be made anew. It needs the role relay or admin. It returns the first error of
-// revoke, a refusal of control, or ctx's error.
+// Revocations calls revoke for every session that is over: those that ended within the
+// time that a session lasts at most (control's longest, 8 h unless set), then each as
+// it ends, and again those whenever the connection had to be made anew. It needs the
+// role relay or admin. It returns the first error of revoke, a refusal of control, or
+// ctx's error.
 func (c *Client) Revocations(ctx context.Context, revoke func(session string) error) error {
 	for r, err := range watch(ctx, c, "/revocations", func(*Revocation) bool { return false }) {
 		if err == nil {
