@@ -28,7 +28,7 @@ import (
 // relay has taken the proof, with what the relay said behind its READY.
 func call(ctx context.Context, cfg *Config, limit time.Duration, r keys.Relay, key keys.PrivateKey, generation uint64) (c net.Conn, paired bool, ahead []byte, err error) {
 	at, err := url.Parse(r.URL)
-	if err != nil || at.Scheme != "https" || at.Hostname() == "" {
+	if err != nil || at.Scheme != "https" || at.Hostname() == "" || at.User != nil {
 		return nil, false, nil, &Error{Reason: "malformed", Err: errors.New("a relay's URL is written https://relay.example.com/relay")}
 	}
 	leg, err := token(r.Token)

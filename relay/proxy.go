@@ -11,7 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // connect asks an HTTP proxy for a connection to target (RFC 9110, 9.3.6).
@@ -62,11 +65,28 @@ func ask(c net.Conn, user *url.Userinfo, target string) error {
 	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(c, 16<<10)), &http.Request{Method: http.MethodConnect})
 	switch {
 	case err != nil:
+		if text := shown(err.Error()); text != err.Error() {
+			err = errors.New(text)
+		}
 		return fmt.Errorf("its answer: %w", err)
 	case resp.StatusCode == http.StatusProxyAuthRequired:
-		return fmt.Errorf("it wants a user and password by %q, and takes none or not those that it was given", resp.Header.Get("Proxy-Authenticate"))
+		return fmt.Errorf("it wants a user and password by %q, and takes none or not those that it was given", shown(resp.Header.Get("Proxy-Authenticate")))
 	case resp.StatusCode/100 != 2:
-		return errors.New("it answers " + resp.Status)
+		return errors.New("it answers " + shown(resp.Status))
 	}
 	return nil
+}
+
+// shownMost is how much of a proxy's words an error shows, in bytes.
+const shownMost = 200
+
+// shown makes text of a stranger fit for an error, which a terminal may print.
+func shown(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text[:min(len(text), shownMost)])
+	return text[:min(len(text), shownMost)]
 }

@@ -32,6 +32,9 @@ func TestProxies(t *testing.T) {
 		"wants a password": {"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"shop\"\r\n\r\n", nil, `"Basic realm=\"shop\""`},
 		"wants another":    {"HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\n\r\n", secret, `"NTLM"`},
 		"forbids":          {"HTTP/1.1 403 Forbidden\r\n\r\n", secret, "403 Forbidden"},
+		"draws":            {"HTTP/1.1 403 \x1b[2J\u202e\xff" + strings.Repeat("é", 4<<10) + "\r\n\r\n", nil, "403 ?[2J??é"},
+		"wants a lot":      {"HTTP/1.1 407 No\r\nProxy-Authenticate: " + strings.Repeat("x", 8<<10) + "\r\n\r\n", nil, "xxx"},
+		"is a long none":   {strings.Repeat("x", 8<<10) + "\r\n", nil, "answer"},
 		"is none":          {"SSH-2.0-OpenSSH_9.2\r\n", secret, "answer"},
 		"talks for ever":   {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 64<<10), secret, "answer"},
 		"hangs up":         {"", secret, "answer"},
@@ -64,6 +67,9 @@ func TestProxies(t *testing.T) {
 			if (err == nil) != (tc.want == "") || !strings.Contains(text, tc.want) || strings.Contains(text, "hush") {
 				t.Errorf("%v, want %q", err, tc.want)
 			}
+			if len(text) > shownMost+150 || strings.Contains(text, "\x1b") {
+				t.Errorf("%d bytes: %q", len(text), text)
+			}
 			if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.Reason != "proxy") {
 				t.Errorf("%#v", err)
 			}
@@ -82,6 +88,15 @@ func TestProxies(t *testing.T) {
 		if _, err := connect(t.Context(), u, "relay.test:443"); err == nil || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// A relay's URL names no user, who would be shown in errors and sent to it.
+func TestURLWithUser(t *testing.T) {
+	cfg := (*Config)(nil).withDefaults()
+	_, _, _, err := call(t.Context(), &cfg, time.Second, keys.Relay{URL: "https://booth:hush@relay.test/relay"}, keys.NewPrivateKey(), 0)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Reason != "malformed" || !strings.Contains(e.Error(), "URL") || strings.Contains(e.Error(), "hush") {
+		t.Errorf("%v", err)
 	}
 }
 
