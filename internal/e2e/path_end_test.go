@@ -54,7 +54,7 @@ type word struct {
 
 // A tunnelTally is what an end has seen since the reset before.
 type tunnelTally struct {
-	Sent, Back int           // packets; the last 20 ms do not count as sent
+	Sent, Back int           // packets; the last 100 do not count as sent
 	Gap        time.Duration // the longest time without an answer
 	Path, Why  string
 	Settled    bool // the path carries, and the others stand by
