@@ -3,7 +3,9 @@ package server
 import (
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,21 +86,25 @@ func TestTotalsDoNotFall(t *testing.T) {
 	defer near.Close()
 	defer far.Close()
 	pool := queue.NewPool()
-	const rounds = 5000
+	const rounds = 1000
 	var work sync.WaitGroup
+	var polls atomic.Int64
+	var over atomic.Bool
 	work.Go(func() {
 		for range rounds {
 			l := &leg{s: s, out: newQueue(pool, near)}
 			l.received.Store(1000)
-			p.mu.Lock()
-			p.put(0, l)
-			p.mu.Unlock()
+			for _, next := range []*leg{l, nil} {
+				p.mu.Lock()
+				p.put(0, next)
+				p.mu.Unlock()
+				for seen := polls.Load() + 2; polls.Load() < seen && !over.Load(); { // it was shown
+					runtime.Gosched()
+				}
+			}
 		}
-		p.mu.Lock()
-		p.put(0, nil)
-		p.mu.Unlock()
 	})
-	for shown := uint64(0); shown < 1000*rounds; {
+	for shown := uint64(0); shown < 1000*rounds; polls.Add(1) {
 		now := s.Stats().Bytes
 		if now < shown {
 			t.Errorf("%d bytes after %d", now, shown)
@@ -106,6 +112,7 @@ func TestTotalsDoNotFall(t *testing.T) {
 		}
 		shown = now
 	}
+	over.Store(true)
 	work.Wait()
 	if n := s.Stats().Bytes; n != 1000*rounds {
 		t.Errorf("%d bytes, want %d", n, 1000*rounds)
