@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -99,6 +100,15 @@ func TestEndToEndByRelay(t *testing.T) {
 	w.wait("a longer lifetime", func() bool { return w.agent.Status().Session.Lifetime > before })
 	if st := w.agent.Status(); st.Tunnel.Path != tunnel.Relay || st.Tunnel.State != tunnel.Connected {
 		t.Errorf("after a renewal: %+v", st.Tunnel)
+	}
+	// Tokens of a new key of the device are not for the leg of the old one.
+	later := *s.Grant()
+	later.Prekey = keys.NewPrivateKey().Public()
+	refused := r.srv.Stats().Reasons
+	s.Prepare(&later, []keys.Relay{{URL: r.control.URL, Key: r.control.Key, Token: "of.another.pair"}})
+	must(s.Dial(ctx, "tcp", ":22")).Close()
+	if now := r.srv.Stats().Reasons; !maps.Equal(now, refused) {
+		t.Errorf("the relay refused %v, before %v", now, refused)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
