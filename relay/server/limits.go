@@ -34,6 +34,14 @@ func (d *door) enter(from netip.Prefix) bool {
 	return true
 }
 
+// full reports whether one more from there is refused for want of places in all, and
+// not of those that one address gets.
+func (d *door) full(from netip.Prefix) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open >= d.max && !(from.IsValid() && d.from[from] >= d.perIP)
+}
+
 func (d *door) leave(from netip.Prefix) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -69,7 +77,7 @@ func source(a net.Addr) netip.Prefix {
 // the kernel instead, in their order, would wait for longer than their clients do.
 type listener struct {
 	net.Listener
-	door    *door
+	hall    *hall
 	refused func(code string)
 }
 
@@ -79,8 +87,11 @@ func (l listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		from := source(c.RemoteAddr())
-		if l.door.enter(from) {
+		leave, ok := l.hall.enter(source(c.RemoteAddr()), func() {
+			l.refused("full")
+			c.Close()
+		})
+		if ok {
 			in := &counted{Conn: c}
 			// Whatever it is busy with, TLS, a request or the proof.
 			late := time.AfterFunc(proveFor, func() {
@@ -91,7 +102,7 @@ func (l listener) Accept() (net.Conn, error) {
 			})
 			in.leave = sync.OnceFunc(func() {
 				late.Stop()
-				l.door.leave(from)
+				leave()
 			})
 			return in, nil
 		}

@@ -35,7 +35,7 @@ type Server struct {
 	roots   *keys.Roots
 	cfg     Config
 	log     *zap.Logger
-	door    door // of those that have proved nothing
+	hall    hall // of those that have proved nothing
 	lone    door // of those that wait by themselves for long
 	queues  *sync.Pool
 	buffers sync.Pool // of *[]byte, readBuffer long
@@ -74,7 +74,7 @@ func New(name string, key keys.PrivateKey, roots *keys.Roots, cfg *Config) (*Ser
 	c := cfg.withDefaults()
 	s := &Server{
 		name: name, key: key, inside: newInside(), roots: roots, cfg: c, log: c.Logger.With(zap.String("relay", name)),
-		door: door{max: c.Open, perIP: c.PerIP}, lone: door{max: c.Lone, perIP: c.LonePerIP}, queues: queue.NewPool(), epoch: time.Now(),
+		hall: hall{door: door{max: c.Open, perIP: c.PerIP}}, lone: door{max: c.Lone, perIP: c.LonePerIP}, queues: queue.NewPool(), epoch: time.Now(),
 		buffers: sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }},
 		pairs:   make(map[string][]*pair), revoked: make(map[string]time.Time), reasons: make(map[string]uint64),
 		waits: newHistogram(waitBounds),
@@ -110,7 +110,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		return next(hello)
 	}
-	front := listener{sock.Listen(ln), &s.door, s.refuse}
+	front := listener{sock.Listen(ln), &s.hall, s.refuse}
 	hs := &http.Server{
 		Handler: s, ReadHeaderTimeout: proveFor, IdleTimeout: proveFor, MaxHeaderBytes: maxHeader,
 		ErrorLog: zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.FatalLevel))), // what strangers do wrong is counted
@@ -178,8 +178,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c, ok := below(conn).(*counted); ok {
 		l.passed = c.leave
 		c.asked.Store(true)
-	} else if s.door.enter(l.from) {
-		l.passed = sync.OnceFunc(func() { s.door.leave(l.from) })
+	} else if leave, ok := s.hall.enter(l.from, func() { s.refuse("full"); conn.Close() }); ok {
+		l.passed = leave
 	} else {
 		s.refuse("full")
 		conn.Close()

@@ -98,7 +98,7 @@ func (t *Traffic) queueAge() Histogram {
 // Stats returns the counters as they are now; no total of a later call is smaller.
 func (s *Server) Stats() Stats {
 	st := Stats{
-		Open: s.door.count(), Lone: s.lone.count(),
+		Open: s.hall.count(), Lone: s.lone.count(),
 		Accepted: s.accepted.Load(), Replaced: s.replaced.Load(), Cloned: s.cloned.Load(),
 	}
 	s.tally.Lock()
