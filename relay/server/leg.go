@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"io"
 	"net"
@@ -34,6 +35,8 @@ type leg struct {
 	missed   atomic.Uint64 // bytes that found no other leg
 	excess   atomic.Uint64 // bytes over the rate
 	bucket   bucket
+	token    [sha256.Size]byte // the hash of the latest that was shown and taken
+	verified time.Time         // when one was looked at
 }
 
 // readBuffer holds what one read of TLS brings, and the head of a torn frame.
@@ -160,6 +163,7 @@ func (l *leg) forward() (code string) {
 func (l *leg) pass(b []byte) (used int, code string) {
 	from := 0
 	now := time.Since(l.s.epoch)
+	l.bucket.rate = float64(l.pair.bytes.Load())
 	if l.s.share != nil {
 		l.bucket.most = l.s.share.each()
 	}
@@ -220,21 +224,33 @@ func (l *leg) control(typ wire.Type, body []byte) (code string) {
 		}
 		l.out.Put(wire.AppendControl(nil, wire.Pong, body...))
 	case wire.Token:
-		if code := l.pair.renew(l, body); code != "" {
-			return code
-		}
-		l.rated()
+		return l.shown(body)
 	case wire.Proof:
 		return "malformed"
 	}
 	return ""
 }
 
-// rated takes the session's rate.
-func (l *leg) rated() {
-	l.pair.mu.Lock()
-	defer l.pair.mu.Unlock()
-	l.bucket.rate = float64(l.pair.rate) / 8
+// tokenEvery is how often a leg may have a token verified, which costs more than a
+// thousand packets: who shows others sooner is not read meanwhile.
+const tokenEvery = time.Second
+
+// shown takes a token that was shown on the open leg; the same again is no news.
+func (l *leg) shown(token []byte) (code string) {
+	sum := sha256.Sum256(token)
+	if sum == l.token {
+		return ""
+	}
+	now := time.Now()
+	if wait := tokenEvery - now.Sub(l.verified); wait > 0 && !l.verified.IsZero() {
+		time.Sleep(wait)
+	}
+	l.verified = time.Now()
+	if code := l.pair.renew(l, token); code != "" {
+		return code
+	}
+	l.token = sum
+	return ""
 }
 
 // bye says why, as the last that the leg hears, and hangs up.

@@ -28,6 +28,7 @@ type pair struct {
 	end      time.Time
 	rev      int
 	rate     keys.Rate
+	bytes    atomic.Int64 // the same in bytes/s, for both legs' buckets
 	replaced [2][]time.Time
 	timer    *time.Timer // of end
 	alone    *time.Timer // while a leg waits by itself, at first
@@ -124,6 +125,7 @@ func (p *pair) extend(t *keys.Token, now time.Time) {
 		if most := p.s.cfg.Rate; most > 0 && (p.rate == 0 || p.rate > most) {
 			p.rate = most
 		}
+		p.bytes.Store(int64(p.rate) / 8)
 	}
 }
 

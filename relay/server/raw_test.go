@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -249,6 +250,55 @@ func TestRelayCrawls(t *testing.T) {
 	})
 	b.conn.CloseWrite() // the end of what it hears
 	<-over
+}
+
+// answered sends frames and a ping behind them, and waits for its pong: then they have
+// been dealt with.
+func (r *raw) answered(t *testing.T, frames []byte) {
+	t.Helper()
+	go r.conn.Write(wire.AppendControl(frames, wire.Ping, []byte("12345678")...))
+	for typ := wire.Ready; typ != wire.Pong; {
+		var body []byte
+		if typ, body = r.next(); body == nil {
+			t.Fatal("the leg ended")
+		}
+	}
+}
+
+// A later token's rate is the session's, whichever leg shows it.
+func TestRelayRateOfBothLegs(t *testing.T) {
+	w := newWorld(t)
+	s := w.session()
+	a, b := s.joined(0, 1), s.joined(1, 1)
+	token := s.token(1, 2)
+	token.Rate = 8_000
+	b.answered(t, wire.AppendControl(nil, wire.Token, must(token.Sign(w.signer))...))
+	go io.Copy(io.Discard, b.conn)
+	var packets []byte
+	for range 300 {
+		packets = wire.AppendPacket(packets, make([]byte, 1300))
+	}
+	a.answered(t, packets)
+	if st := w.srv.Stats(); st.Excess == 0 {
+		t.Errorf("the other leg kept its rate: %+v", st)
+	}
+}
+
+// Verifying a token costs more than a thousand packets; the same again costs nothing.
+func TestRelayTokenShownAgain(t *testing.T) {
+	var looks atomic.Int64
+	w := newWorld(t, func(c *server.Config) {
+		c.Now = func() time.Time { looks.Add(1); return time.Now() }
+	})
+	s := w.session()
+	a := s.joined(0, 1)
+	token := s.token(0, 2)
+	frame := wire.AppendControl(nil, wire.Token, must(token.Sign(w.signer))...)
+	before := looks.Load()
+	a.answered(t, bytes.Repeat(frame, 500))
+	if n := looks.Load() - before; n > 10 {
+		t.Errorf("500 times the same token: %d looks at the clock", n)
+	}
 }
 
 // sessionLike is a session of its own with the keys of s.

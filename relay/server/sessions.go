@@ -53,7 +53,6 @@ func (s *Server) join(l *leg, t *keys.Token) (code string) {
 		s.drop(p)
 	}
 	s.accepted.Add(1)
-	l.rated()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.drain { // Drain did not see it
