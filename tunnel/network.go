@@ -106,7 +106,8 @@ func (t *Tunnel) tellPath() {
 	}
 	first := t.told.IsZero()
 	t.told, t.dirty = primary, true
-	t.publish(t.gate.Now())
+	t.show(t.gate.Now())
+	t.toldWhy = t.pathWhy
 	t.tell(Event{Kind: EventPath, Path: t.kindOf(primary), Remote: primary.Addr()})
 	if now := t.gate.Now(); !first && t.far.dog.LastProof() != 0 {
 		t.sizer.Start(now)

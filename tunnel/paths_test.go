@@ -435,19 +435,36 @@ func TestMoveUp(t *testing.T) {
 	l.noPath.Store(true)
 	device, operator := l.joined(Relay, Direct)
 	var telling atomic.Pointer[Tunnel]
+	var direct atomic.Bool // was told
 	operator.Logger = zap.New(seen{zapcore.InfoLevel, func(fields []zapcore.Field) {
 		o := telling.Load()
-		if o == nil || !slices.ContainsFunc(fields, fieldPath(Direct).Equals) {
+		if o == nil {
 			return
 		}
+		if slices.ContainsFunc(fields, fieldKind(EventWhy).Equals) && o.Status().Path == Direct && !direct.Load() {
+			t.Error("told why before the direct path itself")
+		}
+		if !slices.ContainsFunc(fields, fieldPath(Direct).Equals) {
+			return
+		}
+		direct.Store(true)
 		if s := o.Status(); s.Path != Direct || !strings.HasPrefix(s.Why, "direct: host-host") {
 			t.Errorf("told of the direct path, Status says %s, %q", s.Path, s.Why)
 		}
 	}})
+	relayed, look := make(chan struct{}), operator.Paths[1].Open
+	operator.Paths[1].Open = func(ctx context.Context, sock net.PacketConn) (net.Conn, error) {
+		select {
+		case <-relayed: // that no path is found is known after the relay's own
+		case <-ctx.Done():
+		}
+		return look(ctx, sock)
+	}
 	d, o := up(t, device), up(t, operator)
 	telling.Store(o)
 	ready(t, d, o)
 	by(t, Relay, d, o)
+	close(relayed)
 	until(t, "a reason", func() bool { return o.Status().Why == "relay: direct failed no_path" }, o)
 	s := o.Status()
 	if s.State != Connected || s.Remote != "192.0.2.1:443" || len(s.Ways) != 2 {

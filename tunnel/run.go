@@ -276,8 +276,14 @@ func (t *Tunnel) lookForHandshake(f *far) {
 	}
 }
 
-// publish leaves what Status shows.
+// publish leaves what Status shows, and tells of another reason for the path.
 func (t *Tunnel) publish(now time.Duration) {
+	t.show(now)
+	t.tellWhy()
+}
+
+// show leaves what Status shows.
+func (t *Tunnel) show(now time.Duration) {
 	f := t.far
 	t.publishWays(f, now)
 	t.mu.Lock()

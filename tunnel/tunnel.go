@@ -60,7 +60,8 @@ type Tunnel struct {
 	sizer   watchdog.Sizer
 	buf     []byte        // an echo
 	told    bind.Route    // of the newest EventPath
-	toldWhy string        // of the newest EventWhy
+	pathWhy string        // what there is to tell of the path, empty for nothing
+	toldWhy string        // what of that was told last
 	dirty   bool          // what Status says of the ways has changed
 	shown   time.Duration // when that was left for Status
 	looked  time.Duration // for handshakes

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/boothwire/boothwire/tunnel/internal/path"
@@ -77,26 +76,35 @@ func (t *Tunnel) publishWays(f *far, now time.Duration) {
 		t.snapshot.checkRTT, t.snapshot.checkLoss = carrying.RTT, carrying.Loss
 	}
 	t.mu.Unlock()
-	t.tellWhy(kind, why, ways, primary == t.told)
+	t.pathWhy = worth(kind, why, ways)
 }
 
-// tellWhy has those who follow look at Status.Why, when it says more than how long a
-// round trip takes. What is known with the path itself is EventPath's to tell.
-func (t *Tunnel) tellWhy(kind PathKind, why string, ways []Way, known bool) {
-	if kind == Direct {
-		for _, w := range ways {
-			if w.Kind == Direct && w.State == WayCarrying {
-				why = w.Why
-			}
+// worth is what of Status.Why is worth an event: more than how long a round trip takes.
+func worth(kind PathKind, why string, ways []Way) string {
+	failed := false
+	for _, w := range ways {
+		if w.Kind != Direct {
+			continue
 		}
-	} else if !slices.ContainsFunc(ways, func(w Way) bool { return w.Kind == Direct && w.Code != "" }) {
+		if kind == Direct && w.State == WayCarrying {
+			return w.Why
+		}
+		failed = failed || w.Code != ""
+	}
+	if kind == Direct || kind == Relay && failed {
+		return why
+	}
+	return ""
+}
+
+// tellWhy has those who follow look at Status.Why. What is known with the path itself
+// is EventPath's to tell.
+func (t *Tunnel) tellWhy() {
+	if t.pathWhy == "" || t.pathWhy == t.toldWhy {
 		return
 	}
-	if why == t.toldWhy {
-		return
-	}
-	t.toldWhy = why
-	if kind == Relay || kind == Direct && known {
+	if primary, _ := t.far.path.Paths(); primary == t.told || t.kindOf(primary) == Relay {
+		t.toldWhy = t.pathWhy
 		t.tell(Event{Kind: EventWhy})
 	}
 }
