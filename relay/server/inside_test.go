@@ -48,6 +48,8 @@ func TestDial(t *testing.T) {
 	if st := w.srv.Stats(); st.Legs != 2 || st.Open != 0 || !inside {
 		t.Errorf("%+v, inside %v", st, inside)
 	}
+	// What is passed on is counted right after.
+	w.wait("both packets are counted", func() bool { return w.srv.Stats().Bytes >= 2*1300 })
 	w.srv.Revoke(s.id)
 	<-b.Done()
 	<-a.Done()
