@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/internal/testca"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/relay"
@@ -34,7 +35,7 @@ type meeting struct {
 func newMeeting(t testing.TB, a *authority) *meeting {
 	t.Helper()
 	leak := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, leak) })
+	t.Cleanup(func() { leaktest.None(t, leak) })
 	m := &meeting{t: t, a: a, key: keys.NewPrivateKey(), ca: testca.New(t, t.TempDir())}
 	cert, key := m.ca.Server("relay", []string{"127.0.0.1"})
 	m.srv = must(server.New("r-1", m.key, a.roots, &server.Config{

@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/boothwire/boothwire/internal/leaktest"
 )
 
 // A report that is known only after the path still reaches the far end, over an
 // exchanger that loses and forges.
 func TestReportAfterPath(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	x, y := posts(true)
 	var dials, accepts atomic.Pointer[string]
 	text := func(p *atomic.Pointer[string]) func() string {

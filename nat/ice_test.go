@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/boothwire/boothwire/internal/leaktest"
 )
 
 // patience is for what must happen; what must not is never waited for by it.
@@ -112,7 +114,7 @@ func TestLoopback(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
 		t.Run(addr, func(t *testing.T) {
 			a, b := listen(t, addr), listen(t, addr)
-			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			defer leaktest.None(t, goleak.IgnoreCurrent())
 			x, y := posts(false)
 			d, c := both(t, a, b, x, y,
 				&Config{Report: func() string { return "mapping: open" }},
@@ -145,7 +147,7 @@ func TestLoopback(t *testing.T) {
 // Every message of signaling may meet any fate; the sockets lose some too.
 func TestBadExchange(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	x, y := posts(true)
 	for range 5 {
 		d, c := both(t, a, b, x, y, nil, nil)
@@ -160,7 +162,7 @@ func TestBadExchange(t *testing.T) {
 // The socket is as it was after each Conn.
 func TestSequence(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	x, y := posts(false)
 	for i := range 10 {
 		d, c := both(t, a, b, x, y, nil, nil)
@@ -199,7 +201,7 @@ func TestSequence(t *testing.T) {
 // A far end that dials anew ends the old path at once.
 func TestSuperseded(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	x, y := posts(false)
 	d, c := both(t, a, b, x, y, nil, nil)
 	d.Close()
@@ -232,7 +234,7 @@ func TestSuperseded(t *testing.T) {
 // follows the newer.
 func TestFollowsNewest(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	x, y := posts(false)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -252,7 +254,7 @@ func TestFollowsNewest(t *testing.T) {
 
 func TestOtherSecret(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	x, y := posts(false)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()

@@ -11,8 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/nat/internal/stun"
 )
 
@@ -302,7 +301,7 @@ func FuzzAnswer(f *testing.F) {
 
 // On real sockets, with a probe of the host itself.
 func TestServeLoopback(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer leaktest.None(t)
 	var conns []net.PacketConn
 	first := listen(t, "127.0.0.1:0")
 	second := listen(t, "127.0.0.1:0")

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/internal/testca"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/relay"
@@ -63,7 +64,7 @@ type one struct {
 func newWorld(t *testing.T, relays int) *world {
 	t.Helper()
 	leak := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, leak) })
+	t.Cleanup(func() { leaktest.None(t, leak) })
 	store := keys.NewMemory()
 	root, online := must(keys.OpenIdentity(store, "root")), must(keys.OpenIdentity(store, "online"))
 	record := must(keys.SignRecord(root, keys.Record{ID: "control-1", Key: online.Key(), Epoch: 1, Scope: []string{keys.TypeRelay}}))

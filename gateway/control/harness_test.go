@@ -15,15 +15,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/signaling/signalingtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // patience is what a test waits for what takes milliseconds.
 const patience = 15 * time.Second

@@ -10,11 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.zx2c4.com/wireguard/conn"
+
+	"github.com/boothwire/boothwire/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // far adds a peer with the given paths.
 func far(b *Bind, primary, also string) *Peer {

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -24,6 +23,7 @@ import (
 	"github.com/boothwire/boothwire/gateway"
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/signaling/signalingtest"
@@ -36,7 +36,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	_ = flag.Set("test.parallel", "8")
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 const (

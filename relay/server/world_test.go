@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/internal/testca"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/relay"
@@ -47,7 +48,7 @@ type world struct {
 func newWorld(t *testing.T, change ...func(*server.Config)) *world {
 	t.Helper()
 	leak := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, leak) })
+	t.Cleanup(func() { leaktest.None(t, leak) })
 	signer, root := newSigner()
 	w := &world{
 		t: t, signer: signer, roots: must(keys.ParseRoots("", root.String())),

@@ -20,14 +20,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
 	pollerMain()
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 // deviceKey is a device's identity, the same in every process that names the device.

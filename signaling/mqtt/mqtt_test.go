@@ -4,11 +4,11 @@ import (
 	"crypto/tls"
 	"testing"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/internal/mosquittotest"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // exchange carries a command down and two statuses up.
 func exchange(t *testing.T, url string, device, control *Config) {

@@ -9,12 +9,12 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/signaling/signalingtest"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // ear is a Sink that writes down what it hears.
 type ear struct {

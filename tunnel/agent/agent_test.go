@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel/agent"
@@ -19,7 +20,7 @@ import (
 // leaks fails the test when a goroutine outlives what the test made.
 func leaks(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
+	t.Cleanup(func() { leaktest.None(t, ignore) })
 }
 
 func TestSessionFromWakeToSilence(t *testing.T) {

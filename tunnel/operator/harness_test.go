@@ -13,18 +13,17 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/boothwire/boothwire/gateway"
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling/signalingtest"
 	"github.com/boothwire/boothwire/tunnel"
 	"github.com/boothwire/boothwire/tunnel/agent"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // patience is what a test waits for what takes milliseconds.
 const patience = 30 * time.Second

@@ -11,12 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/keys"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func serve(t *testing.T, h http.HandlerFunc) *Client {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/keys"
 )
 
@@ -122,7 +123,7 @@ func start(t *testing.T, port uint16, dial Dial) *Leg {
 	t.Cleanup(func() {
 		l.Stop()
 		l.Wait()
-		goleak.VerifyNone(t, leak)
+		leaktest.None(t, leak)
 	})
 	return l
 }

@@ -11,13 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.zx2c4.com/wireguard/device"
 
 	"github.com/boothwire/boothwire/gateway/internal/reach"
+	"github.com/boothwire/boothwire/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // newPlane opens a plane; its own key is any that is none of the tests'.
 func newPlane(t testing.TB, cfg Config) *Plane {

@@ -13,6 +13,8 @@ import (
 	"github.com/pion/ice/v2"
 	"github.com/pion/stun"
 	"go.uber.org/goleak"
+
+	"github.com/boothwire/boothwire/internal/leaktest"
 )
 
 const patience = 20 * time.Second
@@ -42,7 +44,7 @@ func addrOf(c net.PacketConn) netip.AddrPort { return c.LocalAddr().(*net.UDPAdd
 // same two addresses, with pion's own gathering by way of a STUN server.
 func TestAgents(t *testing.T) {
 	server, a, b := listen(t), listen(t), listen(t)
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	defer answer(t, server, 1)()
 	ma, mb := open(t, a, Config{}), open(t, b, Config{})
 	defer ma.Close()
@@ -175,7 +177,7 @@ func answer(t *testing.T, sock *net.UDPConn, lose int) (stop func()) {
 
 func TestQuery(t *testing.T) {
 	server, sock := listen(t), listen(t)
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	defer answer(t, server, 2)()
 	m := open(t, sock, Config{Refuse: []netip.Prefix{netip.MustParsePrefix("10.166.0.0/16")}})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -250,7 +252,7 @@ func TestQueryForged(t *testing.T) {
 // Close gives the socket back as it was.
 func TestClose(t *testing.T) {
 	sock, far := listen(t), listen(t)
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	for range 50 {
 		m := open(t, sock, Config{})
 		c, err := m.GetConn("ufrag", sock.LocalAddr())
@@ -284,7 +286,7 @@ func TestClose(t *testing.T) {
 // A socket that is closed ends the Mux.
 func TestSocketClosed(t *testing.T) {
 	sock := listen(t)
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	m := open(t, sock, Config{})
 	sock.Close()
 	<-m.Done()

@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/internal/mosquittotest"
 	"github.com/boothwire/boothwire/signaling"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 type sink struct {
 	got chan string

@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/internal/mosquittotest"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/eclipse/paho.golang/autopaho"
 	"github.com/eclipse/paho.golang/paho"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 type sink struct {
 	got chan string

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/nat"
 )
@@ -90,7 +91,7 @@ func TestLate(t *testing.T) {
 // A Network is probed once for all who ask, again when its age or its servers call for
 // it, and not by one whose session ends.
 func TestNetwork(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	var socks []net.PacketConn
 	for range 2 {
 		c, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/boothwire/boothwire/internal/leaktest"
 )
 
 var (
@@ -36,7 +38,7 @@ func wired(t *testing.T, service func(network string, port uint16) (string, bool
 // wiredBy is wired with a change for each direction.
 func wiredBy(t *testing.T, service func(network string, port uint16) (string, bool), change func() func([][]byte) [][]byte) (served, dialer *Stack) {
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { leaktest.None(t, before) })
 	served = open(t, Config{Addresses: []netip.Addr{here, here6}, MTU: 1280, Service: service})
 	dialer = open(t, Config{Addresses: []netip.Addr{there, netip.MustParseAddr("fd66::9")}, MTU: 1280})
 	var wire sync.WaitGroup

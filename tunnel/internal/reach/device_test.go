@@ -11,6 +11,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun"
 	"golang.zx2c4.com/wireguard/tun/tuntest"
 
+	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/internal/packet"
 )
 
@@ -101,7 +102,7 @@ func next(t *testing.T, out <-chan []byte) []byte {
 func TestDeviceRead(t *testing.T) {
 	for name, make := range kinds(t) {
 		t.Run(name, func(t *testing.T) {
-			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			defer leaktest.None(t, goleak.IgnoreCurrent())
 			inner, send := make()
 			d := NewDevice(inner, NewFilter(operatorRules(), testEcho), time.Now())
 			out := reader(d)
@@ -142,7 +143,7 @@ func TestDeviceRead(t *testing.T) {
 }
 
 func TestDeviceWrite(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.None(t, goleak.IgnoreCurrent())
 	inner := newFileTUN(t)
 	d := NewDevice(inner, NewFilter(deviceRules(), testEcho), time.Now())
 	out := reader(d)

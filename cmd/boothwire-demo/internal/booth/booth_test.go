@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
-	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/boothwire/boothwire/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func signer(t *testing.T) ssh.Signer {
 	t.Helper()

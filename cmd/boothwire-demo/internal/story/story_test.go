@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/cmd/boothwire-demo/internal/booth"
 	"github.com/boothwire/boothwire/cmd/boothwire-demo/internal/fleet"
+	"github.com/boothwire/boothwire/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func play(t *testing.T, spoil func(*fleet.Fleet)) (string, error) {
 	t.Helper()
