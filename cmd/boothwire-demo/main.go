@@ -19,7 +19,7 @@ import (
 
 func main() {
 	once := flag.Bool("once", false, "exit after the story: 0 if every part of it worked")
-	kiosks := flag.Int("kiosks", 3, "how many `photo` booths")
+	kiosks := flag.Int("kiosks", 3, "`number` of photo booths")
 	mib := flag.Int64("log", 64, "size of each booth's log, in `MiB`")
 	verbose := flag.Bool("v", false, "log what every part does, on stderr")
 	version := flag.Bool("version", false, "print the version and exit")

@@ -127,7 +127,7 @@ func (a *app) tokens() *cobra.Command {
 	var life time.Duration
 	add := &cobra.Command{
 		Use:   "add USER ROLE",
-		Short: "make a token: viewer, operator, approver or admin; it is shown once",
+		Short: "make a token: viewer, operator, approver, admin or relay; it is shown once",
 		Args:  cobra.ExactArgs(2),
 		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
 			req.User, req.Role, req.Lifetime = args[0], args[1], client.SecondsOf(life)
