@@ -116,7 +116,7 @@ func (k *keeper) drain(now time.Time, d time.Duration) {
 	k.state = leaving
 	wait := k.rnd(min(max(d/2, time.Millisecond), drainSpread))
 	if !k.drained.IsZero() && now.Sub(k.drained) < drainCalm {
-		wait += min(retryMin<<min(k.hasty, 10), retryMost)
+		wait += doubled(retryMin, k.hasty, retryMost)
 		k.hasty++
 	} else {
 		k.hasty = 0
@@ -165,9 +165,9 @@ func (k *keeper) failed(now time.Time, full bool) {
 func (k *keeper) retry(now time.Time) {
 	wait := k.rnd(firstRetry)
 	if k.fails > 0 {
-		most := min(retryMin<<min(k.fails, 10), retryMost)
+		most := doubled(retryMin, k.fails, retryMost)
 		if k.full > 0 {
-			most = min(fullMin<<min(k.full-1, 10), fullMost)
+			most = doubled(fullMin, k.full-1, fullMost)
 		}
 		wait = most/2 + k.rnd(most/2)
 	}
@@ -178,7 +178,12 @@ func (k *keeper) retry(now time.Time) {
 }
 
 // limit is how long a call may take: a relay that was too slow gets longer.
-func (k *keeper) limit() time.Duration { return min(dialFor<<min(k.fails, 4), dialMost) }
+func (k *keeper) limit() time.Duration { return doubled(dialFor, k.fails, dialMost) }
+
+// doubled is first, doubled so many times, and at most most.
+func doubled(first time.Duration, times int, most time.Duration) time.Duration {
+	return min(first<<min(times, 10), most)
+}
 
 // renewed is when there are later tokens, perhaps for other relays.
 func (k *keeper) renewed(now time.Time, relays int) {
