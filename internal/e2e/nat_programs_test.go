@@ -37,7 +37,7 @@ func newMatrixWorld(t *testing.T) (*natWorld, *client.Client) {
 		t.Fatal(err)
 	}
 	w.runRelay(relay, trust.Roots)
-	w.runNode()
+	w.startNode(addrNode+":51820", "["+addrNode6+"]:51820")
 	for _, kind := range netlab.Matrix() {
 		w.runAgent(api, kind, trust.Roots)
 	}
@@ -137,27 +137,6 @@ key = %q
 	w.relay.waitLog(0, "relay serves")
 }
 
-func (w *natWorld) runNode() {
-	claim := strings.TrimSpace(w.ctl("nodes", "add", node))
-	w.gatewayConfig = filepath.Join(w.dir, "gateway.toml")
-	w.write(w.gatewayConfig, fmt.Sprintf(`
-name = %q
-state = %q
-control = "https://%s"
-claim = %q
-ca = %q
-listen = 51820
-endpoints = ["%s:51820", "[%s]:51820"]
-`, node, filepath.Join(w.dir, "node"), addrControl, claim, w.ca.File, addrNode, addrNode6))
-	w.gateway = start(w.t, w.nodeHost, program(w.t, "boothwire-gateway"), "-config", w.gatewayConfig)
-	eventually(w.t, "the node is online", func() error {
-		if out := w.ctl("nodes", "--json"); !strings.Contains(out, `"connected"`) {
-			return fmt.Errorf("nodes: %s", out)
-		}
-		return nil
-	})
-}
-
 // runAgent starts a device, whose tcp/22 says again what it is told. Its lines are
 // those of every device: which of them gets through it finds out.
 func (w *natWorld) runAgent(api *client.Client, kind netlab.Kind, roots []string) {
@@ -182,15 +161,6 @@ func (w *natWorld) runAgent(api *client.Client, kind netlab.Kind, roots []string
 	w.write(config, text)
 	w.echo(site.Host)
 	startWith(w.t, site.Host, proxyOf(site), program(w.t, "boothwire-agent"), "-config", config)
-}
-
-// quoted is the inside of a list in TOML.
-func quoted(texts []string) string {
-	all := make([]string, len(texts))
-	for i, s := range texts {
-		all[i] = fmt.Sprintf("%q", s)
-	}
-	return strings.Join(all, ", ")
 }
 
 // proxyOf is the environment of a program at a site.

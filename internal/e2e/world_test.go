@@ -89,7 +89,7 @@ func prepare(t testing.TB, o options) *world {
 	if o.relay {
 		w.startRelay()
 	}
-	w.startNode()
+	w.startNode(addrNode + ":51820")
 	w.startSSH()
 	return w
 }
@@ -197,7 +197,7 @@ ca = %q
 	w.control.waitLog(0, "serving")
 }
 
-func (w *world) startNode() {
+func (w *world) startNode(endpoints ...string) {
 	claim := strings.TrimSpace(w.ctl("nodes", "add", node))
 	w.gatewayConfig = filepath.Join(w.dir, "gateway.toml")
 	w.write(w.gatewayConfig, fmt.Sprintf(`
@@ -207,9 +207,9 @@ control = "https://%s"
 claim = %q
 ca = %q
 listen = 51820
-endpoints = ["%s:51820"]
+endpoints = [%s]
 debug = "127.0.0.1:6060"
-`, node, filepath.Join(w.dir, "node"), addrControl, claim, w.ca.File, addrNode))
+`, node, filepath.Join(w.dir, "node"), addrControl, claim, w.ca.File, quoted(endpoints)))
 	w.gateway = start(w.t, w.nodeHost, program(w.t, "boothwire-gateway"), "-config", w.gatewayConfig)
 	eventually(w.t, "the node is online", func() error {
 		if out := w.ctl("nodes", "--json"); !strings.Contains(out, `"connected"`) {
@@ -337,10 +337,16 @@ func (w *world) roots() string {
 	if err := json.Unmarshal([]byte(w.ctl("trust", "--json")), &trust); err != nil {
 		w.t.Fatal(err)
 	}
-	for i, r := range trust.Roots {
-		trust.Roots[i] = fmt.Sprintf("%q", r)
+	return quoted(trust.Roots)
+}
+
+// quoted is the inside of a list in TOML.
+func quoted(texts []string) string {
+	all := make([]string, len(texts))
+	for i, s := range texts {
+		all[i] = fmt.Sprintf("%q", s)
 	}
-	return strings.Join(trust.Roots, ", ")
+	return strings.Join(all, ", ")
 }
 
 // A device as boothctl devices --json prints it.
