@@ -140,8 +140,10 @@ func TestPendingKey(t *testing.T) {
 
 	// wireguard-go's words for it, of the release in go.mod.
 	peer := p.device.LookupPeer(device.NoisePublicKey{9})
+	p.mu.Lock() // the promotion waits: both come while the key is pending
 	p.watch.verbose("%v - Receiving keepalive packet", peer)
 	p.watch.verbose("IPv4 packet with disallowed source address from %v", peer)
+	p.mu.Unlock()
 	p.watch.wait()
 	want := map[byte][]string{2: {opAddr + "/32"}, 9: {devAddr + "/32"}}
 	expect(t, p, "proved", want)
