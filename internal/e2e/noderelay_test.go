@@ -118,16 +118,14 @@ func TestNodeRelay(t *testing.T) {
 	t.Logf("packets flow again %v after the node was back", k.say(patience).Round(time.Millisecond))
 	onRelay(w)
 
-	// Closed, it is over at the relay too, by control's word.
-	from = w.gateway.log.len()
-	id := w.one().ID
+	// Closed, it is over at the relay too.
 	began := time.Now()
-	w.ctl("close", id)
-	w.gateway.waitLog(from, `"revoked"`)
-	t.Logf("the relay ended the session %v after boothctl was called to close it", time.Since(began).Round(time.Millisecond))
+	w.ctl("close", w.one().ID)
 	w.figures("boothwire_node_sessions 0", "boothwire_relay_sessions 0", "boothwire_relay_legs 0", "boothwire_node_legs 0")
+	t.Logf("nothing is left of the session at the node %v after boothctl was called to close it", time.Since(began).Round(time.Millisecond))
 
-	// A session that is not the node's, by the node's relay, is over as soon.
+	// So is one that is not the node's, by its relay, by control's word alone: the ends
+	// are asleep.
 	eventually(t, "the kiosk is free", func() error {
 		if d := w.device(); d.Session != "" || d.State != "disconnected" {
 			return fmt.Errorf("%+v", d)
@@ -139,10 +137,18 @@ func TestNodeRelay(t *testing.T) {
 	hold := start(t, w.operator, args[0], args[1:]...)
 	onRelay(w)
 	w.figures("boothwire_node_sessions 0", "boothwire_relay_sessions 1")
+	id := w.one().ID
+	thaw := freeze(hold, w.agent)
 	began = time.Now()
-	hold.stop()
+	closed := make(chan error, 1)
+	go func() { _, err := w.tryCtl("close", id); closed <- err }() // waits for the kiosk
 	w.gateway.waitLog(from, `"revoked"`)
-	t.Logf("the relay ended the end-to-end session %v after boothctl was stopped", time.Since(began).Round(time.Millisecond))
+	t.Logf("the relay ended the end-to-end session %v after boothctl was called to close it", time.Since(began).Round(time.Millisecond))
+	thaw()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	<-hold.gone
 	w.figures("boothwire_relay_legs 0")
 
 	if err := binding(w.operator, addrNode+":3478"); err != nil {
