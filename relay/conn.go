@@ -59,8 +59,8 @@ type Stats struct {
 }
 
 // Dial makes a leg at the first of relays that takes it, in their order; the other
-// end does the same, so that both meet. Each is given 1.5 s, five through a proxy.
-// ctx bounds the call. When none takes it the error is the last one's, an *Error.
+// end does the same, so that both meet. Each is given 1.5 s, five through a proxy;
+// the last one 10 s once it is reached. ctx bounds the call. When none takes it the error is the last one's, an *Error.
 func Dial(ctx context.Context, relays []keys.Relay, key keys.PrivateKey, cfg *Config) (*Conn, error) {
 	if len(relays) == 0 {
 		return nil, &Error{Reason: "no_relay", Err: errors.New("the session has none")}
@@ -88,16 +88,18 @@ func (c *Conn) dial(ctx context.Context, order []int) (*link, error) {
 	relays, limit := c.relays, c.keeper.limit()
 	c.mu.Unlock()
 	last := error(&Error{Reason: "no_relay"})
-	for _, n := range order {
-		if n >= len(relays) {
-			continue // there are fewer since
+	order = slices.DeleteFunc(order, func(n int) bool { return n >= len(relays) }) // there are fewer since
+	for i, n := range order {
+		answer := limit
+		if i == len(order)-1 {
+			answer = max(limit, answerFor)
 		}
 		c.mu.Lock()
 		c.calling = true
 		c.generation = max(c.generation+1, uint64(time.Now().UnixMilli()))
 		generation := c.generation
 		c.mu.Unlock()
-		conn, paired, ahead, err := call(ctx, &c.cfg, limit, relays[n], c.key, generation)
+		conn, paired, ahead, err := call(ctx, &c.cfg, limit, answer, relays[n], c.key, generation)
 		if err == nil {
 			return newLink(c, conn, relays[n], n, paired, ahead), nil
 		}

@@ -23,10 +23,11 @@ import (
 	"github.com/boothwire/boothwire/relay/internal/wire"
 )
 
-// call makes one leg at one relay within limit, or proxyFor where that is longer and
-// there is a proxy, not counted the time it takes to know of one: it returns when the
-// relay has taken the proof, with what the relay said behind its READY.
-func call(ctx context.Context, cfg *Config, limit time.Duration, r keys.Relay, key keys.PrivateKey, generation uint64) (c net.Conn, paired bool, ahead []byte, err error) {
+// call makes one leg at one relay, which is to be reached within limit and to be done
+// within answer, or proxyFor where that is longer and there is a proxy, not counted the
+// time it takes to know of one: it returns when the relay has taken the proof, with what
+// the relay said behind its READY.
+func call(ctx context.Context, cfg *Config, limit, answer time.Duration, r keys.Relay, key keys.PrivateKey, generation uint64) (c net.Conn, paired bool, ahead []byte, err error) {
 	at, err := url.Parse(r.URL)
 	if err != nil || at.Scheme != "https" || at.Hostname() == "" || at.User != nil {
 		return nil, false, nil, &Error{Reason: "malformed", Err: errors.New("a relay's URL is written https://relay.example.com/relay")}
@@ -46,11 +47,11 @@ func call(ctx context.Context, cfg *Config, limit time.Duration, r keys.Relay, k
 		}
 	}
 	if proxy != nil {
-		limit = max(limit, proxyFor)
+		limit, answer = max(limit, proxyFor), max(answer, proxyFor)
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, answer)
 	defer cancel()
-	made, nonce, err := upgrade(ctx, cfg, near, at, proxy, r.Token)
+	made, nonce, err := upgrade(ctx, &road{cfg, near, at, proxy, limit}, r.Token)
 	if err != nil {
 		return nil, false, nil, named(r.URL, err)
 	}
@@ -66,6 +67,15 @@ func call(ctx context.Context, cfg *Config, limit time.Duration, r keys.Relay, k
 		return nil, false, nil, named(r.URL, there(err))
 	}
 	return made, paired, ahead, nil
+}
+
+// A road is how a relay is reached.
+type road struct {
+	cfg   *Config
+	near  net.Conn // to one in this process; nil: it is elsewhere
+	at    *url.URL
+	proxy *url.URL      // nil: none
+	limit time.Duration // until the TCP connection is there
 }
 
 // inside is the connection to a relay in this process; nil: it is elsewhere.
@@ -169,19 +179,19 @@ func prove(c net.Conn, key keys.PrivateKey, r keys.Relay, nonce []byte, leg int,
 	}
 }
 
-// upgrade makes the stream of frames, on near if that is not nil: by our own Upgrade,
-// and by WebSocket where something that is no relay answers to that.
-func upgrade(ctx context.Context, cfg *Config, near net.Conn, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
-	c, err := near, error(nil)
-	if near == nil {
-		c, err = secure(ctx, cfg, at, proxy)
+// upgrade makes the stream of frames: by our own Upgrade, and by WebSocket where
+// something that is no relay answers to that.
+func upgrade(ctx context.Context, r *road, token string) (net.Conn, []byte, error) {
+	c, err := r.near, error(nil)
+	if c == nil {
+		c, err = r.secure(ctx)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	req := "GET " + path(at) + " HTTP/1.1\r\nHost: " + at.Host + "\r\nConnection: Upgrade\r\nUpgrade: " + wire.Protocol +
+	req := "GET " + path(r.at) + " HTTP/1.1\r\nHost: " + r.at.Host + "\r\nConnection: Upgrade\r\nUpgrade: " + wire.Protocol +
 		"\r\n" + wire.TokenHeader + ": " + token + "\r\n\r\n"
 	if _, err := io.WriteString(c, req); err != nil {
 		c.Close()
@@ -206,13 +216,13 @@ func upgrade(ctx context.Context, cfg *Config, near net.Conn, at, proxy *url.URL
 	if ctx.Err() != nil {
 		return nil, nil, there(context.Cause(ctx))
 	}
-	if near != nil { // nothing stands between
+	if r.near != nil { // nothing stands between
 		if err == nil {
 			err = fmt.Errorf("the relay in this process answers %d", resp.StatusCode)
 		}
 		return nil, nil, there(err)
 	}
-	return upgradeWebSocket(ctx, cfg, at, proxy, token)
+	return upgradeWebSocket(ctx, r, token)
 }
 
 func path(at *url.URL) string {
@@ -239,15 +249,15 @@ func refusal(resp *http.Response) *Error {
 	return &Error{Reason: said.Code}
 }
 
-func upgradeWebSocket(ctx context.Context, cfg *Config, at, proxy *url.URL, token string) (net.Conn, []byte, error) {
+func upgradeWebSocket(ctx context.Context, r *road, token string) (net.Conn, []byte, error) {
 	d := websocket.Dialer{
-		NetDialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return secure(ctx, cfg, at, proxy) },
+		NetDialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.secure(ctx) },
 		Subprotocols:      []string{wire.Subprotocol},
 		ReadBufferSize:    4 << 10, WriteBufferSize: 32 << 10,
 	}
-	to := *at
+	to := *r.at
 	to.Scheme = "wss"
-	if path(at) != at.EscapedPath() {
+	if path(r.at) != r.at.EscapedPath() {
 		to.Path = wire.Path
 	}
 	ws, resp, err := d.DialContext(ctx, to.String(), http.Header{wire.TokenHeader: {token}})
@@ -278,30 +288,19 @@ func cut(err error) bool {
 }
 
 // secure is TLS to the relay, through the proxy if there is one.
-func secure(ctx context.Context, cfg *Config, at, proxy *url.URL) (net.Conn, error) {
-	port := at.Port()
-	if port == "" {
-		port = "443"
-	}
-	target := net.JoinHostPort(at.Hostname(), port)
-	var raw net.Conn
-	var err error
-	if proxy == nil {
-		raw, err = new(net.Dialer).DialContext(ctx, "tcp", target)
-	} else {
-		raw, err = connect(ctx, proxy, target)
-	}
+func (r *road) secure(ctx context.Context) (net.Conn, error) {
+	raw, err := r.reach(ctx)
 	if err != nil {
 		return nil, err
 	}
 	sock.Tune(raw)
 	raw = sock.Wrap(raw)
 	base := new(tls.Config)
-	if cfg.TLS != nil {
-		base = cfg.TLS.Clone()
+	if r.cfg.TLS != nil {
+		base = r.cfg.TLS.Clone()
 	}
 	if base.ServerName == "" {
-		base.ServerName = at.Hostname()
+		base.ServerName = r.at.Hostname()
 	}
 	t := lenienttls.Config(base, nil)
 	t.MinVersion = tls.VersionTLS13
@@ -323,4 +322,19 @@ func secure(ctx context.Context, cfg *Config, at, proxy *url.URL) (net.Conn, err
 		return nil, &Error{Reason: "tls", Err: err}
 	}
 	return c, nil
+}
+
+// reach is the TCP connection to the relay.
+func (r *road) reach(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.limit)
+	defer cancel()
+	port := r.at.Port()
+	if port == "" {
+		port = "443"
+	}
+	target := net.JoinHostPort(r.at.Hostname(), port)
+	if r.proxy == nil {
+		return new(net.Dialer).DialContext(ctx, "tcp", target)
+	}
+	return connect(ctx, r.proxy, target)
 }

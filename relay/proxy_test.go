@@ -94,7 +94,7 @@ func TestProxies(t *testing.T) {
 // A relay's URL names no user, who would be shown in errors and sent to it.
 func TestURLWithUser(t *testing.T) {
 	cfg := (*Config)(nil).withDefaults()
-	_, _, _, err := call(t.Context(), &cfg, time.Second, keys.Relay{URL: "https://booth:hush@relay.test/relay"}, keys.NewPrivateKey(), 0)
+	_, _, _, err := call(t.Context(), &cfg, time.Second, time.Second, keys.Relay{URL: "https://booth:hush@relay.test/relay"}, keys.NewPrivateKey(), 0)
 	if e, ok := errors.AsType[*Error](err); !ok || e.Reason != "malformed" || !strings.Contains(e.Error(), "URL") || strings.Contains(e.Error(), "hush") {
 		t.Errorf("%v", err)
 	}
@@ -139,7 +139,7 @@ func TestOldTLS(t *testing.T) {
 	at, _ := url.Parse(srv.URL)
 	cfg := (*Config)(nil).withDefaults()
 	cfg.TLS = srv.Client().Transport.(*http.Transport).TLSClientConfig
-	c, err := secure(t.Context(), &cfg, at, nil)
+	c, err := (&road{cfg: &cfg, at: at, limit: time.Minute}).secure(t.Context())
 	if e, ok := errors.AsType[*Error](err); !ok || e.Reason != "tls" {
 		t.Errorf("%v", err)
 	}

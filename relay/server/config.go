@@ -21,7 +21,10 @@ type Config struct {
 	Legs  int           // at once; default 20,000
 	Open  int           // connections at once that have not proved a key; default 1,024
 	PerIP int           // of those from one address (an IPv6 /64); default 64
-	Alone time.Duration // that every leg may wait for the other one; default 30 s
+	// Waiting bounds the connections of Serve beyond Open and PerIP, which wait for their
+	// turn with nothing read from them; default Legs. One address has 16 times PerIP.
+	Waiting int
+	Alone   time.Duration // that every leg may wait for the other one; default 30 s
 	// Lone legs wait longer, until their token's end: a node's for a device that has
 	// come by UDP so far, and may need the relay at any moment. Those beyond these
 	// bounds are cut after Alone and dial again. Negative: none.
@@ -41,6 +44,7 @@ type Config struct {
 
 const (
 	proveFor   = 5 * time.Second // from the connection to the proof
+	waitPerIP  = 16              // times Config.PerIP
 	maxHeader  = 8 << 10         // bytes of a request: a token has about one thousand
 	replaceFor = time.Minute
 	replaceMax = 5 // generations of one leg in replaceFor
@@ -59,6 +63,7 @@ func (c *Config) withDefaults() Config {
 	def(&d.Legs, 20_000)
 	def(&d.Open, 1024)
 	def(&d.PerIP, 64)
+	def(&d.Waiting, d.Legs)
 	if d.Lone == 0 {
 		d.Lone = (d.Legs + 1) / 2
 	}

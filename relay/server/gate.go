@@ -16,8 +16,8 @@ import (
 type gate struct{ places chan struct{} }
 
 const (
-	atOnce  = 2           // handshakes for each processor: one computes, one is ready to
-	turnFor = time.Second // a client waits for 1.5 s in all
+	atOnce  = 2               // handshakes for each processor: one computes, one is ready to
+	turnFor = 3 * time.Second // the proof that comes behind it has to be there after proveFor
 )
 
 var (

@@ -11,9 +11,22 @@ import (
 // addresses that only connect cannot keep a fleet out.
 type hall struct {
 	door
+	changed chan struct{} // of one: there is room again, or somebody waits outside
 
 	waits  sync.Mutex
 	crowds map[netip.Prefix][]*visitor // by crowd, the first to come first
+}
+
+func newHall(max, perIP int) *hall {
+	return &hall{door: door{max: max, perIP: perIP}, changed: make(chan struct{}, 1), crowds: make(map[netip.Prefix][]*visitor)}
+}
+
+// look has whoever waits for a change see what there is now.
+func (h *hall) look() {
+	select {
+	case h.changed <- struct{}{}:
+	default:
+	}
 }
 
 type visitor struct{ leave, close func() }
@@ -50,12 +63,10 @@ func (h *hall) enter(from netip.Prefix, close func()) (leave func(), ok bool) {
 		if len(h.crowds[in]) == 0 {
 			delete(h.crowds, in)
 		}
+		h.look()
 	})
 	h.waits.Lock()
 	defer h.waits.Unlock()
-	if h.crowds == nil {
-		h.crowds = make(map[netip.Prefix][]*visitor)
-	}
 	h.crowds[in] = append(h.crowds[in], v)
 	return v.leave, true
 }

@@ -6,7 +6,7 @@ import (
 )
 
 func TestHall(t *testing.T) {
-	h := hall{door: door{max: 4, perIP: 3}}
+	h := newHall(4, 3)
 	var shown []string // who was shown out
 	leaves := map[string]func(){}
 	enter := func(name, from string) bool {
@@ -54,7 +54,7 @@ func TestHall(t *testing.T) {
 
 // Whoever has all the places that one address gets pushes nobody out.
 func TestHallPerAddress(t *testing.T) {
-	h := hall{door: door{max: 3, perIP: 1}}
+	h := newHall(3, 1)
 	for _, from := range []string{"192.0.2.1/32", "2001:db8::/64", "2001:db8:0:1::/64"} {
 		if _, ok := h.enter(netip.MustParsePrefix(from), func() { t.Errorf("%s was shown out", from) }); !ok {
 			t.Fatalf("%s was refused", from)

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // A door counts those that must not take the place of others, connections that have
@@ -73,45 +72,7 @@ func source(a net.Addr) netip.Prefix {
 	return p
 }
 
-// listener lets in what the door does, and closes the rest at once. Those that waited in
-// the kernel instead, in their order, would wait for longer than their clients do.
-type listener struct {
-	net.Listener
-	hall    *hall
-	refused func(code string)
-}
-
-func (l listener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		leave, ok := l.hall.enter(source(c.RemoteAddr()), func() {
-			l.refused("full")
-			c.Close()
-		})
-		if ok {
-			in := &counted{Conn: c}
-			// Whatever it is busy with, TLS, a request or the proof.
-			late := time.AfterFunc(proveFor, func() {
-				if !in.asked.Load() { // else the proof's reader says so
-					l.refused("slow")
-				}
-				c.Close()
-			})
-			in.leave = sync.OnceFunc(func() {
-				late.Stop()
-				leave()
-			})
-			return in, nil
-		}
-		l.refused("full")
-		c.Close()
-	}
-}
-
-// counted is a connection that stands in the door until it has proved its key.
+// counted is a connection that is in the hall until it has proved its key.
 type counted struct {
 	net.Conn
 	leave func()

@@ -310,7 +310,7 @@ func (w *world) sessionLike(s *session) *session {
 
 // Thousands who have a token and prove nothing cost no more than the door lets in.
 func TestRelayHalfOpen(t *testing.T) {
-	w := newWorld(t, func(c *server.Config) { c.Open, c.PerIP = 32, 32 })
+	w := newWorld(t, func(c *server.Config) { c.Open, c.PerIP, c.Waiting = 32, 32, 1 })
 	a, b := w.session().pair()
 	heap := func() uint64 {
 		var m runtime.MemStats

@@ -35,8 +35,9 @@ type Server struct {
 	roots   *keys.Roots
 	cfg     Config
 	log     *zap.Logger
-	hall    hall // of those that have proved nothing
-	lone    door // of those that wait by themselves for long
+	hall    *hall                 // of those that have proved nothing
+	lobby   atomic.Pointer[lobby] // of those that wait to; nil: before Serve
+	lone    door                  // of those that wait by themselves for long
 	queues  *sync.Pool
 	buffers sync.Pool // of *[]byte, readBuffer long
 	epoch   time.Time
@@ -74,7 +75,7 @@ func New(name string, key keys.PrivateKey, roots *keys.Roots, cfg *Config) (*Ser
 	c := cfg.withDefaults()
 	s := &Server{
 		name: name, key: key, inside: newInside(), roots: roots, cfg: c, log: c.Logger.With(zap.String("relay", name)),
-		hall: hall{door: door{max: c.Open, perIP: c.PerIP}}, lone: door{max: c.Lone, perIP: c.LonePerIP}, queues: queue.NewPool(), epoch: time.Now(),
+		hall: newHall(c.Open, c.PerIP), lone: door{max: c.Lone, perIP: c.LonePerIP}, queues: queue.NewPool(), epoch: time.Now(),
 		buffers: sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }},
 		pairs:   make(map[string][]*pair), revoked: make(map[string]time.Time), reasons: make(map[string]uint64),
 		waits: newHistogram(waitBounds),
@@ -110,7 +111,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		return next(hello)
 	}
-	front := listener{sock.Listen(ln), &s.hall, s.refuse}
+	front := newLobby(sock.Listen(ln), s.hall, s.cfg.Waiting, waitPerIP*s.cfg.PerIP, s.refuse)
+	s.lobby.Store(front)
+	go front.take()
 	hs := &http.Server{
 		Handler: s, ReadHeaderTimeout: proveFor, IdleTimeout: proveFor, MaxHeaderBytes: maxHeader,
 		ErrorLog: zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.FatalLevel))), // what strangers do wrong is counted
@@ -122,6 +125,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	case err := <-failed:
 		hs.Close()
 		<-failed
+		<-front.over
 		s.Close()
 		return fmt.Errorf("relay: %w", err)
 	case <-ctx.Done():
@@ -131,6 +135,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	hs.Close()
 	<-failed
 	<-failed
+	<-front.over
 	return s.Close()
 }
 

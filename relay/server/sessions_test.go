@@ -15,7 +15,7 @@ import (
 
 // bare is a Server that nobody reaches.
 func bare(now func() time.Time) *Server {
-	return &Server{cfg: (&Config{Now: now}).withDefaults(), pairs: make(map[string][]*pair), revoked: make(map[string]time.Time)}
+	return &Server{hall: newHall(1, 1), cfg: (&Config{Now: now}).withDefaults(), pairs: make(map[string][]*pair), revoked: make(map[string]time.Time)}
 }
 
 // What nobody needs to know any more is forgotten, and looked for now and then only:

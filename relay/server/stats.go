@@ -14,6 +14,7 @@ type Stats struct {
 	WebSockets int // of these
 	Lone       int // legs that have waited for the other one for longer than Config.Alone
 	Open       int // connections that have not proved a key
+	Waiting    int // that wait for their turn to
 
 	Traffic                    // of legs that are over and those that are not
 	Dropped  uint64            // bytes, for all four reasons
@@ -100,6 +101,9 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Open: s.hall.count(), Lone: s.lone.count(),
 		Accepted: s.accepted.Load(), Replaced: s.replaced.Load(), Cloned: s.cloned.Load(),
+	}
+	if l := s.lobby.Load(); l != nil {
+		st.Waiting = l.count()
 	}
 	s.tally.Lock()
 	defer s.tally.Unlock()

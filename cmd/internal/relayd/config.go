@@ -26,6 +26,7 @@ type Config struct {
 	Legs      int             `toml:"legs"`
 	Open      int             `toml:"open"`
 	PerIP     int             `toml:"per_ip"`
+	Waiting   int             `toml:"waiting"`
 	Lone      int             `toml:"lone"`
 	LonePerIP int             `toml:"lone_per_ip"`
 	Drain     daemon.Duration `toml:"drain"`
@@ -51,6 +52,8 @@ func (c *Config) Validate() error {
 		return daemon.Wrong("open", "%d is below zero", c.Open)
 	case c.PerIP < 0:
 		return daemon.Wrong("per_ip", "%d is below zero", c.PerIP)
+	case c.Waiting < 0:
+		return daemon.Wrong("waiting", "%d is below zero", c.Waiting)
 	case c.Lone < 0:
 		return daemon.Wrong("lone", "%d is below zero", c.Lone)
 	case c.LonePerIP < 0:
@@ -99,7 +102,7 @@ func (c *Config) Server(log *zap.Logger) (*server.Config, error) {
 		return nil, daemon.In("tls", err)
 	}
 	return &server.Config{
-		TLS: t, Drain: time.Duration(c.Drain), Legs: c.Legs, Open: c.Open, PerIP: c.PerIP,
+		TLS: t, Drain: time.Duration(c.Drain), Legs: c.Legs, Open: c.Open, PerIP: c.PerIP, Waiting: c.Waiting,
 		Lone: c.Lone, LonePerIP: c.LonePerIP, Rate: keys.Rate(c.Rate), RateTotal: keys.Rate(c.RateTotal), Logger: log,
 	}, nil
 }

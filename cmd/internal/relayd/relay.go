@@ -60,6 +60,7 @@ func Metrics(m metrics.Writer, st server.Stats) {
 		"upgrade": uint64(st.Legs - st.WebSockets), "websocket": uint64(st.WebSockets)})
 	m.One("relay_lone", metrics.Gauge, "Of those, the ones that have long been waiting for the other end.", st.Lone)
 	m.One("relay_unproved", metrics.Gauge, "Connections that have not proved a key yet.", st.Open)
+	m.One("relay_waiting", metrics.Gauge, "Connections that wait for their turn to.", st.Waiting)
 	m.One("relay_received_bytes_total", metrics.Counter, "Bytes of frames from all legs.", st.Bytes)
 	m.By("reason", "relay_dropped_bytes_total", metrics.Counter, "Bytes of frames that were not passed on.", map[string]uint64{
 		"age": st.Aged, "room": st.Crowded, "alone": st.Missed, "rate": st.Excess})
