@@ -21,6 +21,18 @@ type Roots struct {
 	pinned []string // the text that list grew from
 	epoch  uint64
 	store  Store // nil: memory only
+
+	// Records that a root has signed, by their text: all tokens of a deployment carry one
+	// of a few, and to verify it costs as much as the token itself.
+	records map[string]signed
+}
+
+// maxRecords is far more than the signers of a deployment.
+const maxRecords = 16
+
+type signed struct {
+	root   IdentityKey
+	record *Record
 }
 
 // stored is what a Store remembers of one deployment.
@@ -172,20 +184,17 @@ func (r *Roots) vouched(t *jws) (*Record, error) {
 	if t.Rec == "" {
 		return nil, refuse(ReasonUnknownSigner, "no record of the signer")
 	}
-	token, rec, err := parseRecord([]byte(t.Rec))
+	s, err := r.signed(t.Rec)
 	if err != nil {
 		return nil, err
 	}
-	root, err := ParseIdentityKey(token.Kid)
 	r.mu.RLock()
-	known, epoch := err == nil && slices.Contains(r.list.Roots, root), r.epoch
+	known, epoch := slices.Contains(r.list.Roots, s.root), r.epoch
 	r.mu.RUnlock()
 	if !known {
 		return nil, refuse(ReasonUnknownSigner, "no root in force vouches for it")
 	}
-	if err := token.by(root); err != nil {
-		return nil, err
-	}
+	rec := s.record
 	switch {
 	case rec.Issuer != t.Iss:
 		return nil, refuse(ReasonWrongIssuer, "a signer of another deployment")
@@ -197,6 +206,39 @@ func (r *Roots) vouched(t *jws) (*Record, error) {
 		return nil, refuse(ReasonStaleEpoch, "epoch %d after %d", rec.Epoch, epoch)
 	}
 	return rec, nil
+}
+
+// signed returns a record whose root's signature is good. Whether the root is in force
+// is not its question.
+func (r *Roots) signed(text string) (signed, error) {
+	r.mu.RLock()
+	s, ok := r.records[text]
+	r.mu.RUnlock()
+	if ok {
+		return s, nil
+	}
+	token, rec, err := parseRecord([]byte(text))
+	if err != nil {
+		return signed{}, err
+	}
+	root, err := ParseIdentityKey(token.Kid)
+	r.mu.RLock()
+	known := err == nil && slices.Contains(r.list.Roots, root)
+	r.mu.RUnlock()
+	if !known { // a stranger's is not kept
+		return signed{}, refuse(ReasonUnknownSigner, "no root in force vouches for it")
+	}
+	if err := token.by(root); err != nil {
+		return signed{}, err
+	}
+	s = signed{root, rec}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.records) >= maxRecords || r.records == nil {
+		r.records = make(map[string]signed)
+	}
+	r.records[text] = s
+	return s, nil
 }
 
 // saw raises the epoch. A disk that does not take it is no reason to refuse:

@@ -3,6 +3,7 @@ package keys
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +124,48 @@ func TestRotationCounts(t *testing.T) {
 	w.accept("", w.sign(w.grant("a", 1, w.keys()[0])))
 	w.signer = w.newSigner(came, seeded(3), Record{ID: "c2", Epoch: 4, Scope: controlScope})
 	w.accept(ReasonStaleEpoch, w.sign(w.grant("b", 1, w.keys()[1])))
+}
+
+// TestRecordsKept: a record that was found good is good while its root is in force, and
+// strangers' are not kept.
+func TestRecordsKept(t *testing.T) {
+	w := newWorld(t)
+	r, err := ParseRoots("", w.trust.Roots...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func(reason string, signer *Signer) {
+		t.Helper()
+		grant, err := w.grant("a", 1, w.keys()[0]).Sign(signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.VerifyGrant(grant)
+		want(t, err, reason)
+	}
+	other := w.newSigner(w.root, seeded(3), Record{ID: "c1", Epoch: 1, Scope: controlScope})
+	forged := *w.signer
+	forged.token = other.token[:strings.LastIndexByte(other.token, '.')] + w.signer.token[strings.LastIndexByte(w.signer.token, '.'):]
+	for range 2 {
+		verify("", w.signer)
+		verify("", other)
+		verify(ReasonForged, &forged)
+		verify(ReasonUnknownSigner, w.newSigner(seeded(21), seeded(22), Record{ID: "c1", Epoch: 1, Scope: controlScope}))
+	}
+	if len(r.records) != 2 {
+		t.Errorf("%d records are kept", len(r.records))
+	}
+	for i := range 3 * maxRecords {
+		verify("", w.newSigner(w.root, seeded(3), Record{ID: fmt.Sprint("c", i), Epoch: 1, Scope: controlScope}))
+	}
+	if len(r.records) > maxRecords {
+		t.Errorf("%d records are kept", len(r.records))
+	}
+	verify("", w.signer)
+	if err := r.Update(command(t, list(2, seeded(12)), w.root, seeded(12))); err != nil {
+		t.Fatal(err)
+	}
+	verify(ReasonUnknownSigner, w.signer)
 }
 
 // TestEpoch: the highest epoch seen is remembered for each deployment.
