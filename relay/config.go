@@ -34,8 +34,8 @@ type Config struct {
 const (
 	dialFor  = 1500 * time.Millisecond // one relay, until it said READY
 	dialMost = 6 * time.Second         // the same after failures: dialFor doubles, for a relay that has much to do
-	// answerFor is what the last relay of the list gets once it is reached: where a whole
-	// fleet has come back, it answers each in turn.
+	// answerFor is what the last relay of the list gets once it is reached, if those before
+	// it are as busy: where a whole fleet has come back, it answers each in turn.
 	answerFor = 10 * time.Second
 	proxyFor  = 5 * time.Second  // the same through a proxy, which has a name to look up and a call to make
 	silence   = 25 * time.Second // after which a leg is asked whether it lives: below what NATs forget TCP after

@@ -60,7 +60,8 @@ type Stats struct {
 
 // Dial makes a leg at the first of relays that takes it, in their order; the other
 // end does the same, so that both meet. Each is given 1.5 s, five through a proxy;
-// the last one 10 s once it is reached. ctx bounds the call. When none takes it the error is the last one's, an *Error.
+// the last one 10 s once it
+// is reached, if all are busy. ctx bounds the call. When none takes it the error is the last one's, an *Error.
 func Dial(ctx context.Context, relays []keys.Relay, key keys.PrivateKey, cfg *Config) (*Conn, error) {
 	if len(relays) == 0 {
 		return nil, &Error{Reason: "no_relay", Err: errors.New("the session has none")}
@@ -86,12 +87,13 @@ func Dial(ctx context.Context, relays []keys.Relay, key keys.PrivateKey, cfg *Co
 func (c *Conn) dial(ctx context.Context, order []int) (*link, error) {
 	c.mu.Lock()
 	relays, limit := c.relays, c.keeper.limit()
+	patient := c.keeper.state != alone // else it has a leg to look after
 	c.mu.Unlock()
 	last := error(&Error{Reason: "no_relay"})
 	order = slices.DeleteFunc(order, func(n int) bool { return n >= len(relays) }) // there are fewer since
 	for i, n := range order {
 		answer := limit
-		if i == len(order)-1 {
+		if i == len(order)-1 && patient {
 			answer = max(limit, answerFor)
 		}
 		c.mu.Lock()
@@ -103,7 +105,7 @@ func (c *Conn) dial(ctx context.Context, order []int) (*link, error) {
 		if err == nil {
 			return newLink(c, conn, relays[n], n, paired, ahead), nil
 		}
-		last = err
+		last, patient = err, patient && full(err)
 		if ctx.Err() != nil {
 			break
 		}

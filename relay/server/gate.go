@@ -11,8 +11,8 @@ import (
 // A gate lets only a few TLS handshakes compute at once. When a whole fleet comes back,
 // there is more to compute than the processors can: if all went on together, all would
 // take longer than their clients wait, and none came in. So each waits for its turn,
-// and is turned away before it costs anything when that takes so long that its client
-// would be gone at the end.
+// and is turned away before it costs anything when that takes long, or when its client
+// has hung up.
 type gate struct{ places chan struct{} }
 
 const (

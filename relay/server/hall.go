@@ -15,6 +15,7 @@ type hall struct {
 
 	waits  sync.Mutex
 	crowds map[netip.Prefix][]*visitor // by crowd, the first to come first
+	sizes  sizes                       // of these
 }
 
 func newHall(max, perIP int) *hall {
@@ -29,65 +30,71 @@ func (h *hall) look() {
 	}
 }
 
-type visitor struct{ leave, close func() }
-
-// crowd is who counts as one when it comes to making room: of IPv6, what a customer of
-// a provider gets, which is thousands of networks.
-func crowd(from netip.Prefix) netip.Prefix {
-	if from.Addr().Is6() {
-		from, _ = from.Addr().Prefix(48)
-	}
-	return from
+type visitor struct {
+	from  netip.Prefix
+	out   sync.Once
+	close func()
 }
 
 // enter lets one more in, which close shows out again; leave is for when it has proved
 // its key or is gone, and may be called more than once.
 func (h *hall) enter(from netip.Prefix, close func()) (leave func(), ok bool) {
 	if !h.door.enter(from) {
-		out := h.mostCrowded(from)
-		if out == nil {
-			return nil, false
-		}
-		out.leave()
-		out.close()
-		if !h.door.enter(from) {
+		if !h.makeRoom(from) || !h.door.enter(from) {
 			return nil, false
 		}
 	}
-	in, v := crowd(from), &visitor{close: close}
-	v.leave = sync.OnceFunc(func() {
-		h.door.leave(from)
+	in, v := crowd(from), &visitor{from: from, close: close}
+	h.waits.Lock()
+	defer h.waits.Unlock()
+	h.crowds[in] = append(h.crowds[in], v)
+	h.sizes.change(in, 1)
+	return func() { h.leave(v) }, true
+}
+
+// leave reports whether v was still there.
+func (h *hall) leave(v *visitor) (was bool) {
+	v.out.Do(func() {
+		was = true
+		h.door.leave(v.from)
+		in := crowd(v.from)
 		h.waits.Lock()
 		defer h.waits.Unlock()
 		h.crowds[in] = slices.DeleteFunc(h.crowds[in], func(o *visitor) bool { return o == v })
 		if len(h.crowds[in]) == 0 {
 			delete(h.crowds, in)
 		}
+		h.sizes.change(in, -1)
 		h.look()
 	})
-	h.waits.Lock()
-	defer h.waits.Unlock()
-	h.crowds[in] = append(h.crowds[in], v)
-	return v.leave, true
+	return was
 }
 
-// mostCrowded is the longest there of the largest crowd, nil where from's own is as
-// large or has all the places that one address gets.
-func (h *hall) mostCrowded(from netip.Prefix) *visitor {
+// makeRoom shows out the longest there of the largest crowd, unless from's own is as
+// large, or has all the places that one address gets.
+func (h *hall) makeRoom(from netip.Prefix) bool {
 	if !h.door.full(from) {
-		return nil
+		return false
 	}
 	h.waits.Lock()
+	in, n := h.sizes.largest()
+	var out *visitor
+	if n > len(h.crowds[crowd(from)])+1 { // else one more would only turn it round
+		out = h.crowds[in][0]
+	}
+	h.waits.Unlock()
+	if out == nil || !h.leave(out) {
+		return false
+	}
+	out.close()
+	return true
+}
+
+// closed reports whether nobody at all may enter: it is full, and nobody in it has to
+// make room.
+func (h *hall) closed() bool {
+	h.waits.Lock()
 	defer h.waits.Unlock()
-	largest := h.crowds[crowd(from)]
-	own := len(largest)
-	for _, c := range h.crowds {
-		if len(c) > len(largest) {
-			largest = c
-		}
-	}
-	if len(largest) <= own+1 { // one more would only turn it round
-		return nil
-	}
-	return largest[0]
+	_, n := h.sizes.largest()
+	return h.count() >= h.max && n < 2
 }

@@ -2,9 +2,9 @@ package server
 
 import (
 	"errors"
-	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,44 +18,51 @@ import (
 // for itself. When there are too many, the largest crowd has to go first.
 type lobby struct {
 	net.Listener
-	hall       *hall
-	max, perIP int
-	refused    func(code string)
-	over       chan struct{} // closed once nothing more comes
-	err        error         // why; read after over
+	hall    *hall
+	max     func() int // that wait at once
+	perIP   int
+	refused func(code string)
+	over    chan struct{} // closed once nothing more comes
+	err     error         // why; read after over
 
-	mu    sync.Mutex
-	n     int
-	lines map[netip.Prefix]*line // by crowd
-	ring  []*line                // the same; the first has its turn
+	mu     sync.Mutex
+	n      int
+	sizes  sizes                       // of crowds
+	crowds map[netip.Prefix]*line      // each with somebody, but for those whose turn it was not since
+	ring   []*line                     // the same; the first has its turn
+	queues map[netip.Prefix][]*waiting // by address, the first to come first
 }
 
-// A line is those of one crowd that wait, the first to come first.
+// A line is a crowd's addresses, the first has its turn.
 type line struct {
-	in   netip.Prefix
-	wait []*waiting
+	in        netip.Prefix
+	addresses []netip.Prefix // each with somebody, as above
 }
 
 type waiting struct {
 	net.Conn
-	from netip.Prefix
-	late *time.Timer
+	since time.Time
 }
 
 const (
-	waitFor = 15 * time.Second // a client hangs up before
-	tries   = 64               // lines that are looked at for one that may enter, or has to go
+	waitFor  = 15 * time.Second // a client hangs up before
+	tries    = 64               // crowds, and addresses of one, that are looked at for one that may enter
+	sweepAll = time.Second
+	unread   = 16 << 10 // bytes: a hello has less, and its client waits for an answer then
 )
 
-func newLobby(ln net.Listener, h *hall, max, perIP int, refused func(code string)) *lobby {
+func newLobby(ln net.Listener, h *hall, max func() int, perIP int, refused func(code string)) *lobby {
 	return &lobby{
-		Listener: ln, hall: h, max: max, perIP: perIP, refused: refused,
-		over: make(chan struct{}), lines: make(map[netip.Prefix]*line),
+		Listener: ln, hall: h, max: max, perIP: perIP, refused: refused, over: make(chan struct{}),
+		crowds: make(map[netip.Prefix]*line), queues: make(map[netip.Prefix][]*waiting),
 	}
 }
 
 // take lets in who comes until the listener is closed.
 func (l *lobby) take() {
+	var swept sync.WaitGroup
+	swept.Go(l.keepSwept)
+	defer swept.Wait()
 	defer close(l.over)
 	pause := time.Duration(0)
 	for {
@@ -78,70 +85,53 @@ func (l *lobby) take() {
 
 // add has c wait, or closes it.
 func (l *lobby) add(c net.Conn) {
-	w := &waiting{Conn: c, from: source(c.RemoteAddr())}
-	in := crowd(w.from)
+	from, most := source(c.RemoteAddr()), l.max()
+	in := crowd(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	own := l.lines[in]
-	if own != nil && len(own.wait) >= l.perIP || l.n >= l.max && !l.makeRoom(own) {
+	if from.IsValid() && len(l.queues[from]) >= l.perIP || l.n >= most && !l.makeRoom(in) {
 		l.refused("full")
 		c.Close()
 		return
 	}
+	own := l.crowds[in]
 	if own == nil {
 		own = &line{in: in}
-		l.lines[in] = own
+		l.crowds[in] = own
 		l.ring = append(l.ring, own)
 	}
-	own.wait = append(own.wait, w)
+	if _, ok := l.queues[from]; !ok {
+		own.addresses = append(own.addresses, from)
+	}
+	l.queues[from] = append(l.queues[from], &waiting{c, time.Now()})
 	l.n++
-	w.late = time.AfterFunc(waitFor, func() { l.expire(own, w) })
+	l.sizes.change(in, 1)
 	l.hall.look()
 }
 
-// makeRoom turns away the last of the largest crowd of some, where that is not own. mu is
-// held.
-func (l *lobby) makeRoom(own *line) bool {
-	var largest *line
-	if len(l.ring) == 0 {
+// makeRoom turns away the last of an address of the largest crowd, unless in is as large.
+func (l *lobby) makeRoom(in netip.Prefix) bool {
+	largest, n := l.sizes.largest()
+	if n <= l.sizes.of[in]+1 {
 		return false
 	}
-	for range tries {
-		if some := l.ring[rand.IntN(len(l.ring))]; largest == nil || len(some.wait) > len(largest.wait) {
-			largest = some
+	for _, from := range l.crowds[largest].addresses {
+		if last := len(l.queues[from]) - 1; last >= 0 {
+			l.refused("full")
+			l.remove(from, last).Close()
+			return true
 		}
 	}
-	if own != nil && len(largest.wait) <= len(own.wait)+1 || len(largest.wait) < 2 {
-		return false
-	}
-	l.turnAway(largest, len(largest.wait)-1)
-	return true
+	return false
 }
 
-// expire turns w away if it still waits.
-func (l *lobby) expire(own *line, w *waiting) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, o := range own.wait {
-		if o == w {
-			l.turnAway(own, i)
-			return
-		}
-	}
-}
-
-func (l *lobby) turnAway(own *line, i int) {
-	l.refused("full")
-	l.remove(own, i).Close()
-}
-
-// remove takes out the one at i of a line that is not empty. An empty line is taken out
-// of the ring when its turn comes.
-func (l *lobby) remove(own *line, i int) *waiting {
-	w := own.wait[i]
-	w.late.Stop()
-	own.wait = append(own.wait[:i], own.wait[i+1:]...)
+// remove takes out the one at i of an address. What is empty then is taken out of its
+// ring when its turn comes, or by the next sweep.
+func (l *lobby) remove(from netip.Prefix, i int) *waiting {
+	w := l.queues[from][i]
+	l.queues[from] = slices.Delete(l.queues[from], i, i+1)
 	l.n--
+	l.sizes.change(crowd(from), -1)
 	return w
 }
 
@@ -163,32 +153,55 @@ func (l *lobby) Accept() (net.Conn, error) {
 func (l *lobby) next() net.Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for tried := 0; tried < tries && len(l.ring) > 0; {
-		own := l.ring[0]
-		l.ring[0] = nil
-		l.ring = l.ring[1:]
-		if len(own.wait) == 0 {
-			delete(l.lines, own.in)
-			continue
-		}
-		l.ring = append(l.ring, own)
-		w := own.wait[0]
-		if sock.Gone(w.Conn) {
-			l.remove(own, 0).Close()
-			continue
-		}
-		if c := l.enter(w); c != nil {
-			l.remove(own, 0)
+	if l.hall.closed() {
+		return nil
+	}
+	for i, tried := 0, 0; tried < tries && i < len(l.ring); tried++ {
+		own := l.ring[i]
+		c, some := l.nextOf(own)
+		switch {
+		case !some:
+			delete(l.crowds, own.in)
+			l.ring = slices.Delete(l.ring, i, i+1)
+			tried--
+		case c != nil:
+			l.ring = append(slices.Delete(l.ring, i, i+1), own)
 			return c
+		case l.hall.count() < l.hall.max: // its addresses have all that they get
+			l.ring = append(slices.Delete(l.ring, i, i+1), own)
+		default:
+			i++
 		}
-		tried++
 	}
 	return nil
 }
 
+// nextOf lets one of a crowd in, nil if there is no room for any; some: one waits.
+func (l *lobby) nextOf(own *line) (c net.Conn, some bool) {
+	for i, tried := 0, 0; tried < tries && i < len(own.addresses); tried++ {
+		from := own.addresses[i]
+		for len(l.queues[from]) > 0 && sock.Gone(l.queues[from][0].Conn) {
+			l.remove(from, 0).Close()
+		}
+		if len(l.queues[from]) == 0 {
+			delete(l.queues, from)
+			own.addresses = slices.Delete(own.addresses, i, i+1)
+			tried--
+			continue
+		}
+		if c := l.enter(from, l.queues[from][0]); c != nil {
+			l.remove(from, 0)
+			own.addresses = append(slices.Delete(own.addresses, i, i+1), from)
+			return c, true
+		}
+		i++
+	}
+	return nil, len(own.addresses) > 0
+}
+
 // enter lets w into the hall; nil: there is no room for it.
-func (l *lobby) enter(w *waiting) net.Conn {
-	leave, ok := l.hall.enter(w.from, func() {
+func (l *lobby) enter(from netip.Prefix, w *waiting) net.Conn {
+	leave, ok := l.hall.enter(from, func() {
 		l.refused("full")
 		w.Close()
 	})
@@ -210,13 +223,60 @@ func (l *lobby) enter(w *waiting) net.Conn {
 	return in
 }
 
-// clear turns away all who wait.
+// keepSwept sweeps until nothing more comes.
+func (l *lobby) keepSwept() {
+	tick := time.NewTicker(sweepAll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			l.sweep(time.Now())
+		case <-l.over:
+			return
+		}
+	}
+}
+
+// sweep takes out those who have hung up, and turns away those who have waited for too
+// long, or sent more than a hello: it stays in the kernel's memory.
+func (l *lobby) sweep(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for from, queue := range l.queues {
+		for i := len(queue) - 1; i >= 0; i-- {
+			w := queue[i]
+			late := now.Sub(w.since) >= waitFor || sock.Unread(w.Conn) > unread
+			if gone := sock.Gone(w.Conn); gone || late {
+				if !gone {
+					l.refused("full")
+				}
+				l.remove(from, i).Close()
+			}
+		}
+	}
+	l.ring = slices.DeleteFunc(l.ring, func(own *line) bool {
+		own.addresses = slices.DeleteFunc(own.addresses, func(from netip.Prefix) bool {
+			if len(l.queues[from]) > 0 {
+				return false
+			}
+			delete(l.queues, from)
+			return true
+		})
+		if len(own.addresses) == 0 {
+			delete(l.crowds, own.in)
+		}
+		return len(own.addresses) == 0
+	})
+	l.hall.look() // those who stood before others may be gone
+}
+
+// clear closes all who wait.
 func (l *lobby) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, own := range l.ring {
-		for len(own.wait) > 0 {
-			l.remove(own, 0).Close()
+	for from := range l.queues {
+		for len(l.queues[from]) > 0 {
+			l.remove(from, 0).Close()
 		}
 	}
 }

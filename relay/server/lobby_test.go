@@ -2,14 +2,18 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/boothwire/boothwire/relay/internal/sock"
 )
 
 // A street is a listener to whom a test sends people.
@@ -56,7 +60,7 @@ type lobbyTest struct {
 
 func newLobbyTest(t *testing.T, h *hall, max, perIP int) *lobbyTest {
 	l := &lobbyTest{t: t, street: newStreet(), guests: make(map[string]*guest), inside: make(map[string]*counted)}
-	l.lobby = newLobby(l.street, h, max, perIP, func(string) { l.turned++ })
+	l.lobby = newLobby(l.street, h, func() int { return max }, perIP, func(string) { l.turned++ })
 	go l.take()
 	return l
 }
@@ -111,12 +115,12 @@ func TestLobbyTurns(t *testing.T) {
 		if l.count() != 0 || l.turned != 0 {
 			t.Errorf("%d wait, %d were turned away", l.count(), l.turned)
 		}
-		if len(l.lines) > 3 || len(l.ring) > 3 {
-			t.Errorf("%d lines, %d in the ring", len(l.lines), len(l.ring))
+		if len(l.crowds) > 3 || len(l.ring) > 3 {
+			t.Errorf("%d lines, %d in the ring", len(l.crowds), len(l.ring))
 		}
-		l.next()
-		if len(l.lines) != 0 || len(l.ring) != 0 {
-			t.Errorf("of nobody: %d lines, %d in the ring", len(l.lines), len(l.ring))
+		l.sweep(time.Now())
+		if len(l.crowds) != 0 || len(l.ring) != 0 || len(l.queues) != 0 {
+			t.Errorf("of nobody: %d lines, %d in the ring, %d queues", len(l.crowds), len(l.ring), len(l.queues))
 		}
 	})
 }
@@ -166,6 +170,44 @@ func TestLobbyFull(t *testing.T) {
 	})
 }
 
+// A network of a provider that has all it gets does not keep its neighbours waiting.
+func TestLobbyNeighbours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLobbyTest(t, newHall(10, 1), 100, 2)
+		defer func() { l.Close(); <-l.over }()
+		for _, name := range []string{"a1", "a2", "a3", "a4"} {
+			l.come(name, "2001:db8:0:1::1")
+		}
+		l.want("a1", "")
+		if !l.guests["a4"].out || !l.guests["a3"].out || l.guests["a2"].out {
+			t.Error("one address has not its bound")
+		}
+		l.come("b1", "2001:db8:0:2::1")
+		l.want("b1", "")
+	})
+}
+
+// The largest crowd has to go first, however many small ones there are.
+func TestLobbyLargest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLobbyTest(t, newHall(0, 1), 3000, 1000)
+		defer func() { l.Close(); <-l.over }()
+		for i := range 1000 {
+			l.come("crowd", "192.0.2.1")
+			l.come("one", fmt.Sprintf("10.0.%d.%d", i>>8, i&255))
+			l.come("two", fmt.Sprintf("10.1.%d.%d", i>>8, i&255))
+		}
+		for i := range 900 {
+			if g := l.come("more", fmt.Sprintf("10.2.%d.%d", i>>8, i&255)); g.out {
+				t.Fatalf("newcomer %d is turned away", i)
+			}
+		}
+		if in, n := l.sizes.largest(); n != 100 || in.String() != "192.0.2.1/32" || l.count() != 3000 {
+			t.Errorf("the largest crowd is %v with %d of %d", in, n, l.count())
+		}
+	})
+}
+
 // Whoever has a smaller crowd inside than another enters though the hall is full.
 func TestLobbyMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -181,6 +223,43 @@ func TestLobbyMakesRoom(t *testing.T) {
 			t.Error("not the first of the largest crowd is out")
 		}
 	})
+}
+
+// Those who send more than a hello, and those who have hung up, do not stay.
+func TestLobbySwept(t *testing.T) {
+	if sock.Descriptors() == 0 {
+		t.Skip("nobody knows here what waits to be read")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused atomic.Int64
+	l := newLobby(ln, newHall(0, 1), func() int { return 10 }, 10, func(string) { refused.Add(1) })
+	go l.take()
+	defer func() { l.Close(); <-l.over }()
+	var all []net.Conn
+	for range 3 {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		all = append(all, c)
+	}
+	all[0].Write(make([]byte, 1000))
+	all[1].Write(make([]byte, 2*unread))
+	wait := func(what string, n int, turned int64) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); l.count() != n || refused.Load() != turned; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d wait, %d were turned away", what, l.count(), refused.Load())
+			}
+		}
+	}
+	wait("one sent much", 2, 1)
+	all[2].Close()
+	wait("one hung up", 1, 1)
 }
 
 // Accept waits for somebody, for room, and for the end.
@@ -237,7 +316,7 @@ func TestLobbyPause(t *testing.T) {
 				return temporary{}
 			}
 			return io.EOF
-		}), newHall(1, 1), 1, 1, func(string) {})
+		}), newHall(1, 1), func() int { return 1 }, 1, func(string) {})
 		l.take()
 		if _, err := l.Accept(); err != io.EOF || n != 5 {
 			t.Errorf("%v after %d", err, n)

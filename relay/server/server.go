@@ -87,7 +87,8 @@ func New(name string, key keys.PrivateKey, roots *keys.Roots, cfg *Config) (*Ser
 }
 
 // Serve takes legs from ln until ctx ends; then it tells all of them to go
-// elsewhere, cuts those that are left after Config.Drain, and returns nil.
+// elsewhere, cuts those that are left after Config.Drain, and returns nil. It is called
+// once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if s.cfg.TLS == nil {
 		return errors.New("relay: Serve needs a TLS config")
@@ -111,7 +112,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		return next(hello)
 	}
-	front := newLobby(sock.Listen(ln), s.hall, s.cfg.Waiting, waitPerIP*s.cfg.PerIP, s.refuse)
+	front := newLobby(sock.Listen(ln), s.hall, s.mayWait, waitPerIP*s.cfg.PerIP, s.refuse)
 	s.lobby.Store(front)
 	go front.take()
 	hs := &http.Server{
@@ -137,6 +138,22 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	<-failed
 	<-front.over
 	return s.Close()
+}
+
+// spare are the descriptors of what is neither a leg nor a stranger.
+const spare = 256
+
+// mayWait is how many connections may wait now: strangers must not take the descriptors
+// of legs.
+func (s *Server) mayWait() int {
+	most := s.cfg.Waiting
+	if all := sock.Descriptors(); all > 0 {
+		s.mu.Lock()
+		legs := s.legs
+		s.mu.Unlock()
+		most = min(most, max(all-legs-s.cfg.Open-spare, 1))
+	}
+	return most
 }
 
 // ServeHTTP takes a leg from a server of the host's own, which must speak HTTP/1.1
