@@ -184,15 +184,30 @@ func (r *Roots) vouched(t *jws) (*Record, error) {
 	if t.Rec == "" {
 		return nil, refuse(ReasonUnknownSigner, "no record of the signer")
 	}
-	s, err := r.signed(t.Rec)
-	if err != nil {
-		return nil, err
+	r.mu.RLock()
+	s, kept := r.records[t.Rec]
+	r.mu.RUnlock()
+	var token *jws
+	if !kept {
+		var err error
+		if token, s.record, err = parseRecord([]byte(t.Rec)); err != nil {
+			return nil, err
+		}
+		if s.root, err = ParseIdentityKey(token.Kid); err != nil {
+			return nil, refuse(ReasonUnknownSigner, "no root in force vouches for it")
+		}
 	}
 	r.mu.RLock()
 	known, epoch := slices.Contains(r.list.Roots, s.root), r.epoch
 	r.mu.RUnlock()
 	if !known {
 		return nil, refuse(ReasonUnknownSigner, "no root in force vouches for it")
+	}
+	if !kept {
+		if err := token.by(s.root); err != nil {
+			return nil, err
+		}
+		r.keep(t.Rec, s)
 	}
 	rec := s.record
 	switch {
@@ -208,37 +223,14 @@ func (r *Roots) vouched(t *jws) (*Record, error) {
 	return rec, nil
 }
 
-// signed returns a record whose root's signature is good. Whether the root is in force
-// is not its question.
-func (r *Roots) signed(text string) (signed, error) {
-	r.mu.RLock()
-	s, ok := r.records[text]
-	r.mu.RUnlock()
-	if ok {
-		return s, nil
-	}
-	token, rec, err := parseRecord([]byte(text))
-	if err != nil {
-		return signed{}, err
-	}
-	root, err := ParseIdentityKey(token.Kid)
-	r.mu.RLock()
-	known := err == nil && slices.Contains(r.list.Roots, root)
-	r.mu.RUnlock()
-	if !known { // a stranger's is not kept
-		return signed{}, refuse(ReasonUnknownSigner, "no root in force vouches for it")
-	}
-	if err := token.by(root); err != nil {
-		return signed{}, err
-	}
-	s = signed{root, rec}
+// keep remembers a record whose root's signature is good; strangers' are not kept.
+func (r *Roots) keep(text string, s signed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.records) >= maxRecords || r.records == nil {
 		r.records = make(map[string]signed)
 	}
 	r.records[text] = s
-	return s, nil
 }
 
 // saw raises the epoch. A disk that does not take it is no reason to refuse:
