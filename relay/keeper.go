@@ -48,7 +48,7 @@ const (
 const (
 	// firstRetry spreads those who lost one relay at once, retryMin doubles up to
 	// retryMost, which passes at most from a relay's start until the last of 10,000 legs
-	// has called: 3,300 a second, of which it refuses what it cannot serve.
+	// has called: 3,300 a second, who wait there for their turn.
 	firstRetry = 500 * time.Millisecond
 	retryMin   = 250 * time.Millisecond
 	retryMost  = 4 * time.Second

@@ -39,10 +39,8 @@ type visitor struct {
 // enter lets one more in, which close shows out again; leave is for when it has proved
 // its key or is gone, and may be called more than once.
 func (h *hall) enter(from netip.Prefix, close func()) (leave func(), ok bool) {
-	if !h.door.enter(from) {
-		if !h.makeRoom(from) || !h.door.enter(from) {
-			return nil, false
-		}
+	if !h.door.enter(from) && !(h.makeRoom(from) && h.door.enter(from)) {
+		return nil, false
 	}
 	in, v := crowd(from), &visitor{from: from, close: close}
 	h.waits.Lock()

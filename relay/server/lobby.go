@@ -245,13 +245,14 @@ func (l *lobby) sweep(now time.Time) {
 	for from, queue := range l.queues {
 		for i := len(queue) - 1; i >= 0; i-- {
 			w := queue[i]
-			late := now.Sub(w.since) >= waitFor || sock.Unread(w.Conn) > unread
-			if gone := sock.Gone(w.Conn); gone || late {
-				if !gone {
-					l.refused("full")
-				}
-				l.remove(from, i).Close()
+			switch {
+			case sock.Gone(w.Conn):
+			case now.Sub(w.since) >= waitFor, sock.Unread(w.Conn) > unread:
+				l.refused("full")
+			default:
+				continue
 			}
+			l.remove(from, i).Close()
 		}
 	}
 	l.ring = slices.DeleteFunc(l.ring, func(own *line) bool {

@@ -112,7 +112,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		return next(hello)
 	}
-	front := newLobby(sock.Listen(ln), s.hall, s.mayWait, waitPerIP*s.cfg.PerIP, s.refuse)
+	descriptors := sock.Descriptors()
+	room := func() int { return s.mayWait(descriptors) }
+	front := newLobby(sock.Listen(ln), s.hall, room, waitPerIP*s.cfg.PerIP, s.refuse)
 	s.lobby.Store(front)
 	go front.take()
 	hs := &http.Server{
@@ -143,17 +145,15 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // spare are the descriptors of what is neither a leg nor a stranger.
 const spare = 256
 
-// mayWait is how many connections may wait now: strangers must not take the descriptors
-// of legs.
-func (s *Server) mayWait() int {
-	most := s.cfg.Waiting
-	if all := sock.Descriptors(); all > 0 {
-		s.mu.Lock()
-		legs := s.legs
-		s.mu.Unlock()
-		most = min(most, max(all-legs-s.cfg.Open-spare, 1))
+// mayWait is how many connections may wait now, where the process may have so many
+// descriptors, 0: nobody knows. Strangers must not take those of legs.
+func (s *Server) mayWait(descriptors int) int {
+	if descriptors == 0 {
+		return s.cfg.Waiting
 	}
-	return most
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(s.cfg.Waiting, max(descriptors-s.legs-s.cfg.Open-spare, 1))
 }
 
 // ServeHTTP takes a leg from a server of the host's own, which must speak HTTP/1.1
