@@ -34,12 +34,18 @@ type Config struct {
 	// Endpoints are where devices and operators reach the node; port 0 means the
 	// port that it listens on. Empty: the addresses of this host's interfaces.
 	Endpoints []netip.AddrPort
+	// OperatorEndpoints are where operators reach a node whose data plane has a port
+	// of its own for them; port 0 as in Endpoints. Empty: as Endpoints, with that port.
+	OperatorEndpoints []netip.AddrPort
 	// Pool is the range of all tunnel addresses; zero: the enrolment's in Store,
 	// else 10.166.0.0/16.
 	Pool netip.Prefix
 	// Proof is the node's own tunnel address, which answers echoes; zero: the
 	// enrolment's in Store, else the first of Pool.
 	Proof netip.Addr
+	// Uplink is how fast the node's own line is in each direction, bit/s; sessions
+	// share it fairly. 0: it is no limit.
+	Uplink keys.Rate
 	// MTU of the tunnels in bytes; 0: 1280.
 	MTU int
 	// Relay makes a leg of the node's at the first of relays that takes it, in their
@@ -90,6 +96,9 @@ func (cfg *Config) settled() (Config, error) {
 	}
 	if !c.Pool.Contains(c.Proof) {
 		return c, fmt.Errorf("gateway: proof address %v is outside the pool %v", c.Proof, c.Pool)
+	}
+	if c.Uplink < 0 {
+		return c, fmt.Errorf("gateway: uplink of %d bit/s", c.Uplink)
 	}
 	if c.MTU != 0 && (c.MTU < 576 || c.MTU > 1920) {
 		return c, fmt.Errorf("gateway: MTU %d is not within 576 to 1920", c.MTU)

@@ -18,6 +18,7 @@ type memoryPlane struct {
 	now   map[string]reach.Session
 	sets  int
 	fail  bool
+	entry uint16 // the port for operators
 }
 
 func (p *memoryPlane) Set(s reach.Session) error {
@@ -50,14 +51,14 @@ func (p *memoryPlane) session(id string) (reach.Session, bool) {
 
 func (p *memoryPlane) Counters(string) reach.Counters { return reach.Counters{Rx: 1, Tx: 2} }
 func (p *memoryPlane) SetProof(a netip.Addr)          { p.table.SetProof(a) }
-func (p *memoryPlane) Port() (uint16, error)          { return 51820, nil }
+func (p *memoryPlane) Ports() (uint16, uint16, error) { return 51820, p.entry, nil }
 func (p *memoryPlane) Drops() map[string]uint64       { return p.tally.Drops() }
 func (p *memoryPlane) Passed() (uint64, uint64)       { return 0, 0 }
 func (p *memoryPlane) Close() error                   { return nil }
 
 // newMemoryPlane is an opener beside the plane that it opens.
 func newMemoryPlane() (*memoryPlane, opener) {
-	p := &memoryPlane{now: make(map[string]reach.Session)}
+	p := &memoryPlane{now: make(map[string]reach.Session), entry: 51820}
 	return p, func(n *Node, _ keys.PrivateKey, _ uint16) (plane, error) {
 		p.table = reach.NewTable(n.cfg.Proof, &p.tally, nil)
 		return p, nil

@@ -41,7 +41,7 @@ type standing struct {
 func newLegs(n *Node, key keys.PrivateKey) *legs {
 	l := &legs{log: n.cfg.Logger, sessions: make(map[string]map[keys.PublicKey]*standing)}
 	if n.cfg.Relay != nil {
-		l.cfg = &leg.Config{Dial: n.cfg.Relay, Key: key, Port: n.port, Logger: n.cfg.Logger}
+		l.cfg = &leg.Config{Dial: n.cfg.Relay, Key: key, Logger: n.cfg.Logger}
 	}
 	return l
 }
@@ -49,6 +49,7 @@ func newLegs(n *Node, key keys.PrivateKey) *legs {
 // named is where one key of a session is met.
 type named struct {
 	key    keys.PublicKey
+	port   uint16       // the node's, for that key
 	relays []keys.Relay // in order
 }
 
@@ -67,7 +68,7 @@ func (n *Node) named(g *keys.Grant, relays []keys.Relay) (list []named) {
 				n.cfg.Logger.Warn("a leg is refused", zap.String("session", g.Session), zap.String("code", codeOf(err)), zap.Error(err))
 			} else if i = slices.IndexFunc(list, func(p named) bool { return p.key == key }); i < 0 {
 				i = len(list)
-				list = append(list, named{key: key})
+				list = append(list, named{key: key, port: n.portFor(g, key)})
 			}
 			seen[r.Token] = i
 		}
@@ -76,6 +77,14 @@ func (n *Node) named(g *keys.Grant, relays []keys.Relay) (list []named) {
 		}
 	}
 	return list
+}
+
+// portFor is the UDP port of this node to which the peer with that key speaks.
+func (n *Node) portFor(g *keys.Grant, key keys.PublicKey) uint16 {
+	if key == g.Prekey {
+		return n.port
+	}
+	return n.entry
 }
 
 // meets verifies a token for a leg of this node's, and returns the key of the other
@@ -133,7 +142,7 @@ func (l *legs) start(session string, p named) {
 		of = make(map[keys.PublicKey]*standing)
 		l.sessions[session] = of
 	}
-	s := &standing{Leg: leg.Start(l.cfg, p.relays, log)}
+	s := &standing{Leg: leg.Start(l.cfg, p.port, p.relays, log)}
 	of[p.key] = s
 	l.n++
 	l.work.Go(s.Wait)

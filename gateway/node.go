@@ -21,7 +21,8 @@ import (
 type Node struct {
 	name  string
 	key   keys.PublicKey
-	port  uint16
+	port  uint16 // UDP, for devices
+	entry uint16 // UDP, for operators; may be the same
 	roots *keys.Roots
 	cfg   Config // Pool and Proof under mu
 	clock clock
@@ -116,7 +117,7 @@ func (n *Node) listen(key keys.PrivateKey, opener opener) error {
 		return err
 	}
 	n.plane = p
-	if n.port, err = p.Port(); err == nil && n.cfg.Listen == 0 && n.port != last {
+	if n.port, n.entry, err = p.Ports(); err == nil && n.cfg.Listen == 0 && n.port != last {
 		err = n.cfg.Store.Save(namePort, []byte(strconv.Itoa(int(n.port))))
 	}
 	if err != nil {
@@ -147,17 +148,29 @@ func (n *Node) Close() error {
 func (n *Node) FarEnd() keys.FarEnd {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return keys.FarEnd{Node: n.name, Key: n.key, Endpoints: n.endpoints(), Proof: n.cfg.Proof}
+	f := keys.FarEnd{Node: n.name, Key: n.key, Endpoints: n.endpoints(n.cfg.Endpoints, n.port), Proof: n.cfg.Proof}
+	switch {
+	case n.entry == n.port:
+	case len(n.cfg.OperatorEndpoints) > 0:
+		f.OperatorEndpoints = n.endpoints(n.cfg.OperatorEndpoints, n.entry)
+	default:
+		for _, e := range f.Endpoints {
+			f.OperatorEndpoints = append(f.OperatorEndpoints, netip.AddrPortFrom(e.Addr(), n.entry))
+		}
+	}
+	return f
 }
 
-func (n *Node) endpoints() []netip.AddrPort {
-	if len(n.cfg.Endpoints) == 0 {
-		return hostEndpoints(n.cfg.Pool, n.port)
+// endpoints completes configured ones with the port of this node, and finds some
+// where none are.
+func (n *Node) endpoints(configured []netip.AddrPort, port uint16) []netip.AddrPort {
+	if len(configured) == 0 {
+		return hostEndpoints(n.cfg.Pool, port)
 	}
-	list := slices.Clone(n.cfg.Endpoints)
+	list := slices.Clone(configured)
 	for i, e := range list {
 		if e.Port() == 0 {
-			list[i] = netip.AddrPortFrom(e.Addr(), n.port)
+			list[i] = netip.AddrPortFrom(e.Addr(), port)
 		}
 	}
 	return list

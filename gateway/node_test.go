@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -92,4 +93,28 @@ func echoes(c net.Conn, text string) bool {
 	c.SetReadDeadline(time.Now().Add(patience))
 	_, err := io.ReadFull(c, b)
 	return err == nil && string(b) == text
+}
+
+// A plane with a port of its own for operators is reached at two.
+func TestOperatorEndpoints(t *testing.T) {
+	p, opener := newMemoryPlane()
+	p.entry = 51821
+	for name, tc := range map[string]struct {
+		endpoints, operators []netip.AddrPort
+		want                 string
+	}{
+		"none configured": {[]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0")}, nil, "[192.0.2.1:51821]"},
+		"a port of NAT's": {[]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:443")}, nil, "[192.0.2.1:51821]"},
+		"configured": {[]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0")},
+			[]netip.AddrPort{netip.MustParseAddrPort("192.0.2.2:0"), netip.MustParseAddrPort("192.0.2.2:444")}, "[192.0.2.2:51821 192.0.2.2:444]"},
+	} {
+		n, err := open(t.Context(), "wg-1", newAuthority(t, "test").roots, &Config{Endpoints: tc.endpoints, OperatorEndpoints: tc.operators}, opener, systemClock())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(n.FarEnd().OperatorEndpoints); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+		n.Close()
+	}
 }

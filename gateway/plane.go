@@ -21,7 +21,8 @@ type plane interface {
 	Remove(session string) reach.Counters
 	Counters(session string) reach.Counters
 	SetProof(a netip.Addr)
-	Port() (uint16, error)
+	// Ports are the UDP ports for devices and for operators; they may be one.
+	Ports() (devices, operators uint16, err error)
 	Drops() map[string]uint64
 	Passed() (forwarded, echoes uint64)
 	Close() error

@@ -97,7 +97,8 @@ func (f *follower) send(ctx context.Context, first bool) error {
 		r.Stats = &stats
 		if first {
 			r.Sessions = &f.held
-			r.Endpoints = f.node.FarEnd().Endpoints
+			far := f.node.FarEnd()
+			r.Endpoints, r.Operators = far.Endpoints, far.OperatorEndpoints
 			r.Version = f.node.cfg.Version
 		}
 		err := f.link.post(ctx, pathReport, r, nil)

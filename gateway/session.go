@@ -53,7 +53,7 @@ func installed(g *keys.Grant) reach.Session {
 	s := reach.Session{
 		ID:     g.Session,
 		Device: reach.Device{Key: g.Prekey, Addresses: slices.Clone(g.Addresses)},
-		End:    g.End,
+		Up:     int64(g.Up), Down: int64(g.Down), End: g.End,
 	}
 	for _, o := range g.Operators {
 		n := reach.Operator{Key: o.Key, Address: o.Address}

@@ -62,6 +62,7 @@ type report struct {
 	Events    []reportEvent    `json:"events"`
 	Sessions  *[]reportSession `json:"sessions,omitempty"`
 	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
+	Operators []netip.AddrPort `json:"operator_endpoints,omitempty"` // where they differ
 	Version   string           `json:"version,omitempty"`
 	Stats     *Stats           `json:"stats,omitempty"`
 }

@@ -170,7 +170,7 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 			return nil, err
 		}
 	} else {
-		d.grant.Far = keys.FarEnd{Node: s.name, Key: s.node.key, Endpoints: s.node.endpoints, Proof: s.node.proof}
+		d.grant.Far = keys.FarEnd{Node: s.name, Key: s.node.key, Endpoints: s.node.endpoints, OperatorEndpoints: s.node.operators, Proof: s.node.proof}
 	}
 	for _, o := range d.operators {
 		if o.removed.IsZero() {

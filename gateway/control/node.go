@@ -24,6 +24,7 @@ type node struct {
 	identity  keys.IdentityKey // zero: not enrolled
 	key       keys.PublicKey
 	endpoints []netip.AddrPort
+	operators []netip.AddrPort // endpoints for them, where they differ
 	proof     netip.Addr
 	stats     json.RawMessage
 	link      *link // nil: not connected
@@ -129,6 +130,10 @@ func (n *node) stored() store.Node {
 	for _, e := range n.endpoints {
 		row.Endpoints = append(row.Endpoints, e.String())
 	}
+	row.Operators = nil
+	for _, e := range n.operators {
+		row.Operators = append(row.Operators, e.String())
+	}
 	return row
 }
 
@@ -199,7 +204,7 @@ func sorted(m map[string]*session) []*session {
 func (c *Control) told(n *node, r *nodeReport, now time.Time) {
 	n.row.Seen = now
 	if len(r.Endpoints) > 0 {
-		n.endpoints = usable(r.Endpoints)
+		n.endpoints, n.operators = usable(r.Endpoints), usable(r.Operators)
 	}
 	if r.Version != "" {
 		n.row.Version = shownVersion(r.Version)

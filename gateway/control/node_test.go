@@ -364,3 +364,25 @@ func TestFollowOverTLS(t *testing.T) {
 	endSecond()
 	eventually(t, "gone", func() bool { return w.c.Stats().Nodes == 0 })
 }
+
+// Where a node has other endpoints for operators, they stand in its grants, also
+// after a restart of control.
+func TestOperatorEndpoints(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.node("wg-1")
+	apart := netip.MustParseAddrPort("192.0.2.1:51821")
+	n.report(nodeReport{
+		Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:51820")},
+		Operators: []netip.AddrPort{apart, netip.MustParseAddrPort("0.0.0.0:1")},
+	})
+	n.stop()
+	w.restart()
+	n.connect()
+	n.follow()
+	b := w.booth("kiosk-1", true).serve().known()
+	w.mustOpen(op("ann"), "kiosk-1")
+	eventually(t, "a grant at the device", func() bool { return b.last() != nil })
+	if g := b.last(); len(g.Far.OperatorEndpoints) != 1 || g.Far.OperatorEndpoints[0] != apart {
+		t.Errorf("operators are told %v", g.Far.OperatorEndpoints)
+	}
+}

@@ -32,7 +32,8 @@ import (
 //	                      "relays" beside a grant are the node's own legs. With
 //	                      ?relay=1 also every session that is over, of other nodes
 //	                      too: those of the last hour, then each as it ends
-//	POST /node/v1/report  {"seq","events","sessions","endpoints","version","stats"}
+//	POST /node/v1/report  {"seq","events","sessions","endpoints","operator_endpoints",
+//	                      "version","stats"}
 //	                      -> 204; sessions, in the first of a follow, is what it holds
 const (
 	pathEnroll = "/node/v1/enroll"
@@ -86,6 +87,7 @@ type nodeReport struct {
 	Events    []nodeEvent      `json:"events"`
 	Sessions  *[]nodeHeld      `json:"sessions"`
 	Endpoints []netip.AddrPort `json:"endpoints"`
+	Operators []netip.AddrPort `json:"operator_endpoints"`
 	Version   string           `json:"version"`
 	Stats     json.RawMessage  `json:"stats"`
 }

@@ -83,6 +83,11 @@ func (c *Control) restoreNodes(ctx context.Context) error {
 				n.endpoints = append(n.endpoints, a)
 			}
 		}
+		for _, e := range r.Operators {
+			if a, err := netip.ParseAddrPort(e); err == nil {
+				n.operators = append(n.operators, a)
+			}
+		}
 		c.nodes[r.Name] = n
 	}
 	return err

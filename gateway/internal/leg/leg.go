@@ -20,7 +20,6 @@ type Dial func(ctx context.Context, relays []keys.Relay, key keys.PrivateKey) (n
 type Config struct {
 	Dial   Dial
 	Key    keys.PrivateKey // the node's
-	Port   uint16          // the node's UDP port
 	Logger *zap.Logger
 }
 
@@ -35,6 +34,7 @@ const (
 // A Leg is one peer's, until Stop. Its methods are safe for concurrent use.
 type Leg struct {
 	cfg    *Config
+	port   uint16
 	log    *zap.Logger
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -47,9 +47,9 @@ type Leg struct {
 }
 
 // Start makes a leg at the first of relays that takes it, and keeps it. It does not
-// wait for it. log names the leg.
-func Start(cfg *Config, relays []keys.Relay, log *zap.Logger) *Leg {
-	l := &Leg{cfg: cfg, log: log, relays: slices.Clone(relays), done: make(chan struct{}), again: make(chan struct{}, 1)}
+// wait for it. port is the node's UDP port for the peer, log names the leg.
+func Start(cfg *Config, port uint16, relays []keys.Relay, log *zap.Logger) *Leg {
+	l := &Leg{cfg: cfg, port: port, log: log, relays: slices.Clone(relays), done: make(chan struct{}), again: make(chan struct{}, 1)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	go l.run()
 	return l
@@ -98,7 +98,7 @@ func (l *Leg) run() {
 		began := time.Now()
 		var err error
 		if local == nil {
-			local, err = open(l.cfg.Port)
+			local, err = open(l.port)
 		}
 		if err == nil {
 			err = l.once(local)

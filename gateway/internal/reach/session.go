@@ -24,12 +24,13 @@ type Operator struct {
 	Ports   []Port
 }
 
-// Session is what a data plane installs: who the ends are, who may reach what,
-// and when it is over by the node's clock.
+// Session is what a data plane installs: who the ends are, who may reach what, how
+// fast, and when it is over by the node's clock.
 type Session struct {
 	ID        string
 	Device    Device
 	Operators []Operator
+	Up, Down  int64 // bit/s from the device and to it, at most; 0: no limit
 	End       time.Time
 }
 

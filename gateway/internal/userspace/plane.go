@@ -92,19 +92,19 @@ func (p *Plane) Close() error {
 	return nil
 }
 
-// Port returns the UDP port that the plane listens on.
-func (p *Plane) Port() (uint16, error) {
+// Ports returns the UDP port that the plane listens on, twice: it is one for all.
+func (p *Plane) Ports() (devices, operators uint16, err error) {
 	text, err := p.device.IpcGet()
 	if err != nil {
-		return 0, fmt.Errorf("userspace: %w", err)
+		return 0, 0, fmt.Errorf("userspace: %w", err)
 	}
 	for line := range strings.Lines(text) {
 		if port, ok := strings.CutPrefix(strings.TrimSpace(line), "listen_port="); ok {
 			n, err := strconv.ParseUint(port, 10, 16)
-			return uint16(n), err
+			return uint16(n), uint16(n), err
 		}
 	}
-	return 0, nil
+	return 0, 0, nil
 }
 
 // SetProof changes the address at which the node answers echoes.

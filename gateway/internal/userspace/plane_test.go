@@ -75,7 +75,7 @@ func expect(t testing.TB, p *Plane, what string, want map[byte][]string) {
 
 func TestPeers(t *testing.T) {
 	p := newPlane(t, Config{})
-	if port, err := p.Port(); err != nil || port == 0 {
+	if port, _, err := p.Ports(); err != nil || port == 0 {
 		t.Errorf("port %d, %v", port, err)
 	}
 	s := session("one")
@@ -222,7 +222,7 @@ func TestClosedPlane(t *testing.T) {
 
 func TestPortInUse(t *testing.T) {
 	p := newPlane(t, Config{})
-	port, _ := p.Port()
+	port, _, _ := p.Ports()
 	q, err := Open(Config{PrivateKey: [32]byte{0: 8, 31: 64}, Listen: port, Proof: netip.MustParseAddr(proofAddr)})
 	if err == nil {
 		q.Close()

@@ -9,6 +9,7 @@ import (
 type Node struct {
 	Name, Identity, Key string
 	Endpoints           []string
+	Operators           []string // endpoints for them, where they differ
 	Proof, Version      string
 	Draining            bool
 	Seen, Created       time.Time
@@ -20,23 +21,26 @@ type Node struct {
 func (s *Store) Nodes(ctx context.Context) ([]Node, error) {
 	return all(ctx, s, func(r row) (n Node, err error) {
 		var draining, seen, created, expires int64
-		var endpoints string
-		err = r.Scan(&n.Name, &n.Identity, &n.Key, &endpoints, &n.Proof, &n.Version, &draining, &seen, &created, &n.ClaimHash, &expires)
+		var endpoints, operators string
+		err = r.Scan(&n.Name, &n.Identity, &n.Key, &endpoints, &operators, &n.Proof, &n.Version, &draining, &seen, &created, &n.ClaimHash, &expires)
 		if err == nil {
 			n.Endpoints, err = fromText[string](endpoints)
 		}
+		if err == nil {
+			n.Operators, err = fromText[string](operators)
+		}
 		n.Draining, n.Seen, n.Created, n.ClaimExpires = draining != 0, fromMicros(seen), fromMicros(created), fromMicros(expires)
 		return n, err
-	}, `SELECT name, identity, wg_key, endpoints, proof, version, draining, seen, created, claim_hash, claim_expires FROM nodes ORDER BY name`)
+	}, `SELECT name, identity, wg_key, endpoints, operator_endpoints, proof, version, draining, seen, created, claim_hash, claim_expires FROM nodes ORDER BY name`)
 }
 
 // PutNode writes a node.
 func (t *Tx) PutNode(n Node) error {
-	return t.exec(`INSERT INTO nodes (name, identity, wg_key, endpoints, proof, version, draining, seen, created, claim_hash, claim_expires)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET identity=excluded.identity, wg_key=excluded.wg_key,
-		endpoints=excluded.endpoints, proof=excluded.proof, version=excluded.version, draining=excluded.draining,
+	return t.exec(`INSERT INTO nodes (name, identity, wg_key, endpoints, operator_endpoints, proof, version, draining, seen, created, claim_hash, claim_expires)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET identity=excluded.identity, wg_key=excluded.wg_key,
+		endpoints=excluded.endpoints, operator_endpoints=excluded.operator_endpoints, proof=excluded.proof, version=excluded.version, draining=excluded.draining,
 		seen=excluded.seen, claim_hash=excluded.claim_hash, claim_expires=excluded.claim_expires`,
-		n.Name, n.Identity, n.Key, text(n.Endpoints), n.Proof, n.Version, flag(n.Draining), micros(n.Seen), micros(n.Created),
+		n.Name, n.Identity, n.Key, text(n.Endpoints), text(n.Operators), n.Proof, n.Version, flag(n.Draining), micros(n.Seen), micros(n.Created),
 		n.ClaimHash, micros(n.ClaimExpires))
 }
 
