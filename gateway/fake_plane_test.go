@@ -50,6 +50,7 @@ func (p *memoryPlane) session(id string) (reach.Session, bool) {
 }
 
 func (p *memoryPlane) Counters(string) reach.Counters { return reach.Counters{Rx: 1, Tx: 2} }
+func (p *memoryPlane) Settle() error                  { return nil }
 func (p *memoryPlane) SetProof(a netip.Addr)          { p.table.SetProof(a) }
 func (p *memoryPlane) Ports() (uint16, uint16, error) { return 51820, p.entry, nil }
 func (p *memoryPlane) Drops() map[string]uint64       { return p.tally.Drops() }

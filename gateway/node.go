@@ -92,6 +92,10 @@ func open(ctx context.Context, name string, roots *keys.Roots, cfg *Config, open
 	if err := n.listen(key, opener); err != nil {
 		return nil, err
 	}
+	if err := n.plane.Settle(); err != nil {
+		n.plane.Close()
+		return nil, fmt.Errorf("gateway: what a former process left: %w", err)
+	}
 	if len(n.hosts) > 0 {
 		n.cfg.Logger.Warn("tunnel addresses overlap this host's own", zap.Stringer("pool", n.cfg.Pool), zap.Stringers("host", n.hosts))
 	}

@@ -20,6 +20,10 @@ type plane interface {
 	// Remove ends a session at once and returns its last counters.
 	Remove(session string) reach.Counters
 	Counters(session string) reach.Counters
+	// Settle says that every session that a former process left and that goes on
+	// was Set again: all else of that process goes. It is called once, before any
+	// Remove; until then nothing that was left may be disturbed.
+	Settle() error
 	SetProof(a netip.Addr)
 	// Ports are the UDP ports for devices and for operators; they may be one.
 	Ports() (devices, operators uint16, err error)

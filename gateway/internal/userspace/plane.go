@@ -107,6 +107,9 @@ func (p *Plane) Ports() (devices, operators uint16, err error) {
 	return 0, 0, nil
 }
 
+// Settle has nothing to do: a process leaves nothing of this plane behind.
+func (p *Plane) Settle() error { return nil }
+
 // SetProof changes the address at which the node answers echoes.
 func (p *Plane) SetProof(a netip.Addr) { p.table.SetProof(a) }
 
