@@ -21,6 +21,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/boothwire/boothwire/internal/tally"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/relay/internal/queue"
 	"github.com/boothwire/boothwire/relay/internal/sock"
@@ -78,7 +79,7 @@ func New(name string, key keys.PrivateKey, roots *keys.Roots, cfg *Config) (*Ser
 		hall: newHall(c.Open, c.PerIP), lone: door{max: c.Lone, perIP: c.LonePerIP}, queues: queue.NewPool(), epoch: time.Now(),
 		buffers: sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }},
 		pairs:   make(map[string][]*pair), revoked: make(map[string]time.Time), reasons: make(map[string]uint64),
-		waits: newHistogram(waitBounds),
+		waits: tally.New(waitBounds),
 	}
 	if c.RateTotal > 0 {
 		s.share = newShare(float64(c.RateTotal) / 8)

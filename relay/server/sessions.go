@@ -110,7 +110,7 @@ func (s *Server) count(t *Traffic) {
 func (s *Server) waited(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waits.observe(d.Seconds())
+	s.waits.Observe(d.Seconds())
 }
 
 // revokedFor outlasts every token that a session's last revision can have.

@@ -2,8 +2,8 @@ package server
 
 import (
 	"maps"
-	"slices"
 
+	"github.com/boothwire/boothwire/internal/tally"
 	"github.com/boothwire/boothwire/relay/internal/queue"
 )
 
@@ -62,28 +62,14 @@ func (l *leg) traffic() Traffic {
 
 // A Histogram counts values by size: Counts[i] are those up to Bounds[i] and above the
 // bound before it, and the last of Counts those above all.
-type Histogram struct {
-	Bounds []float64
-	Counts []uint64
-	Sum    float64
-}
+type Histogram = tally.Histogram
 
 // waitBounds are seconds: an end's dial, a wake, a device that comes to need the relay.
 var waitBounds = []float64{0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 300}
 
-func newHistogram(bounds []float64) Histogram {
-	return Histogram{Bounds: bounds, Counts: make([]uint64, len(bounds)+1)}
-}
-
-func (h *Histogram) observe(v float64) {
-	i, _ := slices.BinarySearch(h.Bounds, v)
-	h.Counts[i]++
-	h.Sum += v
-}
-
 // queueAge is the histogram of the ages that queues counted.
 func (t *Traffic) queueAge() Histogram {
-	h := newHistogram(make([]float64, len(queue.AgeBounds)))
+	h := tally.New(make([]float64, len(queue.AgeBounds)))
 	for i, d := range queue.AgeBounds {
 		h.Bounds[i] = d.Seconds()
 	}
@@ -110,7 +96,7 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	st.Reasons = maps.Clone(s.reasons)
 	st.Traffic = s.past
-	st.Wait = Histogram{s.waits.Bounds, slices.Clone(s.waits.Counts), s.waits.Sum}
+	st.Wait = s.waits.Clone()
 	all := s.all()
 	s.mu.Unlock()
 	for _, n := range st.Reasons {
