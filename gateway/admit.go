@@ -58,7 +58,7 @@ func (n *Node) refused(session string, g *keys.Grant, err error) {
 	if g != nil {
 		e.Session, e.Rev = g.Session, g.Rev
 	}
-	n.counts.refused++
+	n.counts.refused[e.Code]++
 	n.emit(e)
 }
 

@@ -88,7 +88,7 @@ func (n *Node) close(session, code string, t tombstone) {
 	n.closed[session] = t
 	now := n.clock()
 	n.remind(now.mono+t.until.Sub(now.wall), session)
-	n.counts.ended++
+	n.counts.ended[endedBy(code)]++
 	n.counts.rx += last.Rx
 	n.counts.tx += last.Tx
 	n.emit(Event{At: now.wall, Kind: KindClosed, Session: session, Rev: h.grant.Rev, Code: code, Rx: last.Rx, Tx: last.Tx})

@@ -164,6 +164,7 @@ func (f *follower) connect(ctx context.Context, wait *backoff) error {
 	close(reporter)
 	defer func() { <-reporter }()
 	defer cancel(nil)
+	defer f.node.reach(false)
 	body, err := f.link.stream(ctx, f.over != nil)
 	if err != nil {
 		return cause(ctx, err)
@@ -181,6 +182,7 @@ func (f *follower) connect(ctx context.Context, wait *backoff) error {
 		if !greeted && l.Kind == lineHello {
 			greeted = true
 			wait.reset()
+			f.node.reach(true)
 			// Before the grants that follow are in force: control learns from what is
 			// not held which devices have to prove their tunnels anew.
 			f.held = f.node.holding()

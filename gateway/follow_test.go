@@ -81,6 +81,9 @@ func TestFollow(t *testing.T) {
 	c := newFakeControl(t, a)
 	n, r, _ := following(t, c, keys.NewMemory(), silence)
 	eventually(t, "first report", func() bool { _, list := c.got(); return len(list) > 0 })
+	if err := n.Ready(); err != nil {
+		t.Errorf("followed, and not ready: %v", err)
+	}
 	_, list := c.got()
 	if first := list[0]; first.Sessions == nil || len(*first.Sessions) != 0 || len(first.Endpoints) != 1 || first.Endpoints[0].Port() == 0 || first.Seq != 1 {
 		t.Errorf("first report: %+v", first)
@@ -143,6 +146,10 @@ func TestFollow(t *testing.T) {
 	if len(n.Sessions()) != 0 {
 		t.Error("an ended session is in force")
 	}
+	st := n.Stats()
+	if st.Shaken != 1 || st.Proved != 1 || st.EndedBy["down"] != 1 || st.Ended != 1 || st.RefusedBy[keys.ReasonMalformed] == 0 || st.Refused != 3 || !st.Reached {
+		t.Errorf("figures: %+v", st)
+	}
 	_, list = c.got()
 	for i, q := range list[1:] {
 		if q.Seq <= list[i].Seq {
@@ -156,8 +163,9 @@ func TestFollowSilence(t *testing.T) {
 	a := newAuthority(t, "test")
 	c := newFakeControl(t, a)
 	c.set(func(c *fakeControl) { c.mute = true })
-	_, _, _ = following(t, c, keys.NewMemory(), 300*time.Millisecond)
+	n, _, _ := following(t, c, keys.NewMemory(), 300*time.Millisecond)
 	eventually(t, "third follow", func() bool { follows, _ := c.got(); return follows >= 3 })
+	eventually(t, "not ready without control", func() bool { return errors.Is(n.Ready(), ErrUnreached) })
 	c.set(func(c *fakeControl) { c.mute = false })
 	c.hangUp()
 	before, _ := c.got()

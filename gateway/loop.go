@@ -62,8 +62,10 @@ func (n *Node) saw(s sighting) {
 	switch {
 	case s.kind == KindHandshake && h.handshake.IsZero():
 		h.handshake = s.at
+		n.counts.handshakes++
 	case s.kind == KindProved && h.proved.IsZero():
 		h.proved = s.at
+		n.counts.proofs++
 	default:
 		return // a handshake every two minutes is no news
 	}

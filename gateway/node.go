@@ -46,13 +46,8 @@ type Node struct {
 	last      instant // that the agenda was looked at
 	counts    counts
 	noted     refusals // that were logged
+	reached   bool     // control speaks to it
 	shut      bool
-}
-
-// counts are the node's own figures; its plane has those of packets.
-type counts struct {
-	admitted, refused, ended uint64
-	rx, tx                   uint64 // of sessions that are over
 }
 
 // Open starts a node that listens for WireGuard and knows no session yet. name is
@@ -86,8 +81,8 @@ func open(ctx context.Context, name string, roots *keys.Roots, cfg *Config, open
 		seen: newSightings(), wake: make(chan struct{}, 1), done: make(chan struct{}),
 		hosts:    overlaps(settled.Pool),
 		sessions: make(map[string]*held), closed: make(map[string]tombstone),
-		noted: make(refusals),
-		keys:  make(map[keys.PublicKey]string), addresses: make(map[netip.Addr]string),
+		noted: make(refusals), counts: newCounts(),
+		keys: make(map[keys.PublicKey]string), addresses: make(map[netip.Addr]string),
 	}
 	if err := n.listen(key, opener); err != nil {
 		return nil, err

@@ -57,6 +57,13 @@ func (o *outbox) poke() {
 	}
 }
 
+// waiting tells how many events wait, and how many found no room.
+func (o *outbox) waiting() (now int, lost uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.list), o.lost
+}
+
 func (o *outbox) signal() {
 	select {
 	case o.ready <- struct{}{}:

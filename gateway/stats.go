@@ -6,6 +6,33 @@ import (
 	"slices"
 )
 
+// counts are the node's own figures; its plane has those of packets.
+type counts struct {
+	admitted           uint64
+	handshakes, proofs uint64
+	refused, ended     map[string]uint64 // by code: a few words of ours
+	rx, tx             uint64            // of sessions that are over
+}
+
+func newCounts() counts {
+	return counts{refused: make(map[string]uint64), ended: make(map[string]uint64)}
+}
+
+// endedBy is the word under which a session that closed with code is counted.
+func endedBy(code string) string {
+	if code == "" {
+		return "down"
+	}
+	return code
+}
+
+func total(by map[string]uint64) (n uint64) {
+	for _, v := range by {
+		n += v
+	}
+	return n
+}
+
 // Stats are a node's figures since Open.
 type Stats struct {
 	Sessions  int               `json:"sessions"`          // in force
@@ -13,12 +40,19 @@ type Stats struct {
 	Peers     int               `json:"peers"`             // WireGuard peers of those in force
 	Admitted  uint64            `json:"admitted"`          // grants put into force
 	Refused   uint64            `json:"refused"`           // grants and downs refused
+	RefusedBy map[string]uint64 `json:"refused_by"`        // of them, by code
 	Ended     uint64            `json:"ended"`             // sessions that are over
+	EndedBy   map[string]uint64 `json:"ended_by"`          // of them, by code; "down": as control asked
+	Shaken    uint64            `json:"shaken"`            // first handshakes of devices' keys
+	Proved    uint64            `json:"proved"`            // first packets under devices' keys
 	Rx        uint64            `json:"rx"`                // bytes from devices
 	Tx        uint64            `json:"tx"`                // bytes to devices
 	Forwarded uint64            `json:"forwarded"`         // packets
 	Echoes    uint64            `json:"echoes"`            // answered by the node itself
 	Dropped   map[string]uint64 `json:"dropped"`           // packets, by reason
+	Reached   bool              `json:"-"`                 // control speaks to the node
+	Waiting   int               `json:"waiting"`           // events for control that wait
+	Lost      uint64            `json:"lost"`              // events for control that found no room
 	Legs      int               `json:"legs,omitempty"`    // at relays, for peers without UDP
 	Overlap   []netip.Prefix    `json:"overlap,omitempty"` // of the host's own addresses and routes, in the pool
 }
@@ -29,10 +63,13 @@ func (n *Node) Stats() Stats {
 	defer n.mu.Unlock()
 	s := Stats{
 		Sessions: len(n.sessions), Closed: len(n.closed), Peers: len(n.addresses),
-		Admitted: n.counts.admitted, Refused: n.counts.refused, Ended: n.counts.ended,
+		Admitted: n.counts.admitted, Refused: total(n.counts.refused), Ended: total(n.counts.ended),
+		RefusedBy: maps.Clone(n.counts.refused), EndedBy: maps.Clone(n.counts.ended),
+		Shaken: n.counts.handshakes, Proved: n.counts.proofs, Reached: n.reached,
 		Rx: n.counts.rx, Tx: n.counts.tx, Legs: n.legs.up(),
 		Dropped: maps.Clone(n.plane.Drops()), Overlap: slices.Clone(n.hosts),
 	}
+	s.Waiting, s.Lost = n.out.waiting()
 	s.Forwarded, s.Echoes = n.plane.Passed()
 	for id, h := range n.sessions {
 		c := n.plane.Counters(id)

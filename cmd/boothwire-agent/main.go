@@ -68,7 +68,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	stop, err := metrics.Serve(cfg.Metrics, func(m metrics.Writer) { figures.Write(m, a.Stats(), a.Status()) })
+	stop, err := metrics.Serve(cfg.Metrics, nil, func(m metrics.Writer) { figures.Write(m, a.Stats(), a.Status()) })
 	if err != nil {
 		return err
 	}

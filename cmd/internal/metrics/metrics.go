@@ -1,7 +1,9 @@
-// Package metrics shows a program's counters to Prometheus.
+// Package metrics shows a program's counters to Prometheus, and its health beside
+// them.
 package metrics
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -9,6 +11,9 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/boothwire/boothwire/internal/health"
+	"github.com/boothwire/boothwire/internal/tally"
 )
 
 // The kinds of figures.
@@ -17,61 +22,107 @@ const (
 	Counter = "counter"
 )
 
-// A Writer writes the text format 0.0.4; every name is within boothwire_.
+// A Writer writes the text format 0.0.4; every name is within boothwire_, but for
+// those of Process. Values of labels are words and node names, never a device or a
+// session: how many there are must not depend on the fleet.
 type Writer struct{ w io.Writer }
 
 // NewWriter writes to w.
 func NewWriter(w io.Writer) Writer { return Writer{w} }
 
+// A Figure is one of several of a name, which its labels tell apart.
+type Figure struct {
+	Labels Labels
+	Value  any // a number or a tally.Histogram
+}
+
+// Labels are names and values by turns.
+type Labels []string
+
 // One writes a figure that stands alone.
 func (m Writer) One(name, kind, help string, v any) {
-	m.head(name, kind, help)
-	fmt.Fprintf(m.w, "boothwire_%s %v\n", name, v)
+	m.head("boothwire_"+name, kind, help)
+	m.line("boothwire_"+name, nil, v)
 }
 
 // By writes a figure for each value of a label.
 func (m Writer) By(label, name, kind, help string, values map[string]uint64) {
-	m.head(name, kind, help)
+	m.head("boothwire_"+name, kind, help)
 	for _, v := range slices.Sorted(maps.Keys(values)) {
-		fmt.Fprintf(m.w, "boothwire_%s{%s=%q} %d\n", name, label, v, values[v])
+		m.line("boothwire_"+name, Labels{label, v}, values[v])
 	}
 }
 
-// Histogram writes how often values were up to each bound and above the one before it;
-// counts has one more, of those above all.
-func (m Writer) Histogram(name, help string, bounds []float64, counts []uint64, sum float64) {
-	m.head(name, "histogram", help)
-	n := uint64(0)
-	for i, count := range counts {
-		n += count
-		le := "+Inf"
-		if i < len(bounds) {
-			le = fmt.Sprint(bounds[i])
-		}
-		fmt.Fprintf(m.w, "boothwire_%s_bucket{le=%q} %d\n", name, le, n)
+// Each writes figures of one name in their order.
+func (m Writer) Each(name, kind, help string, figures []Figure) {
+	m.head("boothwire_"+name, kind, help)
+	for _, f := range figures {
+		m.line("boothwire_"+name, f.Labels, f.Value)
 	}
-	fmt.Fprintf(m.w, "boothwire_%s_sum %v\nboothwire_%[1]s_count %[3]d\n", name, sum, n)
+}
+
+// Histogram writes how often values were up to each bound; h counts them between the
+// bounds.
+func (m Writer) Histogram(name, help string, h tally.Histogram) {
+	m.Histograms(name, help, []Figure{{Value: h}})
+}
+
+// Histograms writes figures that are histograms.
+func (m Writer) Histograms(name, help string, figures []Figure) {
+	name = "boothwire_" + name
+	m.head(name, "histogram", help)
+	for _, f := range figures {
+		h := f.Value.(tally.Histogram)
+		n := uint64(0)
+		for i, count := range h.Counts {
+			n += count
+			le := "+Inf"
+			if i < len(h.Bounds) {
+				le = fmt.Sprint(h.Bounds[i])
+			}
+			m.line(name+"_bucket", append(slices.Clip(f.Labels), "le", le), n)
+		}
+		m.line(name+"_sum", f.Labels, h.Sum)
+		m.line(name+"_count", f.Labels, n)
+	}
 }
 
 func (m Writer) head(name, kind, help string) {
-	fmt.Fprintf(m.w, "# HELP boothwire_%s %s\n# TYPE boothwire_%[1]s %[3]s\n", name, help, kind)
+	fmt.Fprintf(m.w, "# HELP %s %s\n# TYPE %[1]s %[3]s\n", name, help, kind)
 }
 
-// Handler answers /metrics with what each of write does, and /healthz.
-func Handler(write ...func(Writer)) http.Handler {
+func (m Writer) line(name string, labels Labels, v any) {
+	io.WriteString(m.w, name)
+	for i := 0; i+1 < len(labels); i += 2 {
+		sep := ","
+		if i == 0 {
+			sep = "{"
+		}
+		fmt.Fprintf(m.w, "%s%s=%q", sep, labels[i], labels[i+1])
+	}
+	if len(labels) > 0 {
+		io.WriteString(m.w, "}")
+	}
+	fmt.Fprintf(m.w, " %v\n", v)
+}
+
+// Handler answers /metrics with the process's own figures and what each of write
+// does, /healthz, and /readyz with ready; nil: always able.
+func Handler(ready func(context.Context) health.Report, write ...func(Writer)) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	health.Register(mux, ready)
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		for _, f := range write {
 			f(Writer{w})
 		}
+		Process(Writer{w})
 	})
 	return mux
 }
 
 // Serve serves Handler over plain HTTP until stop; an empty address serves nothing.
-func Serve(addr string, write ...func(Writer)) (stop func(), err error) {
+func Serve(addr string, ready func(context.Context) health.Report, write ...func(Writer)) (stop func(), err error) {
 	if addr == "" {
 		return func() {}, nil
 	}
@@ -79,7 +130,7 @@ func Serve(addr string, write ...func(Writer)) (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for metrics: %w", err)
 	}
-	hs := &http.Server{Handler: Handler(write...), ReadHeaderTimeout: 10 * time.Second}
+	hs := &http.Server{Handler: Handler(ready, write...), ReadHeaderTimeout: 10 * time.Second}
 	go hs.Serve(ln)
 	return func() { hs.Close() }, nil
 }

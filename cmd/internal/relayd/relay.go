@@ -69,6 +69,6 @@ func Metrics(m metrics.Writer, st server.Stats) {
 	m.One("relay_replaced_total", metrics.Counter, "Legs that a later one of the same end took the place of.", st.Replaced)
 	m.One("relay_cloned_total", metrics.Counter, "Sessions that ended because two machines used one key.", st.Cloned)
 	m.By("code", "relay_refused_total", metrics.Counter, "Connections that were refused.", st.Reasons)
-	m.Histogram("relay_pair_wait_seconds", "How long an end waited for the other one.", st.Wait.Bounds, st.Wait.Counts, st.Wait.Sum)
-	m.Histogram("relay_queue_age_seconds", "How long the oldest packet of a write had waited; its sum is not counted.", st.QueueAge.Bounds, st.QueueAge.Counts, st.QueueAge.Sum)
+	m.Histogram("relay_pair_wait_seconds", "How long an end waited for the other one.", st.Wait)
+	m.Histogram("relay_queue_age_seconds", "How long the oldest packet of a write had waited; its sum is not counted.", st.QueueAge)
 }

@@ -51,7 +51,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	if broker != nil {
 		lines = append(lines, broker)
 	}
-	stop, err := metrics.Serve(cfg.Metrics, func(m metrics.Writer) { figures.Write(m, c.Stats()) })
+	stop, err := metrics.Serve(cfg.Metrics, nil, func(m metrics.Writer) { figures.Write(m, c.Stats()) })
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,11 @@
 package serve
 
 import (
+	"context"
+
 	"github.com/boothwire/boothwire/cmd/internal/metrics"
 	"github.com/boothwire/boothwire/gateway"
+	"github.com/boothwire/boothwire/internal/health"
 )
 
 // figures writes the node's.
@@ -11,11 +14,36 @@ func figures(m metrics.Writer, st gateway.Stats) {
 	m.One("node_peers", metrics.Gauge, "WireGuard peers of sessions in force.", st.Peers)
 	m.One("node_legs", metrics.Gauge, "Legs of the node's at relays.", st.Legs)
 	m.One("node_admitted_total", metrics.Counter, "Grants put into force.", st.Admitted)
-	m.One("node_refused_total", metrics.Counter, "Grants and downs refused.", st.Refused)
-	m.One("node_ended_total", metrics.Counter, "Sessions that are over.", st.Ended)
+	m.By("code", "node_refused_total", metrics.Counter, "Grants and downs refused.", st.RefusedBy)
+	m.By("code", "node_ended_total", metrics.Counter, "Sessions that are over; down: as control asked.", st.EndedBy)
+	m.One("node_handshakes_total", metrics.Counter, "First handshakes of devices' keys.", st.Shaken)
+	m.One("node_proofs_total", metrics.Counter, "First packets under devices' keys.", st.Proved)
+	m.One("node_control_up", metrics.Gauge, "Whether control speaks to the node, 0 or 1.", bit(st.Reached))
+	m.One("node_events_waiting", metrics.Gauge, "Events that control has not been told yet.", st.Waiting)
+	m.One("node_events_lost_total", metrics.Counter, "Events that control was not told, because too many waited.", st.Lost)
+	m.One("node_overlaps", metrics.Gauge, "Addresses and routes of the host within the pool of tunnel addresses.", len(st.Overlap))
 	m.One("node_received_bytes_total", metrics.Counter, "Bytes of inner packets from devices.", st.Rx)
 	m.One("node_sent_bytes_total", metrics.Counter, "Bytes of inner packets to devices.", st.Tx)
 	m.One("node_forwarded_packets_total", metrics.Counter, "Inner packets that were let through.", st.Forwarded)
 	m.One("node_echoes_total", metrics.Counter, "Echoes that the node answered itself.", st.Echoes)
 	m.By("reason", "node_dropped_packets_total", metrics.Counter, "Inner packets that were not let through.", st.Dropped)
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// ready says whether the node can take sessions, until ctx ends.
+func ready(ctx context.Context, node *gateway.Node) func(context.Context) health.Report {
+	return func(context.Context) (r health.Report) {
+		if ctx.Err() != nil {
+			r.Refuse("node", "it ends")
+		} else if node.Ready() != nil {
+			r.Refuse("control", "it is not reached")
+		}
+		return r
+	}
 }

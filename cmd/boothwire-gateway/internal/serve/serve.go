@@ -64,7 +64,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 		shown = append(shown, func(m metrics.Writer) { relayd.Metrics(m, relay.Stats()) })
 		beside = append(beside, relay.Serve)
 	}
-	stop, err := metrics.Serve(cfg.Metrics, shown...)
+	stop, err := metrics.Serve(cfg.Metrics, ready(ctx, node), shown...)
 	if err != nil {
 		return err
 	}

@@ -56,10 +56,11 @@ func TestTogether(t *testing.T) {
 
 func TestFigures(t *testing.T) {
 	var b strings.Builder
-	figures(metrics.NewWriter(&b), gateway.Stats{Sessions: 2, Rx: 7, Dropped: map[string]uint64{"port": 3}})
+	figures(metrics.NewWriter(&b), gateway.Stats{Sessions: 2, Rx: 7, Dropped: map[string]uint64{"port": 3}, RefusedBy: map[string]uint64{"forged": 4}, Reached: true})
 	for _, want := range []string{
 		"boothwire_node_sessions 2\n", "boothwire_node_received_bytes_total 7\n",
 		"boothwire_node_dropped_packets_total{reason=\"port\"} 3\n",
+		"boothwire_node_refused_total{code=\"forged\"} 4\n", "boothwire_node_control_up 1\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

@@ -36,7 +36,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 		answers.Close()
 		return err
 	}
-	stop, err := metrics.Serve(cfg.Metrics, func(m metrics.Writer) { relayd.Metrics(m, relay.Stats()) })
+	stop, err := metrics.Serve(cfg.Metrics, nil, func(m metrics.Writer) { relayd.Metrics(m, relay.Stats()) })
 	if err != nil {
 		answers.Close()
 		relay.Close()
