@@ -6,7 +6,7 @@ set -u
 
 # program:package
 wanted="ip:iproute2 ss:iproute2 ping:iputils-ping nft:nftables mosquitto:mosquitto mosquitto_pub:mosquitto-clients
-sshd:openssh-server ssh:openssh-client smbd:samba smbclient:smbclient gcc:gcc"
+sshd:openssh-server ssh:openssh-client smbd:samba smbclient:smbclient gcc:gcc qemu-system-x86_64:qemu-system-x86"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=""
@@ -14,6 +14,8 @@ for w in $wanted; do
 	command -v "${w%%:*}" >/dev/null 2>&1 && continue
 	case "$missing " in *" ${w##*:} "*) ;; *) missing="$missing ${w##*:}" ;; esac
 done
+# The kernel that tests boot in qemu.
+ls /boot/vmlinuz-*-cloud-amd64 >/dev/null 2>&1 || [ "$(uname -m)" != x86_64 ] || missing="$missing linux-image-cloud-amd64"
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 # Without it go cannot fetch modules, nor a test trust the system's authorities.
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ ! -e /etc/debian_version ] || missing="$missing ca-certificates"
