@@ -27,8 +27,16 @@ type writer struct {
 	shut   bool
 	now    []*task
 	order  []string
-	behind map[string]func(*Tx) error
+	behind map[string]late
+	under  time.Time // since when the oldest of those being written waited; zero: none are
 	failed func(error)
+	stats  Stats
+}
+
+// late is one of Later's writes.
+type late struct {
+	f     func(*Tx) error
+	since time.Time
 }
 
 type task struct {
@@ -39,7 +47,7 @@ type task struct {
 func newWriter(db *sql.DB, dialect Dialect, shared bool) *writer {
 	return &writer{
 		db: db, dialect: dialect, shared: shared, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
-		behind: make(map[string]func(*Tx) error), failed: func(error) {},
+		behind: make(map[string]late), failed: func(error) {}, stats: newStats(),
 	}
 }
 
@@ -90,10 +98,13 @@ func (w *writer) later(key string, f func(*Tx) error) {
 	if w.shut {
 		return
 	}
-	if _, ok := w.behind[key]; !ok {
+	l, ok := w.behind[key]
+	if !ok {
 		w.order = append(w.order, key)
+		l.since = time.Now()
 	}
-	w.behind[key] = f
+	l.f = f
+	w.behind[key] = l
 	w.signal()
 }
 
@@ -147,8 +158,11 @@ func (w *writer) step(tx *Tx) bool {
 	var behind []func(*Tx) error
 	if len(now) == 0 {
 		n := min(chunk, len(w.order))
+		if n > 0 {
+			w.under = w.behind[w.order[0]].since
+		}
 		for _, key := range w.order[:n] {
-			behind = append(behind, w.behind[key])
+			behind = append(behind, w.behind[key].f)
 			delete(w.behind, key)
 		}
 		w.order = append(w.order[:0:0], w.order[n:]...)
@@ -169,6 +183,9 @@ func (w *writer) step(tx *Tx) bool {
 				failed(err)
 			}
 		}
+		w.mu.Lock()
+		w.under = time.Time{}
+		w.mu.Unlock()
 	default:
 		return false
 	}
@@ -184,6 +201,7 @@ func (w *writer) commit(tx *Tx, tasks []*task) {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	results := make([]error, len(tasks))
+	began := time.Now()
 	err := func() error {
 		if err := tx.begin(ctx, w.db); err != nil {
 			return err
@@ -211,6 +229,7 @@ func (w *writer) commit(tx *Tx, tasks []*task) {
 		}
 		return nil
 	}()
+	w.measure(time.Since(began), err != nil && !(len(tasks) == 1 && results[0] != nil))
 	if err != nil || w.shared {
 		tx.free()
 	}
