@@ -1,0 +1,220 @@
+package parts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/internal/daemon"
+)
+
+// Config says what a deployment is made of.
+type Config struct {
+	Dir     string   // everything that is written
+	Bin     string   // folder of boothwire-control and boothwire-gateway
+	Devices []string // ids
+	Nodes   int
+	Broker  Broker // zero: a Mosquitto of our own
+	Callers int    // API calls at once
+}
+
+// A Deployment runs until Close.
+type Deployment struct {
+	Broker  Broker
+	URL     string         // of control's API
+	API     *client.Client // an admin's
+	Trust   client.Trust
+	Control *Process
+	Mosquit *Process // nil: somebody else's broker
+	Nodes   []*Process
+	Metrics map[string]string // address of each part's figures, by the part's name
+
+	http *http.Transport
+	dir  string
+	bin  string
+}
+
+// Start starts all parts and returns when control sees every node.
+func Start(ctx context.Context, cfg Config) (*Deployment, error) {
+	d := &Deployment{Broker: cfg.Broker, dir: cfg.Dir, bin: cfg.Bin, Metrics: make(map[string]string)}
+	if err := d.start(ctx, cfg); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Deployment) start(ctx context.Context, cfg Config) (err error) {
+	if d.Broker.URL == "" {
+		if d.Broker, d.Mosquit, err = startBroker(ctx, d.dir, cfg.Devices); err != nil {
+			return err
+		}
+	}
+	if err := d.startControl(ctx, cfg.Callers); err != nil {
+		return err
+	}
+	if d.Trust, err = d.API.Trust(ctx); err != nil {
+		return err
+	}
+	for i := range cfg.Nodes {
+		if err := d.startNode(ctx, fmt.Sprintf("node-%d", i+1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// program is the path of one of the programs as shipped.
+func (d *Deployment) program(name string) (string, error) {
+	path, err := exec.LookPath(filepath.Join(d.bin, name))
+	if err != nil {
+		return "", fmt.Errorf("%s: make build puts it beside this program, -bin names another folder", err)
+	}
+	return path, nil
+}
+
+// startControl runs the back end with a certificate of its own making.
+func (d *Deployment) startControl(ctx context.Context, callers int) error {
+	bin, err := d.program("boothwire-control")
+	if err != nil {
+		return err
+	}
+	figures, err := freeAddress("tcp")
+	if err != nil {
+		return err
+	}
+	state, file, login := filepath.Join(d.dir, "control"), filepath.Join(d.dir, "control.toml"), d.Broker.As(control)
+	// A wide pool: an operator's address rests for a day before another gets it.
+	text := fmt.Sprintf(`state = %q
+listen = "127.0.0.1:0"
+pool = "10.128.0.0/9"
+metrics = %q
+[mqtt]
+url = %q
+username = %q
+password = %q
+ca = %q
+`, state, figures, d.Broker.URL, login.User, login.Password, d.Broker.CA)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return err
+	}
+	token, err := output(ctx, bin, "-config", file, "token", "fleetsim", "admin")
+	if err != nil {
+		return err
+	}
+	if d.Control, err = run(d.dir, "control", bin, "-config", file); err != nil {
+		return err
+	}
+	address := ""
+	err = d.Control.await(ctx, func() bool {
+		address = d.Control.said("serving", "address")
+		return address != ""
+	})
+	if err != nil {
+		return err
+	}
+	d.URL, d.Metrics["control"] = "https://"+address, figures
+	trusted, err := daemon.TLS{CA: filepath.Join(state, "tls.pem")}.Config() // it made that itself
+	if err != nil {
+		return err
+	}
+	d.http = &http.Transport{
+		TLSClientConfig:     trusted,
+		MaxIdleConnsPerHost: callers,
+		MaxConnsPerHost:     callers,
+	}
+	d.API = client.New(d.URL, &client.Config{Token: token, HTTP: &http.Client{Transport: d.http}})
+	return nil
+}
+
+// startNode enrols a node as a real one does, with an address of its own.
+func (d *Deployment) startNode(ctx context.Context, name string) error {
+	bin, err := d.program("boothwire-gateway")
+	if err != nil {
+		return err
+	}
+	claim, err := d.API.ClaimNode(ctx, name)
+	if err != nil {
+		return err
+	}
+	figures, err := freeAddress("tcp")
+	if err != nil {
+		return err
+	}
+	endpoint, err := freeAddress("udp")
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(d.dir, name+".toml")
+	text := fmt.Sprintf(`name = %q
+state = %q
+control = %q
+claim = %q
+listen = %s
+endpoints = [%q]
+plane = "userspace"
+metrics = %q
+`, name, filepath.Join(d.dir, name), d.URL, claim.Claim, endpoint[strings.LastIndexByte(endpoint, ':')+1:], endpoint, figures)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return err
+	}
+	p, err := run(d.dir, name, bin, "-config", file)
+	if err != nil {
+		return err
+	}
+	d.Nodes, d.Metrics[name] = append(d.Nodes, p), figures
+	return p.await(ctx, func() bool {
+		for n, err := range d.API.Nodes(ctx) {
+			if err == nil && n.Name == name {
+				return n.State == "connected"
+			}
+		}
+		return false
+	})
+}
+
+// Processes are all parts that run here.
+func (d *Deployment) Processes() []*Process {
+	var all []*Process
+	for _, p := range append([]*Process{d.Mosquit, d.Control}, d.Nodes...) {
+		if p != nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// Failed is an error when a part has ended by itself.
+func (d *Deployment) Failed(expected func(name string) bool) error {
+	var errs []error
+	for _, p := range d.Processes() {
+		select {
+		case <-p.Gone():
+			if !expected(p.Name) {
+				errs = append(errs, fmt.Errorf("%s ended: %w\n%s", p.Name, p.err, p.tail()))
+			}
+		default:
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends all parts: nodes first, the broker last.
+func (d *Deployment) Close() {
+	if d.http != nil {
+		d.http.CloseIdleConnections()
+	}
+	all := d.Processes()
+	for i := len(all) - 1; i >= 0; i-- {
+		all[i].Stop()
+	}
+}

@@ -1,0 +1,3 @@
+// Package report holds what a run has found: figures in JSON, and a page that shows
+// them.
+package report

@@ -1,0 +1,83 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Work is a worker's life: it serves until in ends or ctx does, and leaves nothing
+// behind.
+func Work(ctx context.Context, in io.Reader, out io.Writer) error {
+	orders := json.NewDecoder(in)
+	var b Brief
+	if err := orders.Decode(&b); err != nil {
+		return fmt.Errorf("read the brief: %w", err)
+	}
+	say := json.NewEncoder(out)
+	bulk, err := listenBulk()
+	if err != nil {
+		return err
+	}
+	defer bulk.Close()
+	devices, keys, err := open(b, bulk.Addr().String())
+	if err != nil {
+		return err
+	}
+	if err := say.Encode(word{Keys: keys}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+	work.Go(func() { tell(ctx, say, devices, cancel) })
+	go func() {
+		defer cancel()
+		for {
+			var o order
+			if orders.Decode(&o) != nil {
+				return
+			}
+			for _, d := range devices {
+				work.Go(func() { d.serve(ctx, pause(o.Connect)) })
+			}
+		}
+	}()
+	<-ctx.Done()
+	return nil
+}
+
+// tell says each second what the devices have seen.
+func tell(ctx context.Context, say *json.Encoder, devices []*device, cancel func()) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var sum Figures
+		for _, d := range devices {
+			sum.Add(d.seen())
+		}
+		if say.Encode(word{Figures: &sum}) != nil {
+			cancel()
+			return
+		}
+	}
+}
+
+// pause is a moment within d, any of them as likely.
+func pause(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return rand.N(d)
+}
