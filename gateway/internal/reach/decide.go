@@ -37,10 +37,25 @@ func (t *Table) decide(p *packet.Info, now int64) Reason {
 		return Isolated
 	case p.TTL <= 1:
 		return HopLimit
+	case p.Proto == packet.TCP && !honest(p.TCPFlags):
+		return Flags
 	case from.operator != nil:
 		return s.outbound(from.operator, to.device, p, now)
 	}
 	return s.inbound(to.operator, from.device, p, now)
+}
+
+// honest reports whether a segment may have these flags: it opens, resets or
+// acknowledges, and no two of open, close and reset. What probes a stack or a filter
+// (null, Christmas tree, SYN with FIN) does not.
+func honest(flags uint8) bool {
+	switch flags & (packet.SYN | packet.FIN | packet.RST) {
+	case 0, packet.FIN:
+		return flags&packet.ACK != 0
+	case packet.SYN, packet.RST:
+		return true
+	}
+	return false
 }
 
 // outbound decides on a packet from an operator to the session's device.

@@ -10,5 +10,6 @@
 //	                     bare SYN; replies to his echo requests
 //	member -> node       echo requests to the proof address
 //	anything else        dropped: device to device, operator to operator, either
-//	                     to another session, fragments, IP options, other protocols
+//	                     to another session, fragments, IP options, other protocols,
+//	                     TCP flags that no honest stack sends together
 package reach

@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -48,6 +49,9 @@ func (m *model) passes(b []byte) bool {
 			return false
 		}
 		flags = p[13]
+		if steers := flags & (packet.SYN | packet.FIN | packet.RST); bits.OnesCount8(steers) > 1 || flags&(packet.SYN|packet.RST|packet.ACK) == 0 {
+			return false
+		}
 	case packet.UDP:
 		if n := int(p[4])<<8 | int(p[5]); n < 8 || n > len(p) {
 			return false
@@ -115,6 +119,8 @@ func draw(r func(n int) int) []byte {
 		icmp:  []uint8{packet.EchoRequest, packet.EchoReply, 3}[r(3)],
 	}
 	switch r(40) {
+	case 4:
+		b.flags = uint8(r(256))
 	case 0:
 		b.fragment = 0x2000
 	case 1:

@@ -21,6 +21,7 @@ const (
 	NoFlow                           // device to operator, and he did not begin it
 	Protocol                         // neither TCP, UDP nor an echo
 	ProofOnly                        // to the node, and no echo request
+	Flags                            // TCP flags that no honest stack sends together
 	HopLimit                         // the hop limit ran out
 	QueueFull                        // the way to the encryption was full
 	Spoofed                          // a source address that is not its peer's
@@ -30,7 +31,7 @@ const (
 var reasonNames = [Reasons]string{
 	"pass", "answer", "malformed", "fragment", "options", "oversized", "unknown_source",
 	"unknown_destination", "isolated", "expired", "port_not_granted", "no_flow",
-	"protocol", "proof_only", "hop_limit", "queue_full", "spoofed",
+	"protocol", "proof_only", "tcp_flags", "hop_limit", "queue_full", "spoofed",
 }
 
 // String is the word for r in statistics and logs.
