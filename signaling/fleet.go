@@ -57,6 +57,13 @@ func (r *FleetRide) Connected(up bool) {
 	r.up = up
 }
 
+// Up reports what Connected said last.
+func (r *FleetRide) Up() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.up
+}
+
 // Send publishes a command, as it stands, to the topic of device. Errors are
 // an *Error, with ReasonLineDown when the host is not connected, or those of
 // the host's function.
@@ -68,10 +75,7 @@ func (r *FleetRide) Send(ctx context.Context, device string, command []byte) err
 	if len(command) > MaxCommand {
 		return refuse(ReasonOversized, "a command of %d bytes, at most %d", len(command), MaxCommand)
 	}
-	r.mu.Lock()
-	up := r.up
-	r.mu.Unlock()
-	if !up {
+	if !r.Up() {
 		return &Error{Reason: ReasonLineDown}
 	}
 	return r.publish(ctx, topic, command, false)

@@ -65,14 +65,6 @@ func (b backend) Authenticate(r *http.Request) (auth.User, error) {
 	return auth.User{Name: k.User, Role: auth.Role(k.Role), Groups: k.Groups}, nil
 }
 
-// Ready implements api.Backend.
-func (b backend) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	_, err := b.c.store.LastAudit(ctx)
-	return err
-}
-
 func (b backend) may(u auth.User, a auth.Action) error {
 	return b.c.policy().Authorise(u, auth.Request{Action: a})
 }

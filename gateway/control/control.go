@@ -39,6 +39,7 @@ type Control struct {
 	handler  http.Handler
 	queue    pollQueue
 	counts   counts
+	figures  *figures
 
 	ctx  context.Context // of what outlives a request; ends with Close
 	stop context.CancelFunc
@@ -60,24 +61,6 @@ type Control struct {
 type counts struct {
 	statuses, refused, replayed, sent, sendFailed, opened, failed atomic.Uint64
 	nodeSpent, alone                                              spent
-}
-
-// Stats are a control's figures since Open; the first four are of now.
-type Stats struct {
-	Devices    int    // registered
-	Strangers  int    // heard of, not registered
-	Sessions   int    // open
-	Nodes      int    // connected
-	Statuses   uint64 // received
-	Refused    uint64 // of them, not believed
-	Replayed   uint64 // of them, seen before or overtaken
-	Commands   uint64 // handed to a line
-	SendFailed uint64 // of them, not taken by it
-	Opened     uint64 // sessions
-	Failed     uint64 // of them, ended for a fault
-
-	NodePaths     PathTimes // of devices to nodes, as the devices say
-	EndToEndPaths PathTimes // of devices to operators' own tools
 }
 
 // Open opens control's database, makes the signing keys if there are none, and finds
@@ -110,7 +93,7 @@ func Open(ctx context.Context, dsn string, cfg *Config) (*Control, error) {
 	c := &Control{
 		cfg: settled, log: settled.Logger, store: db, signer: signer, roots: roots, rootsN: n, pool: p,
 		devices: make(map[string]*device), sessions: make(map[string]*session), nodes: make(map[string]*node),
-		tokens: make(map[string]store.Token),
+		tokens: make(map[string]store.Token), figures: newFigures(),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.strangers.init()
@@ -214,30 +197,6 @@ func (c *Control) Roots() []string { return append([]string(nil), c.roots...) }
 
 // Issuer returns the deployment's name.
 func (c *Control) Issuer() string { return c.cfg.Issuer }
-
-// Stats is a snapshot of the figures.
-func (c *Control) Stats() Stats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := Stats{
-		Devices: len(c.devices), Strangers: c.strangers.len(),
-		Statuses: c.counts.statuses.Load(), Refused: c.counts.refused.Load(), Replayed: c.counts.replayed.Load(),
-		Commands: c.counts.sent.Load(), SendFailed: c.counts.sendFailed.Load(),
-		Opened: c.counts.opened.Load(), Failed: c.counts.failed.Load(),
-		NodePaths: c.counts.nodeSpent.sum(), EndToEndPaths: c.counts.alone.sum(),
-	}
-	for _, v := range c.sessions {
-		if !v.m.Ended() {
-			s.Sessions++
-		}
-	}
-	for _, n := range c.nodes {
-		if n.link != nil {
-			s.Nodes++
-		}
-	}
-	return s
-}
 
 // Close ends Run and what the API has under way, writes what is left and returns
 // when nothing runs any more. Sessions go on without control; the next Open finds

@@ -59,6 +59,16 @@ func (q *couriers) send(line signaling.Sender, device string, command []byte, of
 	go q.carry(k, command)
 }
 
+// waiting returns how many commands wait for a line.
+func (q *couriers) waiting() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, waiting := range q.routes {
+		n += len(*waiting)
+	}
+	return n
+}
+
 func (q *couriers) carry(k route, command []byte) {
 	defer q.c.work.Done()
 	for {

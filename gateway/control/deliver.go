@@ -195,6 +195,7 @@ func foreign(st *signaling.Status, issuer, device string, key keys.IdentityKey) 
 // refuse counts a message that is not believed.
 func (c *Control) refuse(now time.Time, id, code string, other *keys.IdentityKey) {
 	c.counts.refused.Add(1)
+	c.figures.refuse(code)
 	if c.audit.count(c.store, now, store.Audit{Who: whoControl, What: auditStatus, Device: id, Code: code}, 1) {
 		c.log.Warn("status refused", zap.String("device", id), zap.String("code", code))
 	}

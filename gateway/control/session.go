@@ -115,6 +115,11 @@ func (s *session) step(p client.Step) {
 	s.ladder = append(s.ladder, p)
 }
 
+// climbed reports whether the ladder has a step.
+func (s *session) climbed(stage signaling.Stage, by string) bool {
+	return slices.ContainsFunc(s.ladder, func(p client.Step) bool { return p.Stage == stage && p.By == by })
+}
+
 // own adds a step of control or a node.
 func (s *session) own(by string, stage signaling.Stage, now time.Time) {
 	s.step(client.Step{Stage: stage, After: client.Micros(now.Sub(s.opened).Microseconds()), By: by})
@@ -259,8 +264,9 @@ func (c *Control) act(s *session, now time.Time) {
 			c.endAtNode(s)
 		}
 	}
-	if s.m.State == machine.Connected {
+	if s.m.State == machine.Connected && !s.climbed(signaling.Ready, client.ByControl) {
 		s.own(client.ByControl, signaling.Ready, now)
+		c.figures.ready(s, now)
 	}
 	if s.m.Ended() {
 		c.detach(s)
@@ -330,6 +336,7 @@ func (c *Control) ended(s *session) {
 	if s.m.State == machine.Failed {
 		c.counts.failed.Add(1)
 	}
+	c.figures.ended(s, s.closed)
 	c.note(row)
 	c.revoked.add(s.id, s.closed)
 }

@@ -69,6 +69,12 @@ func (s *Sender) Send(ctx context.Context, device string, command []byte) error 
 	return s.ride.Send(ctx, device, command)
 }
 
+// Up reports whether the broker is connected and sends what devices publish.
+func (s *Sender) Up() bool { return s.ride.Up() }
+
+// Dropped returns how many statuses were dropped because their reader was slow.
+func (s *Sender) Dropped() uint64 { return s.ride.Dropped() }
+
 // Statuses connects, and connects again, and yields what devices publish, until
 // ctx ends or the caller stops; then it disconnects. It runs once at a time: a
 // second one yields an error.

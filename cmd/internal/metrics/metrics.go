@@ -87,6 +87,14 @@ func (m Writer) Histograms(name, help string, figures []Figure) {
 	}
 }
 
+// Bit is a figure that says yes or no.
+func Bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func (m Writer) head(name, kind, help string) {
 	fmt.Fprintf(m.w, "# HELP %s %s\n# TYPE %[1]s %[3]s\n", name, help, kind)
 }

@@ -48,10 +48,12 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
+	shown := []func(metrics.Writer){func(m metrics.Writer) { figures.Write(m, c.Stats()) }}
 	if broker != nil {
 		lines = append(lines, broker)
+		shown = append(shown, func(m metrics.Writer) { figures.Lines(m, broker) })
 	}
-	stop, err := metrics.Serve(cfg.Metrics, nil, func(m metrics.Writer) { figures.Write(m, c.Stats()) })
+	stop, err := metrics.Serve(cfg.Metrics, c.Health, shown...)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func figures(m metrics.Writer, st gateway.Stats) {
 	m.By("code", "node_ended_total", metrics.Counter, "Sessions that are over; down: as control asked.", st.EndedBy)
 	m.One("node_handshakes_total", metrics.Counter, "First handshakes of devices' keys.", st.Shaken)
 	m.One("node_proofs_total", metrics.Counter, "First packets under devices' keys.", st.Proved)
-	m.One("node_control_up", metrics.Gauge, "Whether control speaks to the node, 0 or 1.", bit(st.Reached))
+	m.One("node_control_up", metrics.Gauge, "Whether control speaks to the node, 0 or 1.", metrics.Bit(st.Reached))
 	m.One("node_events_waiting", metrics.Gauge, "Events that control has not been told yet.", st.Waiting)
 	m.One("node_events_lost_total", metrics.Counter, "Events that control was not told, because too many waited.", st.Lost)
 	m.One("node_overlaps", metrics.Gauge, "Addresses and routes of the host within the pool of tunnel addresses.", len(st.Overlap))
@@ -27,13 +27,6 @@ func figures(m metrics.Writer, st gateway.Stats) {
 	m.One("node_forwarded_packets_total", metrics.Counter, "Inner packets that were let through.", st.Forwarded)
 	m.One("node_echoes_total", metrics.Counter, "Echoes that the node answered itself.", st.Echoes)
 	m.By("reason", "node_dropped_packets_total", metrics.Counter, "Inner packets that were not let through.", st.Dropped)
-}
-
-func bit(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // ready says whether the node can take sessions, until ctx ends.

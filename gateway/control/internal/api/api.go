@@ -15,6 +15,7 @@ import (
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/internal/auth"
+	"github.com/boothwire/boothwire/internal/health"
 	"github.com/boothwire/boothwire/internal/strictjson"
 )
 
@@ -25,8 +26,8 @@ type Backend interface {
 	Authenticate(r *http.Request) (auth.User, error)
 	// Fault hears of errors that are control's own.
 	Fault(err error)
-	// Ready returns why requests cannot be served at the moment.
-	Ready(ctx context.Context) error
+	// Ready says whether sessions can be opened at the moment.
+	Ready(ctx context.Context) health.Report
 
 	Devices(ctx context.Context, u auth.User, q Query) ([]client.Device, string, error)
 	Device(ctx context.Context, u auth.User, id string) (client.Device, error)
@@ -97,7 +98,10 @@ func Handler(b Backend) http.Handler {
 	s.nodes()
 	s.others()
 	s.revocations()
-	s.health(mux)
+	health.Register(mux, b.Ready)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		WriteProblem(w, &client.Error{Status: http.StatusNotFound, Code: "not_found", Title: http.StatusText(http.StatusNotFound)})
+	})
 	describe(api.OpenAPI())
 	return mux
 }
@@ -295,22 +299,4 @@ func describe(doc *huma.OpenAPI) {
 	}
 	delete(doc.Components.Schemas.Map(), "ErrorModel")
 	delete(doc.Components.Schemas.Map(), "ErrorDetail")
-}
-
-// health serves what load balancers ask, without a user.
-func (s *service) health(mux *http.ServeMux) {
-	say := func(w http.ResponseWriter, err error) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		if err != nil {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = io.WriteString(w, "not ready\n")
-			return
-		}
-		_, _ = io.WriteString(w, "ok\n")
-	}
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { say(w, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { say(w, s.b.Ready(r.Context())) })
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		WriteProblem(w, &client.Error{Status: http.StatusNotFound, Code: "not_found", Title: http.StatusText(http.StatusNotFound)})
-	})
 }

@@ -16,6 +16,9 @@ const (
 	Failed     State = "failed"
 )
 
+// States are all of them.
+var States = []State{Opening, Connecting, Connected, Degraded, Closing, Closed, Failed}
+
 // Action is something to be done, in the order in which actions come.
 type Action string
 
