@@ -17,6 +17,8 @@ done
 # The kernel that tests boot in qemu.
 ls /boot/vmlinuz-*-cloud-amd64 >/dev/null 2>&1 || [ "$(uname -m)" != x86_64 ] || missing="$missing linux-image-cloud-amd64"
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+# Its server is on nobody's PATH.
+command -v postgres >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 # Without it go cannot fetch modules, nor a test trust the system's authorities.
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ ! -e /etc/debian_version ] || missing="$missing ca-certificates"
 [ -z "$missing" ] && exit 0
@@ -44,6 +46,7 @@ if command -v systemctl >/dev/null 2>&1; then
 	for m in $missing; do
 		case $m in
 		mosquitto) units="mosquitto" ;;
+		postgresql) units="postgresql" ;;
 		openssh-server) units="ssh.service ssh.socket" ;;
 		samba) units="smbd nmbd samba-ad-dc" ;;
 		*) continue ;;

@@ -86,12 +86,14 @@ func (t *Tx) PutSession(s Session) error {
 	return nil
 }
 
-// AddGrant writes one revision's grant; earlier ones keep only their number.
+// AddGrant writes one revision's grant; earlier ones keep only their number. One of
+// the same number was never handed out: nobody knew whether it had been written.
 func (t *Tx) AddGrant(session string, rev int, token string, at time.Time) error {
 	if err := t.exec(`UPDATE grants SET token='' WHERE session=?`, session); err != nil {
 		return err
 	}
-	return t.exec(`INSERT INTO grants (session, rev, token, issued) VALUES (?,?,?,?)`, session, rev, token, micros(at))
+	return t.exec(`INSERT INTO grants (session, rev, token, issued) VALUES (?,?,?,?)
+		ON CONFLICT (session, rev) DO UPDATE SET token=excluded.token, issued=excluded.issued`, session, rev, token, micros(at))
 }
 
 // SessionFilter narrows Sessions.

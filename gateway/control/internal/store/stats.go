@@ -11,6 +11,7 @@ type Stats struct {
 	Waiting int             // writes that wait for a transaction
 	Lag     time.Duration   // how long the oldest of Later's has waited
 	Failed  uint64          // transactions that the database did not take
+	Dropped uint64          // of Later's writes, because too many waited
 	Commits tally.Histogram // seconds that transactions took
 	Broken  bool            // it did not take the last one
 }

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver of Open
+	"github.com/pressly/goose/v3/lock"
 )
 
 //go:embed migrations/*.sql
@@ -31,12 +31,15 @@ const (
 var (
 	ErrTaken  = errors.New("store: taken already")
 	ErrAbsent = fmt.Errorf("store: %w", fs.ErrNotExist)
+	ErrLost   = errors.New("store: the database cannot be reached")
+	ErrInUse  = errors.New("store: another process has the database open")
 )
 
 // Store is an open database. It is safe for concurrent use; Close ends its life.
 type Store struct {
 	read    *sql.DB
 	dialect Dialect
+	dsn     string // of PostgreSQL
 	closers []func() error
 	w       *writer
 	once    sync.Once
@@ -44,54 +47,13 @@ type Store struct {
 }
 
 // Open opens, and makes if there is none, the database that dsn names:
-// "file:control.db" or ":memory:" for one that ends with the process.
-// "postgres://..." is errors.ErrUnsupported in this release.
+// "file:control.db", ":memory:" for one that ends with the process, or a PostgreSQL
+// database, "postgres://user@host/name". ErrInUse: another process has the file.
 func Open(ctx context.Context, dsn string) (*Store, error) {
-	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
-		return nil, fmt.Errorf("store: PostgreSQL: %w", errors.ErrUnsupported)
+	if IsPostgres(dsn) {
+		return openPostgres(ctx, dsn)
 	}
-	memory := dsn == ":memory:" || strings.Contains(dsn, "mode=memory")
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(10000)", "foreign_keys(1)", "temp_store(memory)",
-		// NORMAL syncs at checkpoints only: a loss of power may take the last moments, a
-		// killed process takes nothing.
-		"synchronous(normal)",
-	}}
-	if !memory {
-		q.Add("_pragma", "journal_mode(wal)")
-	}
-	name := dsn
-	if memory {
-		name = "file::memory:"
-	} else if !strings.HasPrefix(name, "file:") {
-		name = "file:" + name
-	}
-	sep := "?"
-	if strings.Contains(name, "?") {
-		sep = "&"
-	}
-	name += sep + q.Encode()
-	write, err := sql.Open("sqlite", name)
-	if err != nil {
-		return nil, fmt.Errorf("store: open: %w", err)
-	}
-	write.SetMaxOpenConns(1)
-	read := write
-	if !memory {
-		if read, err = sql.Open("sqlite", name); err != nil {
-			write.Close()
-			return nil, fmt.Errorf("store: open: %w", err)
-		}
-		read.SetMaxOpenConns(4)
-	}
-	s, err := New(ctx, write, read, SQLite)
-	if err != nil {
-		write.Close()
-		read.Close()
-		return nil, err
-	}
-	s.closers = append(s.closers, write.Close, read.Close)
-	return s, nil
+	return openSQLite(ctx, dsn)
 }
 
 // New migrates the database behind write and serves it. read may be the same
@@ -101,7 +63,16 @@ func New(ctx context.Context, write, read *sql.DB, dialect Dialect) (*Store, err
 	if err != nil {
 		return nil, fmt.Errorf("store: migrate: %w", err)
 	}
-	p, err := goose.NewProvider(goose.Dialect(dialect), write, files, goose.WithDisableGlobalRegistry(true))
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	if dialect == Postgres {
+		// Of several that start at once one migrates.
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return nil, fmt.Errorf("store: migrate: %w", err)
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(goose.Dialect(dialect), write, files, options...)
 	if err != nil {
 		return nil, fmt.Errorf("store: migrate: %w", err)
 	}
@@ -114,14 +85,15 @@ func New(ctx context.Context, write, read *sql.DB, dialect Dialect) (*Store, err
 }
 
 // Do runs f in a transaction and waits for it. When f or the commit fails nothing
-// of it is written.
+// of it is written, but for ErrLost: then nobody knows.
 func (s *Store) Do(ctx context.Context, f func(tx *Tx) error) error { return s.w.do(ctx, f) }
 
-// Later has f run in a transaction soon; a later call with the same key takes its
-// place. What f fails with goes to Failed.
+// Later has f run in a transaction soon, and again while the database is away; a
+// later call with the same key takes its place. What f fails with goes to Failed.
 func (s *Store) Later(key string, f func(tx *Tx) error) { s.w.later(key, f) }
 
-// Failed registers the function that hears of failures behind the caller's back.
+// Failed registers the function that hears of failures behind the caller's back: of
+// an outage once.
 func (s *Store) Failed(f func(error)) { s.w.onError(f) }
 
 // Flush waits until all that Later noted before is written.
@@ -159,8 +131,13 @@ func rebind(dialect Dialect, query string) string {
 	return b.String()
 }
 
+// readTimeout bounds a query: a server that does not answer is away.
+const readTimeout = 10 * time.Second
+
 // all reads every row of a query.
 func all[T any](ctx context.Context, s *Store, scan func(row) (T, error), query string, args ...any) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	rows, err := s.read.QueryContext(ctx, rebind(s.dialect, query), args...)
 	if err != nil {
 		return nil, fmt.Errorf("store: read: %w", err)
@@ -182,6 +159,8 @@ func all[T any](ctx context.Context, s *Store, scan func(row) (T, error), query 
 
 // one reads the only row of a query; ErrAbsent when there is none.
 func one[T any](ctx context.Context, s *Store, scan func(row) (T, error), query string, args ...any) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	v, err := scan(s.read.QueryRowContext(ctx, rebind(s.dialect, query), args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return v, ErrAbsent

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/boothwire/boothwire/internal/leaktest"
+	"github.com/boothwire/boothwire/internal/postgrestest"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -24,6 +25,20 @@ type opener func(t *testing.T) *Store
 func TestSQLite(t *testing.T) {
 	suite(t, func(t *testing.T) opener {
 		dsn := "file:" + filepath.Join(t.TempDir(), "control.db")
+		return func(t *testing.T) *Store {
+			s, err := Open(t.Context(), dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+	})
+}
+
+func TestPostgres(t *testing.T) {
+	server := postgrestest.Start(t)
+	suite(t, func(t *testing.T) opener {
+		dsn := server.Database()
 		return func(t *testing.T) *Store {
 			s, err := Open(t.Context(), dsn)
 			if err != nil {
@@ -50,7 +65,7 @@ func TestMemory(t *testing.T) {
 func suite(t *testing.T, database func(t *testing.T) opener) {
 	for name, test := range map[string]func(*testing.T, opener){
 		"devices": devices, "prekeys": prekeys, "commands": commands, "sessions": sessions, "nodes": nodes,
-		"addresses": addresses, "audit": audit, "tokens": tokens, "transactions": transactions, "behind": behind,
+		"addresses": addresses, "audit": audit, "tokens": tokens, "transactions": transactions, "behind": behind, "lead": lead,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, database(t)) })
 	}
@@ -262,8 +277,10 @@ func sessions(t *testing.T, open opener) {
 	if list, _ := s.Sessions(t.Context(), SessionFilter{Device: "a", Limit: 9}); len(list) != 1 {
 		t.Errorf("of a: %v", list)
 	}
-	if err := s.Do(t.Context(), func(tx *Tx) error { return tx.AddGrant("s1", 2, "again", at(3)) }); err == nil {
-		t.Error("one revision twice")
+	// Nobody knew whether it had been written, and it is issued anew.
+	do(t, s, func(tx *Tx) error { return tx.AddGrant("s1", 2, "again", at(3)) })
+	if list, err := s.OpenSessions(t.Context()); err != nil || list[0].Grant != "again" {
+		t.Errorf("issued anew: %+v, %v", list, err)
 	}
 }
 
@@ -434,7 +451,80 @@ func TestRebind(t *testing.T) {
 	if got := rebind(SQLite, "a=?"); got != "a=?" {
 		t.Error(got)
 	}
-	if _, err := Open(t.Context(), "postgres://x"); !errors.Is(err, errors.ErrUnsupported) {
+}
+
+// One file is one process's.
+func TestInUse(t *testing.T) {
+	dsn := "file:" + filepath.Join(t.TempDir(), "control.db")
+	s, err := Open(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), dsn); !errors.Is(err, ErrInUse) {
+		t.Errorf("opened twice: %v", err)
+	}
+	s.Close()
+	if s, err = Open(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+}
+
+// One process has the lead; a later term fences the writes of an earlier one off.
+func lead(t *testing.T, open opener) {
+	a := open(t)
+	defer a.Close()
+	const lease = time.Hour
+	if l, err := a.Lead(t.Context()); err != nil || l.Term != 0 || l.Left != 0 {
+		t.Errorf("at first: %+v, %v", l, err)
+	}
+	term, err := a.TakeLead(t.Context(), Lead{Control: "a", URL: "https://a", Pin: "p"}, lease)
+	if err != nil || term != 1 {
+		t.Fatalf("%d, %v", term, err)
+	}
+	a.Fence(term)
+	do(t, a, func(tx *Tx) error { return tx.PutDevice(Device{ID: "a", Key: "k"}) })
+	if _, err := a.TakeLead(t.Context(), Lead{Control: "b"}, lease); !errors.Is(err, ErrTaken) {
+		t.Errorf("taken twice: %v", err)
+	}
+	if l, err := a.Lead(t.Context()); err != nil || l.Control != "a" || l.URL != "https://a" || l.Pin != "p" || l.Left < lease-time.Minute || l.Left > lease {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if err := a.LeaveLead(t.Context(), term); err != nil {
 		t.Error(err)
+	}
+	// It has lapsed, and nobody took it.
+	if err := a.KeepLead(t.Context(), term, lease); err != nil {
+		t.Error(err)
+	}
+	if err := a.LeaveLead(t.Context(), term); err != nil {
+		t.Error(err)
+	}
+	if next, err := a.TakeLead(t.Context(), Lead{Control: "b"}, lease); err != nil || next != 2 {
+		t.Errorf("the next: %d, %v", next, err)
+	}
+	if err := a.KeepLead(t.Context(), term, lease); !errors.Is(err, ErrFenced) {
+		t.Errorf("kept though another has it: %v", err)
+	}
+	if err := a.LeaveLead(t.Context(), term); !errors.Is(err, ErrFenced) {
+		t.Errorf("left though another has it: %v", err)
+	}
+	var failed atomic.Int32
+	a.Failed(func(err error) {
+		if errors.Is(err, ErrFenced) {
+			failed.Add(1)
+		}
+	})
+	if err := a.Do(t.Context(), func(tx *Tx) error { return tx.PutDevice(Device{ID: "b", Key: "k"}) }); !errors.Is(err, ErrFenced) {
+		t.Errorf("written after its term: %v", err)
+	}
+	for i := range 600 {
+		a.Later(fmt.Sprint(i), func(tx *Tx) error { return tx.PutDevice(Device{ID: fmt.Sprint("c", i), Key: "k"}) })
+	}
+	for end := time.Now().Add(10 * time.Second); failed.Load() == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if list, err := a.Devices(t.Context()); err != nil || len(list) != 1 || failed.Load() == 0 {
+		t.Errorf("%d devices, %v, %d failures", len(list), err, failed.Load())
 	}
 }

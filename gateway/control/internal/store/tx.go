@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -18,8 +19,18 @@ type Tx struct {
 
 func (t *Tx) begin(ctx context.Context, db *sql.DB) (err error) {
 	t.ctx = ctx
+	kept := t.conn != nil
+	if err = t.tryBegin(db); err != nil && kept && t.dialect == Postgres {
+		// The server was started anew meanwhile.
+		t.drop()
+		err = t.tryBegin(db)
+	}
+	return err
+}
+
+func (t *Tx) tryBegin(db *sql.DB) (err error) {
 	if t.conn == nil {
-		if t.conn, err = db.Conn(ctx); err != nil {
+		if t.conn, err = db.Conn(t.ctx); err != nil {
 			return fmt.Errorf("connect: %w", err)
 		}
 	}
@@ -27,8 +38,7 @@ func (t *Tx) begin(ctx context.Context, db *sql.DB) (err error) {
 	if t.dialect == SQLite {
 		begin = "BEGIN IMMEDIATE"
 	}
-	_, err = t.conn.ExecContext(ctx, begin)
-	return err
+	return t.end(begin)
 }
 
 func (t *Tx) end(word string) error {
@@ -46,6 +56,18 @@ func (t *Tx) free() {
 		t.conn.Close()
 		t.conn = nil
 	}
+}
+
+// drop ends a connection of which nobody knows how it is. SQLite's has nobody at its
+// other end, and an in-memory database would end with it.
+func (t *Tx) drop() {
+	if t.conn != nil && t.dialect == Postgres {
+		_ = t.conn.Raw(func(any) error { return driver.ErrBadConn })
+	} else if t.conn != nil {
+		// A transaction that is over already cannot be rolled back, which is as well.
+		_, _ = t.conn.ExecContext(context.Background(), "ROLLBACK")
+	}
+	t.free()
 }
 
 func (t *Tx) prepared(query string) (*sql.Stmt, error) {

@@ -28,6 +28,9 @@ type writer struct {
 	now    []*task
 	order  []string
 	behind map[string]late
+	again  time.Time // before which what could not be written is not tried again
+	pause  time.Duration
+	term   int64     // of the fence; 0: there is none
 	under  time.Time // since when the oldest of those being written waited; zero: none are
 	failed func(error)
 	stats  Stats
@@ -99,6 +102,10 @@ func (w *writer) later(key string, f func(*Tx) error) {
 		return
 	}
 	l, ok := w.behind[key]
+	if !ok && len(w.order) >= maxBehind {
+		w.stats.Dropped++
+		return
+	}
 	if !ok {
 		w.order = append(w.order, key)
 		l.since = time.Now()
@@ -112,6 +119,7 @@ func (w *writer) flush(ctx context.Context) error {
 	for {
 		w.mu.Lock()
 		left := len(w.order)
+		w.again = time.Time{}
 		w.mu.Unlock()
 		// An empty transaction comes after the one under way.
 		if err := w.do(ctx, func(*Tx) error { return nil }); err != nil || left == 0 {
@@ -145,7 +153,28 @@ func (w *writer) run() {
 		for w.step(tx) {
 		}
 		if stopping {
+			w.last(tx)
 			return
+		}
+	}
+}
+
+// last gives a database that is away a moment to come back, and then says what is
+// lost.
+func (w *writer) last(tx *Tx) {
+	for end := time.Now().Add(lastWords); ; time.Sleep(minPause) {
+		w.mu.Lock()
+		left, failed := len(w.order), w.failed
+		w.again = time.Time{}
+		w.mu.Unlock()
+		switch {
+		case left == 0:
+			return
+		case !time.Now().Before(end):
+			failed(fmt.Errorf("store: %w: %d writes are lost", ErrLost, left))
+			return
+		}
+		for w.step(tx) {
 		}
 	}
 }
@@ -155,88 +184,159 @@ func (w *writer) step(tx *Tx) bool {
 	w.mu.Lock()
 	now := w.now
 	w.now = nil
-	var behind []func(*Tx) error
-	if len(now) == 0 {
+	var names []string
+	var writes []late
+	if len(now) == 0 && !time.Now().Before(w.again) {
 		n := min(chunk, len(w.order))
 		if n > 0 {
 			w.under = w.behind[w.order[0]].since
 		}
-		for _, key := range w.order[:n] {
-			behind = append(behind, w.behind[key].f)
+		names = append(names, w.order[:n]...)
+		for _, key := range names {
+			writes = append(writes, w.behind[key])
 			delete(w.behind, key)
 		}
 		w.order = append(w.order[:0:0], w.order[n:]...)
 	}
-	failed := w.failed
+	term := w.term
 	w.mu.Unlock()
 	switch {
 	case len(now) > 0:
-		w.commit(tx, now)
-	case len(behind) > 0:
-		tasks := make([]*task, len(behind))
-		for i, f := range behind {
-			tasks[i] = &task{f: f, done: make(chan error, 1)}
+		work := make([]func(*Tx) error, len(now))
+		for i, t := range now {
+			work[i] = t.f
 		}
-		w.commit(tx, tasks)
-		for _, t := range tasks {
-			if err := <-t.done; err != nil {
-				failed(err)
+		results, lost := w.commit(tx, term, work)
+		for i, t := range now {
+			if lost != nil && results[i] == nil {
+				results[i] = fmt.Errorf("store: write: %w", lost)
 			}
+			t.done <- results[i]
 		}
-		w.mu.Lock()
-		w.under = time.Time{}
-		w.mu.Unlock()
+	case len(writes) > 0:
+		work := make([]func(*Tx) error, len(writes))
+		for i, l := range writes {
+			work[i] = l.f
+		}
+		results, lost := w.commit(tx, term, work)
+		w.settle(names, writes, results, lost)
 	default:
 		return false
 	}
 	return true
 }
 
-// commitTimeout bounds a transaction against a database that another process
-// holds.
-const commitTimeout = 30 * time.Second
+// settle reports what failed by itself. What the database was away for is written
+// once it is back, unless something newer took its place; what another's term fences
+// off is dropped.
+func (w *writer) settle(names []string, writes []late, results []error, lost error) {
+	w.mu.Lock()
+	w.under = time.Time{}
+	if lost != nil && w.pause == 0 {
+		results = append(results, lost) // once for an outage
+	}
+	switch {
+	case lost == nil:
+		w.pause = 0
+	case errors.Is(lost, ErrFenced):
+		w.order, w.behind = nil, make(map[string]late)
+	default:
+		w.putBack(names, writes)
+		w.pause = min(max(2*w.pause, minPause), maxPause)
+		w.again = time.Now().Add(w.pause)
+		time.AfterFunc(w.pause, w.signal)
+	}
+	failed := w.failed
+	w.mu.Unlock()
+	for _, err := range results {
+		if err != nil {
+			failed(err)
+		}
+	}
+}
 
-// commit runs tasks in one transaction, each in a savepoint of its own.
-func (w *writer) commit(tx *Tx, tasks []*task) {
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+func (w *writer) putBack(names []string, writes []late) {
+	var back []string
+	for i, key := range names {
+		if l, newer := w.behind[key]; newer {
+			l.since = writes[i].since
+			w.behind[key] = l
+			continue
+		}
+		back = append(back, key)
+		w.behind[key] = writes[i]
+	}
+	w.order = append(back, w.order...)
+}
+
+const (
+	// maxBehind bounds what waits for a database that is away: 10,000 devices, their
+	// sessions and what is said about them.
+	maxBehind = 1 << 17
+	// Pauses between tries to write while the database is away.
+	minPause = 100 * time.Millisecond
+	maxPause = time.Second
+	// How long Close waits for a database that is away.
+	lastWords = 3 * time.Second
+)
+
+// commitTimeout bounds a transaction: against a database that another process
+// holds, or a server that does not answer.
+func (w *writer) commitTimeout() time.Duration {
+	if w.dialect == Postgres {
+		return 10 * time.Second
+	}
+	return 30 * time.Second
+}
+
+// commit runs work in one transaction, each in a savepoint of its own. Where that
+// could be rolled back, its error is its own; lost is why nothing was written, as far
+// as is known: the database is away, or another has the lead.
+func (w *writer) commit(tx *Tx, term int64, work []func(*Tx) error) (results []error, lost error) {
+	ctx, cancel := context.WithTimeout(context.Background(), w.commitTimeout())
 	defer cancel()
-	results := make([]error, len(tasks))
+	results = make([]error, len(work))
 	began := time.Now()
-	err := func() error {
-		if err := tx.begin(ctx, w.db); err != nil {
-			return err
+	lost = w.transact(ctx, tx, term, work, results)
+	w.measure(time.Since(began), lost != nil)
+	if lost != nil {
+		tx.drop()
+		clear(results) // what failed in it did because of that
+		if !errors.Is(lost, ErrFenced) {
+			lost = fmt.Errorf("%w: %w", ErrLost, lost)
 		}
-		for i, t := range tasks {
-			if len(tasks) == 1 {
-				if results[i] = t.f(tx); results[i] != nil {
-					return errors.Join(results[i], tx.end("ROLLBACK"))
-				}
-				break
-			}
-			if err := tx.exec("SAVEPOINT one"); err != nil {
-				return errors.Join(err, tx.end("ROLLBACK"))
-			}
-			undo := "RELEASE SAVEPOINT one"
-			if results[i] = t.f(tx); results[i] != nil {
-				undo = "ROLLBACK TO SAVEPOINT one"
-			}
-			if err := tx.exec(undo); err != nil {
-				return errors.Join(err, tx.end("ROLLBACK"))
-			}
-		}
-		if err := tx.end("COMMIT"); err != nil {
-			return errors.Join(err, tx.end("ROLLBACK"))
-		}
-		return nil
-	}()
-	w.measure(time.Since(began), err != nil && !(len(tasks) == 1 && results[0] != nil))
-	if err != nil || w.shared {
+	} else if w.shared {
 		tx.free()
 	}
-	for i, t := range tasks {
-		if results[i] == nil && err != nil {
-			results[i] = fmt.Errorf("store: write: %w", err)
-		}
-		t.done <- results[i]
+	return results, lost
+}
+
+func (w *writer) transact(ctx context.Context, tx *Tx, term int64, work []func(*Tx) error, results []error) error {
+	if err := tx.begin(ctx, w.db); err != nil {
+		return err
 	}
+	if term != 0 {
+		if err := tx.fenced(term); err != nil {
+			return errors.Join(err, tx.end("ROLLBACK"))
+		}
+	}
+	if len(work) == 1 {
+		if results[0] = work[0](tx); results[0] != nil {
+			return tx.end("ROLLBACK")
+		}
+		return tx.end("COMMIT")
+	}
+	for i, f := range work {
+		if err := tx.exec("SAVEPOINT one"); err != nil {
+			return err
+		}
+		undo := "RELEASE SAVEPOINT one"
+		if results[i] = f(tx); results[i] != nil {
+			undo = "ROLLBACK TO SAVEPOINT one"
+		}
+		if err := tx.exec(undo); err != nil {
+			return errors.Join(results[i], err)
+		}
+	}
+	return tx.end("COMMIT")
 }
