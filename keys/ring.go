@@ -1,14 +1,15 @@
 package keys
 
-// ring remembers the latest so many values.
+// ring remembers the latest so many values, and takes no room for those to come.
 type ring[T comparable] struct {
 	set  map[T]bool
 	list []T
+	size int
 	next int
 }
 
 func newRing[T comparable](size int) ring[T] {
-	return ring[T]{set: make(map[T]bool), list: make([]T, 0, size)}
+	return ring[T]{set: make(map[T]bool), size: size}
 }
 
 func (r *ring[T]) has(v T) bool { return r.set[v] }
@@ -18,7 +19,7 @@ func (r *ring[T]) add(v T) {
 		return
 	}
 	r.set[v] = true
-	if len(r.list) < cap(r.list) {
+	if len(r.list) < r.size {
 		r.list = append(r.list, v)
 		return
 	}

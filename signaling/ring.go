@@ -1,14 +1,15 @@
 package signaling
 
-// ring remembers the latest so many ids.
+// ring remembers the latest so many ids, and takes no room for those to come.
 type ring struct {
 	set  map[string]bool
 	list []string
+	size int
 	next int
 }
 
 func newRing(size int) ring {
-	return ring{set: make(map[string]bool), list: make([]string, 0, size)}
+	return ring{set: make(map[string]bool), size: size}
 }
 
 func (r *ring) has(id string) bool { return r.set[id] }
@@ -19,7 +20,7 @@ func (r *ring) add(id string) bool {
 		return false
 	}
 	r.set[id] = true
-	if len(r.list) < cap(r.list) {
+	if len(r.list) < r.size {
 		r.list = append(r.list, id)
 		return true
 	}
