@@ -45,7 +45,7 @@ type line struct {
 	log   *zap.Logger
 	dial  *dialer
 	state *state.State
-	route func(net.Addr) netip.Addr // from where an address is reached
+	route func(net.Addr) netip.Addr // from where an address is reached; nil: always from the same
 	wg    sync.WaitGroup
 
 	mu   sync.Mutex
@@ -61,7 +61,10 @@ type line struct {
 }
 
 func newLine(to *endpoint, cfg Config, p plan, log *zap.Logger) *line {
-	l := &line{cfg: cfg, plan: p, log: log, route: routeTo}
+	l := &line{cfg: cfg, plan: p, log: log}
+	if !loopback(to.host) {
+		l.route = routeTo
+	}
 	l.dial = &dialer{to: to, proxy: cfg.Proxy, tls: lenienttls.Config(tlsFor(cfg.TLS, to), func(err error) {
 		l.warn("certificate_dates", err)
 	})}

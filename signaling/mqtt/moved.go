@@ -20,10 +20,10 @@ const (
 
 // watch probes a connection when this machine would no longer reach its far end from
 // the address that it was made from: another uplink has taken over. A connection that
-// still works, as over a second uplink, stays.
+// still works, as over a second uplink, stays. A broker on this machine needs no uplink.
 func (l *line) watch(live context.Context, cm *autopaho.ConnectionManager, gen int, c *conn) {
 	from := addrOf(c.LocalAddr())
-	if !from.IsValid() {
+	if l.route == nil || !from.IsValid() {
 		return
 	}
 	// Subscribed again, which changes nothing; what is retained was sent the first time.
