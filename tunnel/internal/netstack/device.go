@@ -12,13 +12,11 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// batchSize is wireguard-go's own ideal batch (conn.IdealBatchSize).
-const batchSize = 128
-
 // device is the stack's end of the wire as a tun.Device. Close ends the wire
 // only; the stack above it has a Close of its own.
 type device struct {
 	link   *link
+	batch  int
 	events chan tun.Event
 	mtu    atomic.Int32
 	ctx    context.Context // ends with the device; Read waits on it
@@ -34,8 +32,8 @@ type device struct {
 
 var _ tun.Device = (*device)(nil)
 
-func newDevice(mtu int) *device {
-	d := &device{link: newLink(mtu), events: make(chan tun.Event, 4)}
+func newDevice(mtu, batch int) *device {
+	d := &device{link: newLink(mtu), batch: batch, events: make(chan tun.Event, 4)}
 	d.mtu.Store(int32(mtu))
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
@@ -51,7 +49,7 @@ func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 			d.splitter.release()
 			return 0, os.ErrClosed
 		}
-		if n := d.take(bufs[:min(len(bufs), batchSize)], sizes, offset); n > 0 {
+		if n := d.take(bufs[:min(len(bufs), d.batch)], sizes, offset); n > 0 {
 			return n, nil
 		}
 		if d.woken.Swap(false) {
@@ -136,7 +134,7 @@ func (d *device) MTU() (int, error)        { return int(d.mtu.Load()), nil }
 func (d *device) Name() (string, error)    { return "netstack", nil }
 func (d *device) File() *os.File           { return nil }
 func (d *device) Events() <-chan tun.Event { return d.events }
-func (d *device) BatchSize() int           { return batchSize }
+func (d *device) BatchSize() int           { return d.batch }
 
 // Close ends Read and Write. It is idempotent.
 func (d *device) Close() error {

@@ -60,7 +60,7 @@ func TestLinkIsBounded(t *testing.T) {
 // only when it fits into none.
 func TestReadKeepsTogether(t *testing.T) {
 	const mss = 500
-	d := newDevice(1280)
+	d := newDevice(1280, idealBatch)
 	defer d.link.Close()
 	for _, segments := range []int{3, 4, 2, 9, 1} {
 		write(t, d.link, given(false, header.TCPFlagAck, 0, payloadOf(segments*mss), mss))

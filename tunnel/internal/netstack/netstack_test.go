@@ -68,7 +68,7 @@ func open(t *testing.T, c Config) *Stack {
 // pipe carries packets, changed as a network may, until from is closed.
 func pipe(from, to Device, change func([][]byte) [][]byte) {
 	const offset = 16
-	bufs, sizes := make([][]byte, batchSize), make([]int, batchSize)
+	bufs, sizes := make([][]byte, idealBatch), make([]int, idealBatch)
 	for i := range bufs {
 		bufs[i] = make([]byte, offset+65535)
 	}

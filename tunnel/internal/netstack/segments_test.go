@@ -276,7 +276,7 @@ func TestFollow(t *testing.T) {
 	}
 	var many [][]byte
 	p = payloadOf(1000)
-	for i := range batchSize {
+	for i := range idealBatch {
 		many = append(many, tcpPacket(false, ack, uint32(i*1000), p))
 	}
 	if n, length := follow(many, 0); n != 65 || length != 20+32+65*1000 {

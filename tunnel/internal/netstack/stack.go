@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -18,12 +19,16 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 )
 
-const nic = 1
+const (
+	nic        = 1
+	idealBatch = 128 // conn.IdealBatchSize
+)
 
 // Config is what a stack is made of.
 type Config struct {
 	Addresses []netip.Addr // the tunnel's own; required
 	MTU       int          // bytes; required
+	Batch     int          // packets that the device gives at once; default 128, wireguard-go's own ideal
 
 	// Service names the local address that a port of the tunnel's address is
 	// forwarded to; ok false refuses. It is called for each new connection, from
@@ -54,7 +59,7 @@ type Stack struct {
 // New makes a stack with the given addresses and a route to everywhere.
 func New(cfg Config) (*Stack, error) {
 	s := &Stack{
-		dev:       newDevice(cfg.MTU),
+		dev:       newDevice(cfg.MTU, cmp.Or(cfg.Batch, idealBatch)),
 		own:       cfg.Addresses,
 		service:   cfg.Service,
 		listeners: make(map[uint16]*udpListener),
