@@ -68,7 +68,7 @@ func (o *options) run(ctx context.Context) (*report.Report, error) {
 		defer os.RemoveAll(dir)
 	}
 	show := terminal.New(os.Stderr)
-	r, err := load.Do(ctx, o.script, load.Config{Dir: dir, Bin: o.bin, Broker: o.broker, Progress: show})
+	r, err := load.Do(ctx, o.script, load.Config{Dir: dir, Bin: o.bin, Broker: o.broker, Profile: o.profile, Progress: show})
 	show.Close()
 	if err != nil {
 		return nil, err
@@ -100,6 +100,7 @@ type options struct {
 	bin     string // folder of the other programs
 	json    string // file
 	keep    bool
+	profile string // folder
 	broker  parts.Broker
 }
 
@@ -115,6 +116,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.bin, "bin", filepath.Dir(self), "`folder` of boothwire-control and boothwire-gateway")
 	f.StringVar(&o.json, "json", "", "write the report to `file`, as JSON")
 	f.BoolVar(&o.keep, "keep", false, "keep the parts' files and logs")
+	f.StringVar(&o.profile, "profile", "", "write CPU profiles of every part and step into `folder`")
 	f.StringVar(&o.broker.URL, "broker", "", "`URL` of a broker that runs already; default: a Mosquitto of its own")
 	f.StringVar(&o.broker.Login.User, "broker-user", "", "`name` of control and every device at that broker")
 	password := f.String("broker-password-file", "", "`file` with the password of that name")

@@ -35,6 +35,9 @@ type Run struct {
 	ids    []string          // devices, the one that was used last at the end
 	open   map[string]string // session by device
 	killed map[string]bool   // nodes
+
+	profiles string // folder
+	steps    int    // so far
 }
 
 // Config says where a run happens.
@@ -42,6 +45,7 @@ type Config struct {
 	Dir      string       // for everything that is written
 	Bin      string       // folder of the other programs
 	Broker   parts.Broker // zero: one of our own
+	Profile  string       // folder for CPU profiles of each part during each step; "": none
 	Progress Progress
 }
 
@@ -50,14 +54,14 @@ func Do(ctx context.Context, s *scenario.Scenario, cfg Config) (*report.Report, 
 	show := cfg.Progress
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &Run{script: s, show: show, slots: make(chan struct{}, s.Callers), open: make(map[string]string), killed: make(map[string]bool)}
+	r := &Run{script: s, show: show, slots: make(chan struct{}, s.Callers), open: make(map[string]string), killed: make(map[string]bool), profiles: cfg.Profile}
 	for i := range s.Devices {
 		r.ids = append(r.ids, fmt.Sprintf("kiosk-%05d", i+1))
 	}
 	rep := &report.Report{Made: time.Now().UTC(), Machine: report.ThisMachine(), Name: s.Name, Title: s.Title, Devices: s.Devices, Nodes: s.Nodes, Workers: s.Workers}
 	show.Step(fmt.Sprintf("start a broker, control and %d node(s)", s.Nodes))
 	var err error
-	if r.deployed, err = parts.Start(ctx, parts.Config{Dir: cfg.Dir, Bin: cfg.Bin, Devices: r.ids, Nodes: s.Nodes, Broker: cfg.Broker, Callers: s.Callers}); err != nil {
+	if r.deployed, err = parts.Start(ctx, parts.Config{Dir: cfg.Dir, Bin: cfg.Bin, Devices: r.ids, Nodes: s.Nodes, Broker: cfg.Broker, Callers: s.Callers, Profile: cfg.Profile != ""}); err != nil {
 		return nil, err
 	}
 	defer r.deployed.Close()
@@ -97,7 +101,7 @@ func (r *Run) hire(ctx context.Context) error {
 	trust := r.deployed.Trust
 	crew, keys, err := worker.Hire(ctx, r.script.Workers, worker.Brief{
 		Devices: r.ids, Addresses: r.script.Addresses, Broker: r.deployed.Broker, Roots: trust.Roots, Issuer: trust.Issuer,
-	})
+	}, r.profiles != "")
 	if err != nil {
 		return err
 	}
@@ -190,6 +194,8 @@ func (r *Run) step(ctx context.Context, s scenario.Step) ([]report.Outcome, *rep
 	switch s.Do {
 	case scenario.Wake:
 		do = r.wake
+	case scenario.Hold:
+		do = r.hold
 	case scenario.Close:
 		do = r.close
 	default:
@@ -202,7 +208,9 @@ func (r *Run) step(ctx context.Context, s scenario.Step) ([]report.Outcome, *rep
 // measure does a step and adds what it cost.
 func (r *Run) measure(ctx context.Context, s scenario.Step, do func(context.Context, scenario.Step) (report.Outcome, error)) (report.Outcome, error) {
 	began, before := time.Since(r.meter.Began()), r.crew.Figures()
+	stop := r.profile(ctx, s.Do)
 	o, err := do(ctx, s)
+	stop()
 	if err != nil {
 		return o, err
 	}

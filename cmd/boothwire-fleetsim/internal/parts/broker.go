@@ -60,7 +60,7 @@ func startBroker(ctx context.Context, dir string, devices []string) (Broker, *Pr
 	if err != nil {
 		return Broker{}, nil, err
 	}
-	address, err := freeAddress("tcp")
+	address, err := FreeAddress("tcp")
 	if err != nil {
 		return Broker{}, nil, err
 	}
@@ -107,8 +107,8 @@ func mosquitto() (string, error) {
 	return "", errors.New("mosquitto is not installed (apt-get install mosquitto); -broker names another broker")
 }
 
-// freeAddress is one of loopback that nobody has at the moment.
-func freeAddress(network string) (string, error) {
+// FreeAddress is one of loopback that nobody has at the moment.
+func FreeAddress(network string) (string, error) {
 	if network == "udp" {
 		c, err := net.ListenPacket(network, "127.0.0.1:0")
 		if err != nil {

@@ -22,6 +22,7 @@ type Config struct {
 	Nodes   int
 	Broker  Broker // zero: a Mosquitto of our own
 	Callers int    // API calls at once
+	Profile bool   // let control and nodes be profiled
 }
 
 // A Deployment runs until Close.
@@ -34,15 +35,17 @@ type Deployment struct {
 	Mosquit *Process // nil: somebody else's broker
 	Nodes   []*Process
 	Metrics map[string]string // address of each part's figures, by the part's name
+	Debug   map[string]string // address of each part's profiles, likewise; only with Config.Profile
 
 	http *http.Transport
 	dir  string
 	bin  string
+	more bool // profiles
 }
 
 // Start starts all parts and returns when control sees every node.
 func Start(ctx context.Context, cfg Config) (*Deployment, error) {
-	d := &Deployment{Broker: cfg.Broker, dir: cfg.Dir, bin: cfg.Bin, Metrics: make(map[string]string)}
+	d := &Deployment{Broker: cfg.Broker, dir: cfg.Dir, bin: cfg.Bin, more: cfg.Profile, Metrics: make(map[string]string), Debug: make(map[string]string)}
 	if err := d.start(ctx, cfg); err != nil {
 		d.Close()
 		return nil, err
@@ -79,13 +82,30 @@ func (d *Deployment) program(name string) (string, error) {
 	return path, nil
 }
 
+// shown is the lines of a part's configuration with what it shows of itself.
+func (d *Deployment) shown(name string) (string, error) {
+	figures, err := FreeAddress("tcp")
+	if err != nil {
+		return "", err
+	}
+	d.Metrics[name] = figures
+	text := fmt.Sprintf("metrics = %q", figures)
+	if d.more {
+		if d.Debug[name], err = FreeAddress("tcp"); err != nil {
+			return "", err
+		}
+		text += fmt.Sprintf("\ndebug = %q", d.Debug[name])
+	}
+	return text, nil
+}
+
 // startControl runs the back end with a certificate of its own making.
 func (d *Deployment) startControl(ctx context.Context, callers int) error {
 	bin, err := d.program("boothwire-control")
 	if err != nil {
 		return err
 	}
-	figures, err := freeAddress("tcp")
+	shown, err := d.shown("control")
 	if err != nil {
 		return err
 	}
@@ -94,13 +114,13 @@ func (d *Deployment) startControl(ctx context.Context, callers int) error {
 	text := fmt.Sprintf(`state = %q
 listen = "127.0.0.1:0"
 pool = "10.128.0.0/9"
-metrics = %q
+%s
 [mqtt]
 url = %q
 username = %q
 password = %q
 ca = %q
-`, state, figures, d.Broker.URL, login.User, login.Password, d.Broker.CA)
+`, state, shown, d.Broker.URL, login.User, login.Password, d.Broker.CA)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -122,7 +142,7 @@ ca = %q
 	if err != nil {
 		return err
 	}
-	d.URL, d.Metrics["control"] = "https://"+address, figures
+	d.URL = "https://" + address
 	trusted, err := daemon.TLS{CA: filepath.Join(state, "tls.pem")}.Config() // it made that itself
 	if err != nil {
 		return err
@@ -146,11 +166,11 @@ func (d *Deployment) startNode(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	figures, err := freeAddress("tcp")
+	shown, err := d.shown(name)
 	if err != nil {
 		return err
 	}
-	endpoint, err := freeAddress("udp")
+	endpoint, err := FreeAddress("udp")
 	if err != nil {
 		return err
 	}
@@ -162,8 +182,8 @@ claim = %q
 listen = %s
 endpoints = [%q]
 plane = "userspace"
-metrics = %q
-`, name, filepath.Join(d.dir, name), d.URL, claim.Claim, endpoint[strings.LastIndexByte(endpoint, ':')+1:], endpoint, figures)
+%s
+`, name, filepath.Join(d.dir, name), d.URL, claim.Claim, endpoint[strings.LastIndexByte(endpoint, ':')+1:], endpoint, shown)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -171,7 +191,7 @@ metrics = %q
 	if err != nil {
 		return err
 	}
-	d.Nodes, d.Metrics[name] = append(d.Nodes, p), figures
+	d.Nodes = append(d.Nodes, p)
 	return p.await(ctx, func() bool {
 		for n, err := range d.API.Nodes(ctx) {
 			if err == nil && n.Name == name {

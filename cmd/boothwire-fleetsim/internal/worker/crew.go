@@ -20,6 +20,7 @@ const Argument = "worker"
 // A Crew is the workers of a fleet.
 type Crew struct {
 	workers []*worker
+	Debug   []string // address of each one's profiles, when the brief says so
 }
 
 // worker is one run of this program.
@@ -36,8 +37,8 @@ type worker struct {
 }
 
 // Hire starts n workers that share out the devices of a brief, and returns the
-// identity keys of all.
-func Hire(ctx context.Context, n int, b Brief) (*Crew, map[string]string, error) {
+// identity keys of all; they can be profiled if that is asked for.
+func Hire(ctx context.Context, n int, b Brief, profile bool) (*Crew, map[string]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
@@ -47,6 +48,13 @@ func Hire(ctx context.Context, n int, b Brief) (*Crew, map[string]string, error)
 		from, to := i*len(b.Devices)/n, (i+1)*len(b.Devices)/n
 		mine := b
 		mine.Devices, mine.First = b.Devices[from:to], b.First+from
+		if profile {
+			if mine.Profile, err = parts.FreeAddress("tcp"); err != nil {
+				c.Close()
+				return nil, nil, err
+			}
+			c.Debug = append(c.Debug, mine.Profile)
+		}
 		w, err := hire(self, mine)
 		if err != nil {
 			c.Close()

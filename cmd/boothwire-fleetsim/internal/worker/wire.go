@@ -14,6 +14,7 @@ type Brief struct {
 	Broker    parts.Broker
 	Roots     []string
 	Issuer    string
+	Profile   string // address of /debug/pprof; "": none
 }
 
 // An order is each later line.

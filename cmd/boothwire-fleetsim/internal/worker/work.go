@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 )
@@ -19,6 +22,17 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 		return fmt.Errorf("read the brief: %w", err)
 	}
 	say := json.NewEncoder(out)
+	if b.Profile != "" {
+		debug, err := net.Listen("tcp", b.Profile)
+		if err != nil {
+			return err
+		}
+		defer debug.Close()
+		mux := http.NewServeMux()
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		go http.Serve(debug, mux)
+	}
 	bulk, err := listenBulk()
 	if err != nil {
 		return err
