@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/boothwire/boothwire/keys"
 )
@@ -36,13 +37,14 @@ func (n *Node) admitFor(ctx context.Context, session string, grant []byte, relay
 	if err == nil {
 		named = n.named(g, relays)
 	}
+	o := &offer{grant: g, text: grant, relays: relays}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.shut {
 		return net.ErrClosed
 	}
 	if err == nil {
-		err = n.admit(g)
+		err = n.admit(o)
 	}
 	if err != nil {
 		n.refused(session, g, err)
@@ -75,19 +77,34 @@ func codeOf(err error) string {
 	return "failed"
 }
 
-func (n *Node) admit(g *keys.Grant) error {
+// offer is a grant as it came.
+type offer struct {
+	grant  *keys.Grant
+	text   []byte
+	relays []keys.Relay // the node's own legs
+}
+
+// fits reports whether g is for this node, and not past its end.
+func (n *Node) fits(g *keys.Grant, now time.Time) error {
+	if err := g.ForNode(n.name, n.key, now); err != nil {
+		return err
+	}
+	if g.Far.Proof != n.cfg.Proof {
+		return refuse(keys.ReasonWrongNode, "the proof address is %v here, not %v", n.cfg.Proof, g.Far.Proof)
+	}
+	return nil
+}
+
+func (n *Node) admit(o *offer) error {
 	n.watch() // what was seen until now belongs to the grant until now
-	now := n.clock()
+	now, g := n.clock(), o.grant
 	h := n.sessions[g.Session]
-	if err := g.ForNode(n.name, n.key, now.wall); err != nil {
+	if err := n.fits(g, now.wall); err != nil {
 		if codeOf(err) == keys.ReasonWrongNode && h != nil && g.Rev > h.grant.Rev && g.Device == h.grant.Device && g.Far.Node != n.name {
 			n.close(g.Session, CodeMoved, tombstone{until: later(h.grant.End, g.End), moved: g.Rev})
 			return nil
 		}
 		return err
-	}
-	if g.Far.Proof != n.cfg.Proof {
-		return refuse(keys.ReasonWrongNode, "the proof address is %v here, not %v", n.cfg.Proof, g.Far.Proof)
 	}
 	if t, ok := n.closed[g.Session]; ok && (t.moved == 0 || g.Rev <= t.moved) {
 		return refuse(keys.ReasonClosed, "the session is over")
@@ -98,6 +115,10 @@ func (n *Node) admit(g *keys.Grant) error {
 			return refuse(keys.ReasonWrongDevice, "the session is of another device")
 		case g.Rev == h.grant.Rev && reflect.DeepEqual(g, h.grant):
 			n.again(h)
+			if len(o.relays) > 0 && !slices.Equal(o.relays, h.relays) {
+				h.relays = o.relays
+				n.writeGrant(o, h.installed, h.keys)
+			}
 			return nil
 		case g.Rev <= h.grant.Rev:
 			return refuse(keys.ReasonReplayed, "rev %d is in force", h.grant.Rev)
@@ -106,7 +127,7 @@ func (n *Node) admit(g *keys.Grant) error {
 	if err := n.check(g); err != nil {
 		return err
 	}
-	return n.install(g, h, now)
+	return n.install(o, h, now)
 }
 
 // again tells control what it asks about: that a grant in force is in force.
@@ -148,23 +169,30 @@ func (n *Node) check(g *keys.Grant) error {
 }
 
 // install puts a checked grant into force; h is what it replaces, or nil.
-func (n *Node) install(g *keys.Grant, h *held, now instant) error {
+func (n *Node) install(o *offer, h *held, now instant) error {
+	g := o.grant
+	if h != nil {
+		n.writeGrant(o, h.installed, h.keys)
+	}
 	if err := n.plane.Set(installed(g)); err != nil {
 		if h != nil {
 			n.close(g.Session, "failed", tombstone{until: later(h.grant.End, g.End)})
 		}
 		return err
 	}
-	next := &held{grant: g, installed: now.wall, latest: now.mono + g.End.Sub(now.wall)}
+	next := &held{grant: g, relays: o.relays, installed: now.wall, latest: now.mono + now.until(g.End)}
 	if h != nil {
 		next.installed, next.keys = h.installed, h.keys
 		if g.Prekey == h.grant.Prekey {
-			next.handshake, next.proved = h.handshake, h.proved
+			next.handshake, next.proved, next.fresh = h.handshake, h.proved, h.fresh
 		}
 		n.release(h.grant)
 	} else if t, ok := n.closed[g.Session]; ok {
 		next.keys = t.keys
 		delete(n.closed, g.Session)
+	}
+	if h == nil {
+		n.writeGrant(o, next.installed, next.keys)
 	}
 	n.claim(g, next)
 	n.sessions[g.Session] = next

@@ -224,7 +224,7 @@ func TestSightingsBelongToTheirRev(t *testing.T) {
 	g := must(n.roots.VerifyGrant(a.sign(t, p.next(func(g *keys.Grant) { g.Prekey = keys.NewPrivateKey().Public() }))))
 	n.mu.Lock()
 	n.seen.add(KindProved, p.grant.Session)
-	err := n.admit(g)
+	err := n.admit(&offer{grant: g})
 	n.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)
@@ -460,4 +460,21 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// An end beyond what a time.Duration can say is an end all the same.
+func TestFarEnd(t *testing.T) {
+	a := newAuthority(t, "test")
+	n, _, _ := newQuietNode(t, a, nil)
+	p := newPair(n, 1)
+	p.grant.End = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	admit(t, n, a, &p.grant)
+	n.look()
+	if len(n.Sessions()) != 1 {
+		t.Error("it is over")
+	}
+	if err := n.End(t.Context(), p.grant.Session); err != nil {
+		t.Fatal(err)
+	}
+	n.look()
 }

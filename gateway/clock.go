@@ -10,6 +10,12 @@ type instant struct {
 	mono time.Duration
 }
 
+// horizon is beyond all that matters here, and far from where a time.Duration ends.
+const horizon = 10 * 365 * 24 * time.Hour
+
+// until is how long it is until t by the wall clock, at most horizon.
+func (i instant) until(t time.Time) time.Duration { return min(t.Sub(i.wall), horizon) }
+
 // clock reads both clocks.
 type clock func() instant
 

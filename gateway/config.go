@@ -27,6 +27,10 @@ type Config struct {
 	// Store keeps the node's keys, its port and its enrolment over restarts; nil:
 	// memory, so that a restarted node is another one.
 	Store keys.Store
+	// Journal is the path of a file, in a folder that is there, from which a restarted
+	// node knows the sessions in force and those that are over before control tells it;
+	// empty: none.
+	Journal string
 	// Plane is the data plane; Auto is Userspace in this release.
 	Plane Plane
 	// Listen is the UDP port; 0: a free one, remembered in Store.

@@ -43,9 +43,9 @@ func (n *Node) end(session string) {
 	case known && t.moved == 0:
 	case known:
 		t.moved = 0
-		n.closed[session] = t
+		n.bury(session, t)
 	case len(n.closed) < strangers+len(n.sessions):
-		n.closed[session] = tombstone{until: now.wall.Add(strangerFor)}
+		n.bury(session, tombstone{until: now.wall.Add(strangerFor)})
 		n.remind(now.mono+strangerFor, session)
 	}
 	n.emit(Event{At: now.wall, Kind: KindClosed, Session: session})
@@ -80,14 +80,14 @@ func (n *Node) endSigned(session string, token []byte) error {
 // close takes a session in force out and leaves t in its place; n.mu is held.
 func (n *Node) close(session, code string, t tombstone) {
 	h := n.sessions[session]
+	t.keys = h.keys
+	n.bury(session, t)
 	last := n.plane.Remove(session)
 	n.legs.end(session)
 	n.release(h.grant)
 	delete(n.sessions, session)
-	t.keys = h.keys
-	n.closed[session] = t
 	now := n.clock()
-	n.remind(now.mono+t.until.Sub(now.wall), session)
+	n.remind(now.mono+now.until(t.until), session)
 	n.counts.ended[endedBy(code)]++
 	n.counts.rx += last.Rx
 	n.counts.tx += last.Tx

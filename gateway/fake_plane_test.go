@@ -17,6 +17,7 @@ type memoryPlane struct {
 	tally reach.Tally
 	now   map[string]reach.Session
 	sets  int
+	left  int // sets until it was settled; -1: it was not
 	fail  bool
 	entry uint16 // the port for operators
 }
@@ -49,8 +50,14 @@ func (p *memoryPlane) session(id string) (reach.Session, bool) {
 	return s, ok
 }
 
+func (p *memoryPlane) Settle() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = p.sets
+	return nil
+}
+
 func (p *memoryPlane) Counters(string) reach.Counters { return reach.Counters{Rx: 1, Tx: 2} }
-func (p *memoryPlane) Settle() error                  { return nil }
 func (p *memoryPlane) SetProof(a netip.Addr)          { p.table.SetProof(a) }
 func (p *memoryPlane) Ports() (uint16, uint16, error) { return 51820, p.entry, nil }
 func (p *memoryPlane) Drops() map[string]uint64       { return p.tally.Drops() }
@@ -59,7 +66,7 @@ func (p *memoryPlane) Close() error                   { return nil }
 
 // newMemoryPlane is an opener beside the plane that it opens.
 func newMemoryPlane() (*memoryPlane, opener) {
-	p := &memoryPlane{now: make(map[string]reach.Session), entry: 51820}
+	p := &memoryPlane{now: make(map[string]reach.Session), entry: 51820, left: -1}
 	return p, func(n *Node, _ keys.PrivateKey, _ uint16) (plane, error) {
 		p.table = reach.NewTable(n.cfg.Proof, &p.tally, nil)
 		return p, nil

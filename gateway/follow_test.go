@@ -130,7 +130,7 @@ func TestFollow(t *testing.T) {
 		_, list := c.got()
 		last := list[len(list)-1]
 		for _, q := range list {
-			if q.Seq > 1 && q.Sessions != nil && len(*q.Sessions) == 1 && (*q.Sessions)[0] == (reportSession{p.grant.Session, 1}) {
+			if q.Seq > 1 && q.Sessions != nil && len(*q.Sessions) == 1 && (*q.Sessions)[0] == (reportSession{Session: p.grant.Session, Rev: 1}) {
 				return last.Seq >= q.Seq
 			}
 		}

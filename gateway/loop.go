@@ -59,6 +59,7 @@ func (n *Node) saw(s sighting) {
 	if h == nil {
 		return
 	}
+	h.fresh = false
 	switch {
 	case s.kind == KindHandshake && h.handshake.IsZero():
 		h.handshake = s.at
@@ -86,14 +87,11 @@ func (n *Node) due(id string, now instant) {
 	if !ok {
 		return
 	}
-	if left := t.until.Sub(now.wall); left > 0 {
+	if left := now.until(t.until); left > 0 {
 		n.remind(now.mono+left, id)
 		return
 	}
-	delete(n.closed, id)
-	for _, k := range t.keys {
-		delete(n.keys, k)
-	}
+	n.forget(id, t)
 }
 
 // remind puts a session on the agenda; n.mu is held.
@@ -113,7 +111,7 @@ func (n *Node) replan(now instant) {
 		n.agenda.add(now.mono+h.left(now), id)
 	}
 	for id, t := range n.closed {
-		n.agenda.add(now.mono+t.until.Sub(now.wall), id)
+		n.agenda.add(now.mono+now.until(t.until), id)
 	}
 	n.cfg.Logger.Warn("the clock was set")
 }

@@ -13,11 +13,12 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/boothwire/boothwire/gateway/internal/journal"
 	"github.com/boothwire/boothwire/keys"
 )
 
 // Node is one node. It is safe for concurrent use; Close ends its life.
-// Lock order: Node.mu, then the plane's and the outbox's.
+// Lock order: Node.mu, then the plane's, the journal's and the outbox's.
 type Node struct {
 	name  string
 	key   keys.PublicKey
@@ -35,6 +36,8 @@ type Node struct {
 	once  sync.Once // of Close
 	fault error
 	hosts []netip.Prefix // of this host, in the pool
+
+	journal *journal.Journal // nil: none
 
 	mu        sync.Mutex
 	sessions  map[string]*held
@@ -84,20 +87,36 @@ func open(ctx context.Context, name string, roots *keys.Roots, cfg *Config, open
 		noted: make(refusals), counts: newCounts(),
 		keys: make(map[keys.PublicKey]string), addresses: make(map[netip.Addr]string),
 	}
-	if err := n.listen(key, opener); err != nil {
+	if err := n.openJournal(); err != nil {
 		return nil, err
 	}
-	if err := n.plane.Settle(); err != nil {
-		n.plane.Close()
-		return nil, fmt.Errorf("gateway: what a former process left: %w", err)
+	if err := n.listen(key, opener); err != nil {
+		return nil, errors.Join(err, n.closeJournal())
+	}
+	n.legs = newLegs(n, key)
+	if err := n.resume(); err != nil {
+		return nil, errors.Join(err, n.plane.Close(), n.closeJournal())
 	}
 	if len(n.hosts) > 0 {
 		n.cfg.Logger.Warn("tunnel addresses overlap this host's own", zap.Stringer("pool", n.cfg.Pool), zap.Stringers("host", n.hosts))
 	}
-	n.legs = newLegs(n, key)
 	n.loop.Go(n.run)
 	n.cfg.Logger.Info("node is up", zap.Uint16("port", n.port), zap.String("key", n.key.String()), zap.Stringer("proof", n.cfg.Proof))
 	return n, nil
+}
+
+// resume goes on with what a former process of this node had in force.
+func (n *Node) resume() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.journal != nil {
+		n.recall(n.journal.All())
+	}
+	if err := n.plane.Settle(); err != nil {
+		n.legs.close()
+		return fmt.Errorf("gateway: what a former process left: %w", err)
+	}
+	return nil
 }
 
 // listen opens the plane: on the configured port, or on the one used last, so
@@ -127,7 +146,7 @@ func (n *Node) listen(key keys.PrivateKey, opener opener) error {
 }
 
 // Close ends every session here, without telling control: it sends them again to
-// a node that comes back. It waits for the node's goroutines and is idempotent;
+// a node that comes back, which may know them from its Journal too. It waits for the node's goroutines and is idempotent;
 // Follow then returns net.ErrClosed.
 func (n *Node) Close() error {
 	n.once.Do(func() {
@@ -138,7 +157,7 @@ func (n *Node) Close() error {
 		close(n.done)
 		n.loop.Wait()
 		n.legs.work.Wait()
-		n.fault = n.plane.Close()
+		n.fault = errors.Join(n.plane.Close(), n.closeJournal())
 	})
 	return n.fault
 }

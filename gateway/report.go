@@ -130,9 +130,10 @@ func (f *follower) drop(n int) { f.batch = append(f.batch[:0], f.batch[n:]...) }
 func (n *Node) holding() []reportSession {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.watch()
 	list := make([]reportSession, 0, len(n.sessions))
 	for id, h := range n.sessions {
-		list = append(list, reportSession{Session: id, Rev: h.grant.Rev})
+		list = append(list, reportSession{Session: id, Rev: h.grant.Rev, Fresh: h.fresh})
 	}
 	return list
 }

@@ -27,17 +27,19 @@ type Session struct {
 // held is a session in force.
 type held struct {
 	grant     *keys.Grant
+	relays    []keys.Relay // that came beside it
 	installed time.Time
 	handshake time.Time
 	proved    time.Time
 	latest    time.Duration    // its end on the monotonic clock, as of its last grant
 	keys      []keys.PublicKey // every key that it ever named
+	fresh     bool             // found again in the journal, and no packet of the device since
 }
 
 // left is how long the session may last: until its end by the wall clock, but no
 // longer than was left when its grant came, should the wall clock be set back.
 func (h *held) left(now instant) time.Duration {
-	return min(h.grant.End.Sub(now.wall), h.latest-now.mono)
+	return min(now.until(h.grant.End), h.latest-now.mono)
 }
 
 // tombstone remembers a session that is over here, until no grant of it can be

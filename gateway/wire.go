@@ -80,6 +80,7 @@ type reportEvent struct {
 type reportSession struct {
 	Session string `json:"session"`
 	Rev     int    `json:"rev"`
+	Fresh   bool   `json:"fresh,omitempty"` // its tunnels began anew, and the device has not come yet
 }
 
 type problem struct {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 
 	"go.uber.org/zap"
 
@@ -25,6 +26,7 @@ type Config struct {
 	daemon.TLS
 	Name      string   `toml:"name"`
 	State     string   `toml:"state"`
+	Journal   string   `toml:"journal"`
 	Control   string   `toml:"control"`
 	Claim     string   `toml:"claim"`
 	Plane     string   `toml:"plane"`
@@ -114,6 +116,14 @@ func (c *Config) Enrolment(client *http.Client, log *zap.Logger) *gateway.Enroll
 	}
 }
 
+// journal is the file in which the node remembers its sessions.
+func (c *Config) journal() string {
+	if c.Journal == "" {
+		return filepath.Join(c.State, "journal")
+	}
+	return c.Journal
+}
+
 // A Near is relay.Config's.
 type Near func(ctx context.Context, relay keys.PublicKey) (net.Conn, error)
 
@@ -129,6 +139,7 @@ func (c *Config) Node(store keys.Store, near Near, log *zap.Logger) (*gateway.Co
 	}
 	return &gateway.Config{
 		Store:     store,
+		Journal:   c.journal(),
 		Plane:     gateway.Plane(c.Plane),
 		Listen:    uint16(c.Listen),
 		Endpoints: c.endpoints,

@@ -18,6 +18,12 @@ func figures(m metrics.Writer, st gateway.Stats) {
 	m.By("code", "node_ended_total", metrics.Counter, "Sessions that are over; down: as control asked.", st.EndedBy)
 	m.One("node_handshakes_total", metrics.Counter, "First handshakes of devices' keys.", st.Shaken)
 	m.One("node_proofs_total", metrics.Counter, "First packets under devices' keys.", st.Proved)
+	m.One("node_restored_sessions", metrics.Gauge, "Sessions that the journal had in force when the node began.", st.Restored)
+	if j := st.Journal; j != nil {
+		m.One("node_journal_bytes", metrics.Gauge, "Size of the journal.", j.Size)
+		m.One("node_journal_errors_total", metrics.Counter, "Writes of the journal that failed.", j.Errors)
+		m.One("node_journal_behind", metrics.Gauge, "Whether the journal is kept in memory only, 0 or 1.", metrics.Bit(j.Fault != ""))
+	}
 	m.One("node_control_up", metrics.Gauge, "Whether control speaks to the node, 0 or 1.", metrics.Bit(st.Reached))
 	m.One("node_events_waiting", metrics.Gauge, "Events that control has not been told yet.", st.Waiting)
 	m.One("node_events_lost_total", metrics.Counter, "Events that control was not told, because too many waited.", st.Lost)
@@ -36,6 +42,9 @@ func ready(ctx context.Context, node *gateway.Node) func(context.Context) health
 			r.Refuse("node", "it ends")
 		} else if node.Ready() != nil {
 			r.Refuse("control", "it is not reached")
+		}
+		if j := node.Stats().Journal; j != nil && j.Fault != "" {
+			r.Limit("journal", "it is kept in memory only")
 		}
 		return r
 	}
