@@ -242,6 +242,7 @@ type fakeNode struct {
 	mu     sync.Mutex
 	http   *http.Client
 	held   map[string]int // session -> rev
+	fresh  bool           // the tunnels of what it holds began anew
 	refuse string         // code with which grants are refused
 	mute   bool           // installs, and says nothing
 	lines  []nodeLine
@@ -325,7 +326,7 @@ func (n *fakeNode) follow() {
 	n.mu.Lock()
 	held := []nodeHeld{} // before the grants that come are in force, as a real node has it
 	for s, rev := range n.held {
-		held = append(held, nodeHeld{s, rev})
+		held = append(held, nodeHeld{s, rev, n.fresh})
 	}
 	n.mu.Unlock()
 	done := make(chan struct{})

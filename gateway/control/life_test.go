@@ -341,6 +341,17 @@ func TestNodeComesBack(t *testing.T) {
 	n.follow()
 	eventually(t, "it has the session again, and not the stray", func() bool { return n.rev(s.ID) == 2 && n.rev("stray") == 0 })
 	eventually(t, "the device is told to prove it anew", func() bool { return b.last().Rev == 2 && b.last().Prekey == b.grants[0].Prekey })
+	// It comes back with the session as it was, and then with tunnels that began anew.
+	for _, fresh := range []bool{false, true} {
+		n.stop()
+		eventually(t, "the node is gone", func() bool { return w.c.Stats().Nodes == 0 })
+		n.mu.Lock()
+		n.fresh = fresh
+		n.mu.Unlock()
+		n.follow()
+	}
+	eventually(t, "the device is told once more, and only once", func() bool { return b.last().Rev == 3 && n.rev(s.ID) == 3 })
+	w.reaches(s.ID, client.Connected)
 	n.stop()
 	eventually(t, "the node is gone", func() bool { return w.c.Stats().Nodes == 0 })
 	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {

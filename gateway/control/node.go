@@ -224,9 +224,9 @@ func (c *Control) told(n *node, r *nodeReport, now time.Time) {
 // reconcile compares what the node holds with what it should; it got that at the
 // start of its stream already.
 func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
-	has := make(map[string]int, len(held))
+	kept := make(map[string]bool, len(held))
 	for _, h := range held {
-		has[h.Session] = h.Rev
+		kept[h.Session] = h.Rev > 0 && !h.Fresh
 		if s := n.sessions[h.Session]; s != nil || !keys.ValidID(h.Session) {
 			continue
 		}
@@ -242,8 +242,8 @@ func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
 		if s.m.Ended() {
 			continue
 		}
-		lost := s.m.Proved && has[s.id] == 0
-		s.m.NodeBack(has[s.id])
+		lost := s.m.Proved && !kept[s.id]
+		s.m.NodeBack(kept[s.id])
 		if lost && c.begin() {
 			go func() {
 				defer c.work.Done()

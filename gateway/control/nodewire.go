@@ -106,6 +106,7 @@ type nodeEvent struct {
 type nodeHeld struct {
 	Session string `json:"session"`
 	Rev     int    `json:"rev"`
+	Fresh   bool   `json:"fresh,omitempty"` // its tunnels began anew, and the device has not come yet
 }
 
 const (

@@ -40,10 +40,10 @@ func (m *Machine) NotInstalled() bool {
 }
 
 // NodeBack takes note that the node is there again, which got the latest revision
-// once more, and that it held rev.
-func (m *Machine) NodeBack(rev int) {
-	if !m.Ended() && rev < m.Installed {
-		m.Proved = m.Proved && rev > 0
+// once more. kept: the session's tunnels stand there as they did.
+func (m *Machine) NodeBack(kept bool) {
+	if !m.Ended() && !kept {
+		m.Proved = false
 	}
 }
 
