@@ -97,15 +97,7 @@ func Open(ctx context.Context, ctl *client.Client, device string, cfg *Config) (
 		c.Logger = zap.NewNop()
 	}
 	key := keys.NewPrivateKey()
-	opened, err := ctl.OpenSession(ctx, device, &client.OpenRequest{
-		Key:      key.Public(),
-		Ports:    c.Ports,
-		Reason:   c.Reason,
-		Ticket:   c.Ticket,
-		Lifetime: client.SecondsOf(c.Lifetime),
-		Node:     c.Node,
-		EndToEnd: c.EndToEnd,
-	})
+	opened, err := c.ask(ctx, ctl, device, key)
 	if err != nil {
 		key.Erase()
 		return nil, refused(err)
@@ -117,11 +109,7 @@ func Open(ctx context.Context, ctl *client.Client, device string, cfg *Config) (
 		ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	if err := s.bringUp(ctx, device, opened); err != nil {
-		key.Erase()
-		if e := s.bye(); e != nil {
-			err = fmt.Errorf("%w (and control was not told: the session lasts until %s: %w)", err, opened.Ends.Format(time.RFC3339), e)
-		}
-		return nil, err
+		return nil, s.abandon(err)
 	}
 	s.ladder.see(opened)
 	follow, cancel := context.WithCancel(context.Background())
@@ -130,23 +118,43 @@ func Open(ctx context.Context, ctl *client.Client, device string, cfg *Config) (
 	return s, nil
 }
 
-// bringUp verifies the grant that control answered with and starts the tunnel.
-func (s *Session) bringUp(ctx context.Context, device string, opened client.Session) error {
+// ask asks control for a session in which key is this operator's.
+func (c *Config) ask(ctx context.Context, ctl *client.Client, device string, key keys.PrivateKey) (client.Session, error) {
+	return ctl.OpenSession(ctx, device, &client.OpenRequest{
+		Key:      key.Public(),
+		Ports:    c.Ports,
+		Reason:   c.Reason,
+		Ticket:   c.Ticket,
+		Lifetime: client.SecondsOf(c.Lifetime),
+		Node:     c.Node,
+		EndToEnd: c.EndToEnd,
+	})
+}
+
+// verified returns the grant that control answered with, once it is known to be this
+// operator's.
+func (s *Session) verified(ctx context.Context, device string, opened client.Session) (*keys.Grant, error) {
 	s.roots = s.cfg.Roots
 	if s.roots == nil {
 		trust, err := s.ctl.Trust(ctx)
 		if err != nil {
-			return fmt.Errorf("operator: ask control for its roots: %w", err)
+			return nil, fmt.Errorf("operator: ask control for its roots: %w", err)
 		}
 		if s.roots, err = keys.ParseRoots(trust.Issuer, trust.Roots...); err != nil {
-			return fmt.Errorf("operator: control's roots: %w", err)
+			return nil, fmt.Errorf("operator: control's roots: %w", err)
 		}
 	}
 	grant, err := s.roots.VerifyGrant([]byte(opened.Grant))
 	if err != nil {
-		return fmt.Errorf("operator: control's grant: %w", err)
+		return nil, fmt.Errorf("operator: control's grant: %w", err)
 	}
-	if err := s.accepts(grant, device); err != nil {
+	return grant, s.accepts(grant, device)
+}
+
+// bringUp verifies the grant that control answered with and starts the tunnel.
+func (s *Session) bringUp(ctx context.Context, device string, opened client.Session) error {
+	grant, err := s.verified(ctx, device, opened)
+	if err != nil {
 		return err
 	}
 	if s.cfg.EndToEnd && grant.Far.Node != "" {
@@ -375,6 +383,15 @@ func (s *Session) bye() error {
 	_, err := s.ctl.RemoveOperator(ctx, s.id, s.self)
 	if r, ok := errors.AsType[*client.Error](err); ok && (r.Code == keys.ReasonClosed || r.Status == http.StatusNotFound) {
 		return nil // it is over, or he is out of it
+	}
+	return err
+}
+
+// abandon takes leave of a session that err keeps from being used, and erases its key.
+func (s *Session) abandon(err error) error {
+	s.key.Erase()
+	if e := s.bye(); e != nil {
+		err = fmt.Errorf("%w (and control was not told: the session lasts until %s: %w)", err, s.now.Ends.Format(time.RFC3339), e)
 	}
 	return err
 }

@@ -17,13 +17,20 @@ import (
 type opening struct{ cfg operator.Config }
 
 func (a *app) opens(c *cobra.Command) *opening {
+	o := a.asks(c)
+	f := c.Flags()
+	f.BoolVar(&o.cfg.EndToEnd, "end-to-end", false, "no node in between: straight to the device, or through a relay that cannot read")
+	f.StringVar((*string)(&o.cfg.Path), "path", "", "relay-only or direct-only; default the best that there is")
+	return o
+}
+
+// asks has the flags of what control is asked for.
+func (a *app) asks(c *cobra.Command) *opening {
 	o := new(opening)
 	f := c.Flags()
 	f.StringVar(&o.cfg.Reason, "reason", "", "why, for the audit row")
 	f.StringVar(&o.cfg.Ticket, "ticket", "", "number of the ticket")
 	f.StringVar(&o.cfg.Node, "node", "", "node to go through; default control's choice")
-	f.BoolVar(&o.cfg.EndToEnd, "end-to-end", false, "no node in between: straight to the device, or through a relay that cannot read")
-	f.StringVar((*string)(&o.cfg.Path), "path", "", "relay-only or direct-only; default the best that there is")
 	f.DurationVar(&o.cfg.Lifetime, "for", 0, "longest time of the session, such as 2h; default control's")
 	c.ValidArgsFunction = a.deviceArg
 	return o
@@ -46,13 +53,21 @@ func (o *opening) flags() []string {
 	return all
 }
 
-// open opens a session and shows its ladder on stderr until it is ready.
-func (a *app) open(ctx context.Context, device string, o *opening, ports ...keys.Port) (*operator.Session, error) {
+// check says what cannot be right, whatever control says.
+func (o *opening) check(device string) error {
 	if !keys.ValidID(device) {
-		return nil, usageError{fmt.Errorf("%q is no device id: 1 to 64 of A-Z a-z 0-9 . _ -", device)}
+		return usageError{fmt.Errorf("%q is no device id: 1 to 64 of A-Z a-z 0-9 . _ -", device)}
 	}
 	if o.cfg.Lifetime < 0 {
-		return nil, usageError{fmt.Errorf("--for %v is no time", o.cfg.Lifetime)}
+		return usageError{fmt.Errorf("--for %v is no time", o.cfg.Lifetime)}
+	}
+	return nil
+}
+
+// open opens a session and shows its ladder on stderr until it is ready.
+func (a *app) open(ctx context.Context, device string, o *opening, ports ...keys.Port) (*operator.Session, error) {
+	if err := o.check(device); err != nil {
+		return nil, err
 	}
 	switch o.cfg.Path {
 	case tunnel.AutoPolicy, tunnel.RelayOnly, tunnel.DirectOnly:

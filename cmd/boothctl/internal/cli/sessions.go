@@ -16,9 +16,10 @@ func (a *app) sessions() *cobra.Command {
 	var f client.Filter
 	var all bool
 	c := &cobra.Command{
-		Use:   "sessions",
-		Short: "list the open sessions, or all of them",
-		Args:  cobra.NoArgs,
+		Use:     "sessions",
+		Aliases: []string{"session"},
+		Short:   "list the open sessions, or all of them",
+		Args:    cobra.NoArgs,
 		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
 			f.Open = !all
 			return list(a, ctl.Sessions(cmd.Context(), f), "SESSION DEVICE NODE STATE PATH RTT OPENED ENDS RECEIVED SENT WHO CODE WHY", func(s client.Session) []any {
@@ -28,7 +29,7 @@ func (a *app) sessions() *cobra.Command {
 	}
 	c.Flags().BoolVar(&all, "all", false, "those that are over, too")
 	c.Flags().StringVar(&f.Device, "device", "", "only this device's")
-	c.AddCommand(a.sessionShow())
+	c.AddCommand(a.sessionShow(), a.sessionExport())
 	return c
 }
 
