@@ -1,7 +1,7 @@
 # make demo and make test are all that a newcomer needs; the rest is for those
 # who work on boothwire.
 
-.PHONY: demo test deps build bench matrix soak help
+.PHONY: demo test deps build bench fleet matrix soak help
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -22,6 +22,10 @@ build: ## the programs, into bin/
 bench: ## measure; BENCH=regexp picks (each figure: bench NAME VALUE UNIT at-least|at-most|info BAR ok|short)
 	@./.ci/deps.sh >&2
 	@./.ci/bench.sh '$(value BENCH)'
+
+fleet: deps build ## put ten thousand devices under load, with every part as shipped; the report is fleet/report.html (SCRIPT=storm, burst, steady, ... or a file.toml: another load)
+	@mkdir -p fleet
+	./bin/boothwire-fleetsim -json fleet/report.json -html fleet/report.html $(or $(SCRIPT),fleet)
 
 matrix: deps ## measure every pair of networks anew, with the real programs, into docs/NAT.md (root)
 	BOOTHWIRE_MATRIX=1 CI=true go test -v -count=1 -timeout 15m -run 'TestMatrix$$' ./internal/e2e

@@ -28,22 +28,43 @@ func TestSmallFleet(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", dir+"/", ".", "../boothwire-control", "../boothwire-gateway").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	file := filepath.Join(dir, "report.json")
+	file, page := filepath.Join(dir, "report.json"), filepath.Join(dir, "report.html")
 	script := filepath.Join(dir, "small.toml")
 	text := `
 title = "A small fleet"
-devices = 200
+devices = 300
+workers = 2
 [[step]]
 do = "wake"
+devices = 240
 within = "4s"
 [[step]]
+do = "upload"
+devices = 10
+rate = 400_000
+for = "3s"
+[[step]]
+do = "hold"
+for = "2s"
+[[step]]
+do = "churn"
+per_second = 10
+stay = "1s"
+for = "2s"
+[[step]]
 do = "close"
+[[step]]
+do = "climb"
+from = 10
+step = 10
+to = 20
+for = "1s"
 `
 	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
-	cmd := exec.Command(filepath.Join(dir, "boothwire-fleetsim"), "-json", file, script)
+	cmd := exec.Command(filepath.Join(dir, "boothwire-fleetsim"), "-json", file, "-html", page, script)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	err := cmd.Run()
 	if err != nil {
@@ -57,22 +78,39 @@ do = "close"
 	if err := json.Unmarshal(data, &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Outcomes) != 2 || !r.Holds() {
-		t.Fatalf("the report does not hold:\n%s", said.Bytes())
+	if len(r.Outcomes) != 7 || !r.Holds() {
+		t.Fatalf("of %d steps not all hold:\n%s", len(r.Outcomes), said.Bytes())
 	}
-	wake, end := r.Outcomes[0], r.Outcomes[1]
-	if wake.Ready != 200 || wake.Wake.N != 200 || wake.Wake.P99 <= 0 || wake.Device.Opened != 200 || wake.Device.Lost != 0 {
+	check(t, &r)
+	if html, err := os.ReadFile(page); err != nil || bytes.Count(html, []byte("<svg")) != 7 {
+		t.Errorf("a page with %d plots, %v", bytes.Count(html, []byte("<svg")), err)
+	}
+}
+
+func check(t *testing.T, r *report.Report) {
+	wake, upload, hold, churn, end := r.Outcomes[0], r.Outcomes[1], r.Outcomes[2], r.Outcomes[3], r.Outcomes[4]
+	if wake.Ready != 240 || wake.Wake.N != 240 || wake.Wake.P99 <= 0 || wake.Device.Opened != 240 || wake.Device.Lost != 0 {
 		t.Errorf("the wake: %+v", wake)
 	}
-	if end.Ready != 200 {
-		t.Errorf("the end: %+v", end)
+	if c := upload.Carried; c.Sessions != 10 || c.Least < 100_000 || c.Packets == 0 {
+		t.Errorf("the upload: %+v", c)
+	}
+	if hold.Ready != 240 || churn.Ready < 10 || end.Ready != 240 {
+		t.Errorf("held %d, churned %d, closed %d", hold.Ready, churn.Ready, end.Ready)
+	}
+	if r.Ceiling == nil || r.Ceiling.Held != 20 || r.Ceiling.Broke != 0 {
+		t.Errorf("the ceiling: %+v", r.Ceiling)
 	}
 	for _, part := range []string{"devices", "control", "broker", "node-1", "fleetsim"} {
 		if wake.Use[part].RSS == 0 {
 			t.Errorf("nothing was measured of %s", part)
 		}
 	}
-	if wake.Use["devices"].CPU == 0 || r.Samples[len(r.Samples)-1].Parts["node-1"].Counts["node_admitted_total"] != 200 {
-		t.Errorf("figures are missing in the last of %d samples", len(r.Samples))
+	last := r.Samples[len(r.Samples)-1].Parts["node-1"].Counts
+	if wake.Use["devices"].CPU == 0 || last["node_admitted_total"] < 240 || last["node_sessions"] != 0 {
+		t.Errorf("the last of %d samples has of the node %v", len(r.Samples), last)
+	}
+	if len(r.Costs) == 0 || len(r.Peaks) == 0 {
+		t.Error("costs or peaks are missing")
 	}
 }

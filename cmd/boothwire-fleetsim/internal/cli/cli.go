@@ -81,7 +81,7 @@ func (o *options) run(ctx context.Context) (*report.Report, error) {
 // write writes the files that were asked for.
 func (o *options) write(r *report.Report) error {
 	var errs []error
-	for file, write := range map[string]func(io.Writer) error{o.json: r.WriteJSON} {
+	for file, write := range map[string]func(io.Writer) error{o.json: r.WriteJSON, o.html: r.WriteHTML} {
 		if file == "" {
 			continue
 		}
@@ -98,6 +98,7 @@ type options struct {
 	script  *scenario.Scenario
 	command []string
 	bin     string // folder of the other programs
+	html    string // file
 	json    string // file
 	keep    bool
 	profile string // folder
@@ -115,6 +116,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	f.SetOutput(io.Discard)
 	f.StringVar(&o.bin, "bin", filepath.Dir(self), "`folder` of boothwire-control and boothwire-gateway")
 	f.StringVar(&o.json, "json", "", "write the report to `file`, as JSON")
+	f.StringVar(&o.html, "html", "", "write the report to `file`, as a page with plots")
 	f.BoolVar(&o.keep, "keep", false, "keep the parts' files and logs")
 	f.StringVar(&o.profile, "profile", "", "write CPU profiles of every part and step into `folder`")
 	f.StringVar(&o.broker.URL, "broker", "", "`URL` of a broker that runs already; default: a Mosquitto of its own")

@@ -70,7 +70,7 @@ func Do(ctx context.Context, s *scenario.Scenario, cfg Config) (*report.Report, 
 		return nil, err
 	}
 	defer r.crew.Close()
-	r.meter = meter.New(func() any { return r.crew.Figures() }, r.measured()...)
+	r.meter = meter.New(r.crew.Figures, r.measured()...)
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer cancel(nil)
@@ -92,7 +92,7 @@ func Do(ctx context.Context, s *scenario.Scenario, cfg Config) (*report.Report, 
 			rep.Ceiling = ceiling
 		}
 	}
-	rep.Samples = r.meter.Samples()
+	rep.Finish(r.meter.Samples())
 	return rep, nil
 }
 
@@ -190,23 +190,20 @@ func (r *Run) connect(ctx context.Context) error {
 
 // step does one line of the script.
 func (r *Run) step(ctx context.Context, s scenario.Step) ([]report.Outcome, *report.Ceiling, error) {
-	var do func(context.Context, scenario.Step) (report.Outcome, error)
-	switch s.Do {
-	case scenario.Wake:
-		do = r.wake
-	case scenario.Hold:
-		do = r.hold
-	case scenario.Close:
-		do = r.close
-	default:
-		return nil, nil, fmt.Errorf("%s: %w", s.Do, errors.ErrUnsupported)
+	if s.Do == scenario.Climb {
+		return r.climb(ctx, s)
 	}
-	o, err := r.measure(ctx, s, do)
+	o, err := r.measure(ctx, s, map[string]deed{
+		scenario.Wake: r.wake, scenario.Hold: r.hold, scenario.Upload: r.upload, scenario.Churn: r.churn, scenario.Kill: r.kill, scenario.Close: r.close,
+	}[s.Do])
 	return []report.Outcome{o}, nil, err
 }
 
+// A deed is what one kind of step does.
+type deed func(context.Context, scenario.Step) (report.Outcome, error)
+
 // measure does a step and adds what it cost.
-func (r *Run) measure(ctx context.Context, s scenario.Step, do func(context.Context, scenario.Step) (report.Outcome, error)) (report.Outcome, error) {
+func (r *Run) measure(ctx context.Context, s scenario.Step, do deed) (report.Outcome, error) {
 	began, before := time.Since(r.meter.Began()), r.crew.Figures()
 	stop := r.profile(ctx, s.Do)
 	o, err := do(ctx, s)

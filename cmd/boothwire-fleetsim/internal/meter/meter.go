@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/boothwire/boothwire/cmd/boothwire-fleetsim/internal/worker"
 )
 
 // A Part is what is measured as one: a process, or several that do the same.
@@ -28,7 +30,7 @@ type Sample struct {
 	At    time.Duration      `json:"at"`    // since the meter began
 	Busy  float64            `json:"busy"`  // cores that anybody used, the whole machine
 	Parts map[string]Reading `json:"parts"` // by name
-	Fleet any                `json:"fleet,omitempty"`
+	Fleet worker.Figures     `json:"fleet"`
 }
 
 // self is the name of this process among the parts.
@@ -37,7 +39,7 @@ const self = "fleetsim"
 // A Meter takes a sample each second until its context ends.
 type Meter struct {
 	parts []Part
-	fleet func() any // what else belongs into a sample
+	fleet func() worker.Figures
 	began time.Time
 
 	mu      sync.Mutex
@@ -49,7 +51,7 @@ type Meter struct {
 }
 
 // New makes a meter, which counts from now.
-func New(fleet func() any, parts ...Part) *Meter {
+func New(fleet func() worker.Figures, parts ...Part) *Meter {
 	m := &Meter{fleet: fleet, began: time.Now(), before: make(map[int]time.Duration)}
 	m.parts = append([]Part{{Name: self, PIDs: func() []int { return []int{os.Getpid()} }}}, parts...)
 	return m

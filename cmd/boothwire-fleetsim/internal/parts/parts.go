@@ -27,17 +27,18 @@ type Config struct {
 
 // A Deployment runs until Close.
 type Deployment struct {
-	Broker  Broker
-	URL     string         // of control's API
-	API     *client.Client // an admin's
-	Trust   client.Trust
-	Control *Process
-	Mosquit *Process // nil: somebody else's broker
-	Nodes   []*Process
-	Metrics map[string]string // address of each part's figures, by the part's name
-	Debug   map[string]string // address of each part's profiles, likewise; only with Config.Profile
+	Broker    Broker
+	URL       string         // of control's API
+	API       *client.Client // an admin's, of which so many calls run at once as Config says
+	Engineers *client.Client // another user's, whose calls may last
+	Trust     client.Trust
+	Control   *Process
+	Mosquit   *Process // nil: somebody else's broker
+	Nodes     []*Process
+	Metrics   map[string]string // address of each part's figures, by the part's name
+	Debug     map[string]string // address of each part's profiles, likewise; only with Config.Profile
 
-	http *http.Transport
+	http []*http.Transport
 	dir  string
 	bin  string
 	more bool // profiles
@@ -147,12 +148,17 @@ ca = %q
 	if err != nil {
 		return err
 	}
-	d.http = &http.Transport{
-		TLSClientConfig:     trusted,
-		MaxIdleConnsPerHost: callers,
-		MaxConnsPerHost:     callers,
+	call := func(token string, most int) *client.Client {
+		t := &http.Transport{TLSClientConfig: trusted, MaxIdleConnsPerHost: callers, MaxConnsPerHost: most}
+		d.http = append(d.http, t)
+		return client.New(d.URL, &client.Config{Token: token, HTTP: &http.Client{Transport: t}})
 	}
-	d.API = client.New(d.URL, &client.Config{Token: token, HTTP: &http.Client{Transport: d.http}})
+	d.API = call(token, callers)
+	engineer, err := d.API.CreateToken(ctx, &client.TokenRequest{User: "engineer", Role: "operator"})
+	if err != nil {
+		return err
+	}
+	d.Engineers = call(engineer.Secret, 0)
 	return nil
 }
 
@@ -230,8 +236,8 @@ func (d *Deployment) Failed(expected func(name string) bool) error {
 
 // Close ends all parts: nodes first, the broker last.
 func (d *Deployment) Close() {
-	if d.http != nil {
-		d.http.CloseIdleConnections()
+	for _, t := range d.http {
+		t.CloseIdleConnections()
 	}
 	all := d.Processes()
 	for i := len(all) - 1; i >= 0; i-- {

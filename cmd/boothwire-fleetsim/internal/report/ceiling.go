@@ -66,6 +66,9 @@ func (o *Outcome) cause(cores int, single map[string]bool) string {
 	return fmt.Sprintf("no CPU was full: %.2f of %d cores were busy, most of it %s with %.2f", o.Busy, cores, name, most)
 }
 
+// whatP99 names the verdict that has a limit in plots.
+const whatP99 = "99th percentile from a device's own wake"
+
 // Judge says whether a wake held its bars; a bar of 0 is none.
 func (o *Outcome) Judge(p99, all time.Duration) {
 	share := 100.0
@@ -74,7 +77,7 @@ func (o *Outcome) Judge(p99, all time.Duration) {
 	}
 	o.Verdicts = append(o.Verdicts, Verdict{What: "ready", Value: share, Limit: 100, Unit: "%", Holds: o.Ready == o.Asked})
 	if p99 > 0 && o.Wake != nil {
-		o.Verdicts = append(o.Verdicts, Verdict{What: "99th percentile from a device's own wake", Value: float64(o.Wake.P99), Limit: p99.Seconds(), Unit: "s", Holds: o.Wake.P99 <= In(p99)})
+		o.Verdicts = append(o.Verdicts, Verdict{What: whatP99, Value: float64(o.Wake.P99), Limit: p99.Seconds(), Unit: "s", Holds: o.Wake.P99 <= In(p99)})
 	}
 	if all > 0 {
 		o.Verdicts = append(o.Verdicts, Verdict{What: "until all were ready", Value: float64(o.All), Limit: all.Seconds(), Unit: "s", Holds: o.All <= In(all)})

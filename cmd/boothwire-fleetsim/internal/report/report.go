@@ -21,6 +21,8 @@ type Report struct {
 	Idle     meter.Sample   `json:"idle"` // all devices online, no session so far
 	Outcomes []Outcome      `json:"steps"`
 	Ceiling  *Ceiling       `json:"ceiling,omitempty"`
+	Costs    []Cost         `json:"costs"`
+	Peaks    []Peak         `json:"peaks"`
 	Samples  []meter.Sample `json:"samples"`
 }
 
@@ -44,7 +46,8 @@ type Outcome struct {
 	Asked  int            `json:"asked,omitempty"` // sessions that were to be opened, moved or closed
 	Ready  int            `json:"ready,omitempty"` // of those, so many came to it
 	Failed map[string]int `json:"failed,omitempty"`
-	Rate   float64        `json:"rate,omitempty"` // wakes a second that were asked for; 0: at once
+	Rate   float64        `json:"rate,omitempty"`  // wakes a second that were asked for; 0: at once
+	Climb  bool           `json:"climb,omitempty"` // it was one of rising rates
 
 	Wake     *Times         `json:"wake,omitempty"`     // from a device's own wake until control called its session connected
 	Admitted *Times         `json:"admitted,omitempty"` // the same, from when control sent the wake

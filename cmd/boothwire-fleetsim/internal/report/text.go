@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -14,6 +13,12 @@ func (r *Report) WriteText(w io.Writer) {
 	fmt.Fprintf(w, "%s: %s; %d devices, %d node(s)\n", r.Name, r.Title, r.Devices, r.Nodes)
 	for i := range r.Outcomes {
 		r.Outcomes[i].writeText(w)
+	}
+	for _, c := range r.Costs {
+		fmt.Fprintf(w, "memory: %s: %.1f KiB for each %s (%d)\n", c.Part, c.Bytes/1024, c.What, c.N)
+	}
+	for _, p := range r.Peaks {
+		fmt.Fprintf(w, "peak: %s: %.4g a second%s\n", p.What, p.Rate, p.limit())
 	}
 	if c := r.Ceiling; c != nil {
 		fmt.Fprintf(w, "ceiling: %s\n", c)
@@ -28,15 +33,24 @@ func (o *Outcome) writeText(w io.Writer) {
 	if o.Admitted != nil && o.Admitted.N > 0 {
 		fmt.Fprintf(w, "  ready after control sent its wake: p50 %.3f s, p99 %.3f s\n", o.Admitted.P50, o.Admitted.P99)
 	}
+	if c := o.Carried; c != nil {
+		fmt.Fprintf(w, "  %d sessions, %.2f Mbit/s together, each %.2f to %.2f, %.0f packets a second\n", c.Sessions, c.Total/1e6, c.Least/1e6, c.Most/1e6, c.Packets)
+	}
 	var use []string
-	for _, name := range slices.SortedFunc(maps.Keys(o.Use), func(a, b string) int { return cmp.Compare(o.Use[b].Mean, o.Use[a].Mean) }) {
-		u := o.Use[name]
-		use = append(use, fmt.Sprintf("%s %.2f cores %d MiB", name, u.Mean, u.RSS>>20))
+	for _, u := range o.SortedUse() {
+		use = append(use, fmt.Sprintf("%s %.2f cores %d MiB", u.Name, u.Mean, u.RSS>>20))
 	}
 	fmt.Fprintf(w, "  %s; busy %.2f cores\n", strings.Join(use, ", "), o.Busy)
 	for _, v := range o.Verdicts {
 		fmt.Fprintf(w, "  %s\n", v)
 	}
+}
+
+func (p Peak) limit() string {
+	if p.Limit == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", limit %.4g: %s", p.Limit, p.Why)
 }
 
 // String is a verdict in words.

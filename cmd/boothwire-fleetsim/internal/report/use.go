@@ -6,6 +6,12 @@ import (
 	"github.com/boothwire/boothwire/cmd/boothwire-fleetsim/internal/meter"
 )
 
+// Finish takes the samples of a run, and what they say of all of it.
+func (r *Report) Finish(samples []meter.Sample) {
+	r.Samples = samples
+	r.Costs, r.Peaks = r.costs(), r.peaks()
+}
+
 // Uses sums up what every part used in samples of from to to, and the whole machine.
 func Uses(samples []meter.Sample, from, to time.Duration) (use map[string]Use, busy float64) {
 	use = make(map[string]Use)

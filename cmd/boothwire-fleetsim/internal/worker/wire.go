@@ -30,15 +30,15 @@ type word struct {
 
 // Figures are what the devices have seen.
 type Figures struct {
-	Online   int // lines that are up
-	Open     int // sessions that were proved and are not over
-	Opened   int // sessions that were proved
-	Closed   int // of those, as planned
-	Lost     int // of those, for a fault
-	Failed   int // sessions that were never proved
-	Degraded int // times that a proof failed for a while
-	Refused  int // commands
-	Dropped  int // times that a line was lost
+	Online   int `json:"online"`   // lines that are up
+	Open     int `json:"open"`     // sessions that were proved and are not over
+	Opened   int `json:"opened"`   // sessions that were proved
+	Closed   int `json:"closed"`   // of those, as planned
+	Lost     int `json:"lost"`     // of those, for a fault
+	Failed   int `json:"failed"`   // sessions that were never proved
+	Degraded int `json:"degraded"` // times that a proof failed for a while
+	Refused  int `json:"refused"`  // commands
+	Dropped  int `json:"dropped"`  // times that a line was lost
 }
 
 // Add adds another worker's.
