@@ -19,6 +19,7 @@ import (
 	"github.com/boothwire/boothwire/cmd/boothwire-control/internal/figures"
 	"github.com/boothwire/boothwire/cmd/internal/metrics"
 	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/signaling/https"
 )
@@ -74,6 +75,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 		NextProtos:   []string{"http/1.1"},
 	}
 	log.Info("serving", zap.Stringer("address", ln.Addr()))
+	daemon.Supervise(ctx, func() { _ = c.Stats() })
 	return serve(ctx, c, srv, tls.NewListener(ln, srv.TLSConfig), lines)
 }
 

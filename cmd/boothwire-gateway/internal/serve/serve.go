@@ -15,6 +15,7 @@ import (
 	"github.com/boothwire/boothwire/cmd/internal/relayd"
 	"github.com/boothwire/boothwire/cmd/internal/stun"
 	"github.com/boothwire/boothwire/gateway"
+	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/keys"
 )
 
@@ -69,6 +70,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 		return err
 	}
 	defer stop()
+	daemon.Supervise(ctx, func() { _ = node.Ready() })
 	return together(ctx, func(ctx context.Context) error { return node.Follow(ctx, cfg.Control, follow) }, beside...)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/boothwire/boothwire/cmd/internal/metrics"
 	"github.com/boothwire/boothwire/cmd/internal/relayd"
 	"github.com/boothwire/boothwire/cmd/internal/stun"
+	"github.com/boothwire/boothwire/internal/daemon"
 )
 
 // Run serves until ctx ends.
@@ -43,6 +44,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 		return err
 	}
 	defer stop()
+	daemon.Supervise(ctx, func() { _ = relay.Stats() })
 	go follow(ctx, relay.Revoke)
 	// A relay whose STUN is broken ends, so that its supervisor sees it.
 	both, cancel := context.WithCancel(ctx)
