@@ -154,7 +154,8 @@ func (p *Plane) remove(id string) reach.Counters {
 }
 
 // change is one IpcSet: removals first, so that addresses are free when others
-// take them. It names no endpoint and no keepalive: peers come to the node.
+// take them. It names no endpoint and no keepalive: peers come to the node, but for a
+// call after a restart.
 type change struct{ removed, added strings.Builder }
 
 func (c *change) remove(key [32]byte) {

@@ -42,6 +42,7 @@ type Plane struct {
 	table  *reach.Table
 	tally  reach.Tally
 	watch  *watch
+	calls  calls
 
 	mu       sync.Mutex
 	sessions map[string]*peers
@@ -62,7 +63,7 @@ func Open(cfg Config) (*Plane, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	p := &Plane{cfg: cfg, sessions: make(map[string]*peers)}
+	p := &Plane{cfg: cfg, sessions: make(map[string]*peers), calls: calls{stop: make(chan struct{})}}
 	p.table = reach.NewTable(cfg.Proof, &p.tally, cfg.Proved)
 	p.watch = newWatch(p, cfg.Logger)
 	p.device = device.NewDevice(newRouter(p.table, &p.tally, cfg.MTU), cfg.Bind, p.watch.logger())
@@ -87,6 +88,7 @@ func (p *Plane) Close() error {
 	}
 	clear(p.sessions)
 	p.mu.Unlock()
+	p.calls.once.Do(func() { close(p.calls.stop) })
 	p.device.Close()
 	p.watch.wait()
 	return nil

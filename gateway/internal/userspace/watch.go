@@ -11,7 +11,7 @@ import (
 )
 
 // watch learns from wireguard-go's log what it has no other call for: that a
-// device's handshake began, that a pending key sent its first packet, and that a
+// handshake with a device began or was answered, that a pending key sent its first packet, and that a
 // peer used an address that is not its own. Each such line names its peer, by
 // pointer. A line that upstream rewords costs the event, never a packet: a
 // pending key is then promoted when its patience ends.
@@ -56,6 +56,17 @@ func (w *watch) forget(key [32]byte) {
 	delete(w.keys, key)
 }
 
+// renew watches a key whose peer was put in anew, if it was watched.
+func (w *watch) renew(key [32]byte) {
+	w.mu.Lock()
+	o, ok := w.owners[w.keys[key]]
+	w.mu.Unlock()
+	if ok {
+		w.forget(key)
+		w.add(o.session, key, o.pending)
+	}
+}
+
 func (w *watch) logger() *device.Logger {
 	return &device.Logger{Verbosef: w.verbose, Errorf: w.fault}
 }
@@ -64,13 +75,16 @@ func (w *watch) logger() *device.Logger {
 func (w *watch) verbose(format string, args ...any) {
 	foreign := strings.HasSuffix(format, "packet with disallowed source address from %v")
 	keepalive := format == "%v - Receiving keepalive packet"
-	handshake := format == "%v - Received handshake initiation"
+	handshake := format == "%v - Received handshake initiation" || format == "%v - Received handshake response"
 	if !foreign && !keepalive && !handshake || len(args) != 1 {
 		return
 	}
 	peer, ok := args[0].(*device.Peer)
 	if !ok {
 		return
+	}
+	if handshake {
+		w.plane.calls.answered(peer)
 	}
 	w.mu.RLock()
 	o, ok := w.owners[peer]
