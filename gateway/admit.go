@@ -182,7 +182,7 @@ func (n *Node) install(o *offer, h *held, now instant) error {
 	}
 	next := &held{grant: g, relays: o.relays, installed: now.wall, latest: now.mono + now.until(g.End)}
 	if h != nil {
-		next.installed, next.keys = h.installed, h.keys
+		next.installed, next.keys, next.heard = h.installed, h.keys, h.heard
 		if g.Prekey == h.grant.Prekey {
 			next.handshake, next.proved, next.fresh = h.handshake, h.proved, h.fresh
 		}
@@ -197,6 +197,7 @@ func (n *Node) install(o *offer, h *held, now instant) error {
 	n.claim(g, next)
 	n.sessions[g.Session] = next
 	n.counts.admitted++
+	n.hearing.soon(now.mono)
 	n.remind(now.mono+next.left(now), g.Session)
 	n.emit(Event{At: now.wall, Kind: KindInstalled, Session: g.Session, Rev: g.Rev})
 	return nil

@@ -28,8 +28,8 @@ type Config struct {
 	// memory, so that a restarted node is another one.
 	Store keys.Store
 	// Journal is the path of a file, in a folder that is there, from which a restarted
-	// node knows the sessions in force and those that are over before control tells it;
-	// empty: none.
+	// node knows the sessions in force, where their peers are, and which are over,
+	// before control tells it; empty: none.
 	Journal string
 	// Plane is the data plane; Auto is Userspace in this release.
 	Plane Plane

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -80,6 +81,7 @@ func (n *Node) writeGrant(o *offer, since time.Time, named []keys.PublicKey) {
 // bury leaves a tombstone in the place of a session; n.mu is held.
 func (n *Node) bury(session string, t tombstone) {
 	n.closed[session] = t
+	n.unwrite(heardMark + session)
 	n.write(session, remembered{Until: t.until.UnixMilli() + 1, Moved: t.moved, Keys: t.keys})
 }
 
@@ -105,7 +107,12 @@ func (n *Node) recall(lines iter.Seq2[string, []byte]) {
 	now := n.clock()
 	said := make(map[string]remembered)
 	latest := now.wall
+	heard := make(map[string][]byte)
 	for session, value := range lines {
+		if strings.HasPrefix(session, heardMark) {
+			heard[session] = value
+			continue
+		}
 		var r remembered
 		err := strictjson.Unmarshal(value, &r)
 		if err == nil && !keys.ValidID(session) {
@@ -137,6 +144,9 @@ func (n *Node) recall(lines iter.Seq2[string, []byte]) {
 			continue
 		}
 		n.counts.restored++
+	}
+	for key, value := range heard {
+		n.recallHeard(key, value)
 	}
 	if len(said) > 0 {
 		n.cfg.Logger.Info("sessions found again", zap.Int("in force", len(n.sessions)), zap.Int("over", len(n.closed)))

@@ -12,6 +12,7 @@ func (n *Node) run() {
 	defer timer.Stop()
 	for {
 		timer.Reset(n.look())
+		n.listenAround()
 		select {
 		case <-n.done:
 			return
@@ -39,11 +40,14 @@ func (n *Node) look() time.Duration {
 		}
 		n.due(id, now)
 	}
-	at, ok := n.agenda.next()
-	if !ok {
-		return maxSleep
+	rest := maxSleep
+	if n.journal != nil && len(n.sessions) > 0 {
+		rest = min(rest, max(n.hearing.at-now.mono, 0))
 	}
-	return min(at-now.mono, maxSleep)
+	if at, ok := n.agenda.next(); ok {
+		rest = min(rest, at-now.mono)
+	}
+	return rest
 }
 
 // watch handles all that the packet path saw; n.mu is held.
@@ -70,6 +74,7 @@ func (n *Node) saw(s sighting) {
 	default:
 		return // a handshake every two minutes is no news
 	}
+	n.hearing.soon(n.clock().mono)
 	n.emit(Event{At: s.at, Kind: s.kind, Session: s.session, Rev: h.grant.Rev})
 }
 

@@ -46,6 +46,7 @@ type Node struct {
 	addresses map[netip.Addr]string     // which session in force has it
 	legs      *legs
 	agenda    agenda
+	hearing   hearing
 	last      instant // that the agenda was looked at
 	counts    counts
 	noted     refusals // that were logged
@@ -116,6 +117,7 @@ func (n *Node) resume() error {
 		n.legs.close()
 		return fmt.Errorf("gateway: what a former process left: %w", err)
 	}
+	n.callAll()
 	return nil
 }
 

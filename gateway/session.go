@@ -31,9 +31,10 @@ type held struct {
 	installed time.Time
 	handshake time.Time
 	proved    time.Time
-	latest    time.Duration    // its end on the monotonic clock, as of its last grant
-	keys      []keys.PublicKey // every key that it ever named
-	fresh     bool             // found again in the journal, and no packet of the device since
+	latest    time.Duration                     // its end on the monotonic clock, as of its last grant
+	keys      []keys.PublicKey                  // every key that it ever named
+	fresh     bool                              // found again in the journal, and no handshake with the device since
+	heard     map[keys.PublicKey]netip.AddrPort // where its peers are, as the journal has it
 }
 
 // left is how long the session may last: until its end by the wall clock, but no
