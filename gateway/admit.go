@@ -124,6 +124,9 @@ func (n *Node) admit(o *offer) error {
 			return refuse(keys.ReasonReplayed, "rev %d is in force", h.grant.Rev)
 		}
 	}
+	if h == nil && n.cfg.Capacity > 0 && len(n.sessions) >= n.cfg.Capacity {
+		return refuse(keys.ReasonBusy, "the node holds %d sessions", len(n.sessions))
+	}
 	if err := n.check(g); err != nil {
 		return err
 	}

@@ -57,6 +57,11 @@ type Config struct {
 	// What it returns keeps packets apart; it may have relay.Conn's ReadBatch,
 	// WriteBatch and Renew. It is called from many goroutines. nil: UDP only.
 	Relay func(ctx context.Context, relays []keys.Relay, key keys.PrivateKey) (net.Conn, error)
+	// Region is whose devices control gives this node first; may be empty.
+	Region string
+	// Capacity is how many sessions the node takes; 0: as many as it has keys for, and
+	// control gives it 10,000.
+	Capacity int
 	// Version is what the node tells control that it runs; may be empty.
 	Version string
 	// Observe, unless nil, gets every Event in order; it must not block or call

@@ -35,7 +35,8 @@ const (
 	silence     = 2*pingPeriod + pingPeriod/2 // two pings missed, and time for one under way
 	gatherFor   = 100 * time.Millisecond      // events that nobody waits for
 	bytesPeriod = 10 * time.Second
-	maxEvents   = 512 // in one report
+	beatPeriod  = 5 * time.Second // control takes a node for lost that misses three
+	maxEvents   = 512             // in one report
 )
 
 var errSilent = errors.New("gateway: control fell silent")

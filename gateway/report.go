@@ -13,22 +13,28 @@ import (
 // the next connection too; control knows it by its number.
 func (f *follower) report(ctx context.Context) error {
 	first := true
-	ticker := time.NewTicker(bytesPeriod)
+	ticker := time.NewTicker(beatPeriod)
 	defer ticker.Stop()
+	var counted time.Time
 	for {
+		beat := false
 		if !first && len(f.batch) == 0 {
 			select {
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			case <-ticker.C:
-				f.gather(f.node.traffic(f.bytes))
+			case now := <-ticker.C:
+				beat = true
+				if now.Sub(counted) >= bytesPeriod-beatPeriod/2 {
+					counted = now
+					f.gather(f.node.traffic(f.bytes))
+				}
 			case <-f.ready:
 			}
 		}
 		if len(f.batch) == 0 {
-			f.fill(ctx, first)
+			f.fill(ctx, first || beat)
 		}
-		if len(f.batch) == 0 && !first {
+		if len(f.batch) == 0 && !first && !beat {
 			continue
 		}
 		if err := f.send(ctx, first); err != nil {
@@ -100,6 +106,7 @@ func (f *follower) send(ctx context.Context, first bool) error {
 			far := f.node.FarEnd()
 			r.Endpoints, r.Operators = far.Endpoints, far.OperatorEndpoints
 			r.Version = f.node.cfg.Version
+			r.Beats, r.Region, r.Capacity = true, f.node.cfg.Region, f.node.cfg.Capacity
 		}
 		err := f.link.post(ctx, pathReport, r, nil)
 		if err == nil {

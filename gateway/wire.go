@@ -18,8 +18,8 @@ import (
 //	                       node's own legs. With ?relay=1 also every session that
 //	                       is over, of other nodes too: those of the last hour,
 //	                       then each as it ends
-//	POST /node/v1/report   report -> 204; the first of each follow says what the
-//	                       node holds
+//	POST /node/v1/report   report -> 204, each 5 s at the latest; the first of each
+//	                       follow says what the node holds, and how it is
 const (
 	pathEnroll = "/node/v1/enroll"
 	pathFollow = "/node/v1/follow"
@@ -64,6 +64,9 @@ type report struct {
 	Endpoints []netip.AddrPort `json:"endpoints,omitempty"`
 	Operators []netip.AddrPort `json:"operator_endpoints,omitempty"` // where they differ
 	Version   string           `json:"version,omitempty"`
+	Beats     bool             `json:"beats,omitempty"` // it reports each 5 s, whatever happens
+	Region    string           `json:"region,omitempty"`
+	Capacity  int              `json:"capacity,omitempty"`
 	Stats     *Stats           `json:"stats,omitempty"`
 }
 

@@ -45,6 +45,11 @@ type Config struct {
 	// judged as any other.
 	Renew func(token []byte)
 
+	// Swap has Update put another far end into the place of the one before at once,
+	// where it would prove it beside that one first: what its paths' Open finds belongs
+	// to one far end at a time.
+	Swap bool
+
 	Lifetime time.Duration // total, from Up, on the monotonic clock; 0: no limit
 	Idle     time.Duration // without packets of operators; 0: 15 min, negative: no limit
 

@@ -16,7 +16,7 @@ import (
 // beside the old one with its proof address alone, and when an echo through it
 // came back, the addresses move over in one step and the old one goes. Update
 // then waits for that proof, and when ctx ends first the old far end stays and
-// the tunnel is as it was. A move with another key cannot keep the old far end:
+// the tunnel is as it was; only its known addresses are tried meanwhile. A move with another key cannot keep the old far end:
 // its traffic stops until the new one is proved. The tunnel's own addresses, its
 // role, mode and socket do not change; Update returns an error when the addresses
 // do. One Update runs at a time, and others wait.
@@ -43,7 +43,7 @@ func (t *Tunnel) Update(ctx context.Context, cfg *Config) error {
 	fresh := !c.Key.Equal(old.Key)
 	moved := c.Far.Key != old.Far.Key
 	switch {
-	case moved && !fresh && c.Far.Proof != old.Far.Proof:
+	case moved && !fresh && !c.Swap && c.Far.Proof != old.Far.Proof:
 		return t.move(ctx, c)
 	default:
 		return t.do(ctx, func() error { return t.replace(c, fresh || moved) })
@@ -153,7 +153,7 @@ func (t *Tunnel) moveOver(c *Config) error {
 		}
 	}
 	t.adopt(c, true)
-	t.become(Connected, "")
+	t.restored(next)
 	return nil
 }
 

@@ -78,7 +78,9 @@ func (b backend) Nodes(_ context.Context, u auth.User, q api.Query) ([]client.No
 	defer b.c.mu.Unlock()
 	var list []client.Node
 	for _, n := range b.c.nodes {
-		list = append(list, n.show())
+		v := n.show()
+		v.Leaving = b.c.leaving(n)
+		list = append(list, v)
 	}
 	slices.SortFunc(list, func(x, y client.Node) int { return strings.Compare(x.Name, y.Name) })
 	list, next := cut(list, q, func(n client.Node) string { return n.Name })
@@ -140,23 +142,6 @@ func (b backend) DeleteNode(ctx context.Context, u auth.User, name string) error
 		return err
 	}
 	return c.store.Do(ctx, func(tx *store.Tx) error { return tx.DeleteNode(name) })
-}
-
-// DrainNode implements api.Backend.
-func (b backend) DrainNode(_ context.Context, u auth.User, name string, draining bool) (client.Node, error) {
-	if err := b.may(u, auth.Manage); err != nil {
-		return client.Node{}, err
-	}
-	b.c.mu.Lock()
-	defer b.c.mu.Unlock()
-	n := b.c.nodes[name]
-	if n == nil {
-		return client.Node{}, fail(http.StatusNotFound, "unknown_node", "no such node")
-	}
-	n.row.Draining = draining
-	b.c.keep(n)
-	b.c.note(store.Audit{Who: u.Name, What: auditDrain, Node: name, Code: strconv.FormatBool(draining)})
-	return n.show(), nil
 }
 
 // Fault implements api.Backend.

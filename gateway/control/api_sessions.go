@@ -19,6 +19,15 @@ func (b backend) OpenSession(ctx context.Context, u auth.User, r client.OpenRequ
 	return b.c.openSession(ctx, u, r)
 }
 
+// SessionGrant implements api.Backend.
+func (b backend) SessionGrant(ctx context.Context, u auth.User, id, operator string) (client.Session, error) {
+	v, err := b.c.grantFor(u, id, operator)
+	if errors.Is(err, errNotFound) {
+		return client.Session{}, b.gone(ctx, u, id)
+	}
+	return v, err
+}
+
 // ExtendSession implements api.Backend.
 func (b backend) ExtendSession(ctx context.Context, u auth.User, id string, lifetime time.Duration) (client.Session, error) {
 	return b.c.extendSession(ctx, u, id, lifetime)

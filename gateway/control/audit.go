@@ -26,6 +26,8 @@ const (
 	auditDevice  = "device"
 	auditClaim   = "node_claimed"
 	auditEnrol   = "node_enrolled"
+	auditMoved   = "moved"
+	auditLost    = "node_lost"
 	auditDrain   = "node_drained"
 	auditNode    = "node_refused" // counted
 	auditToken   = "token"

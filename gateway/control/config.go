@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"time"
@@ -68,6 +69,13 @@ type Config struct {
 	Renewal  time.Duration // of an end-to-end session, until it is renewed; default 5 min, at least 1 min
 	Up, Down keys.Rate     // of a device, bit/s; default unlimited
 
+	// Wakes is how many devices are woken in a second to shake hands with one node; the
+	// others wait for their turn. Default 300; negative: all at once.
+	Wakes int
+	// Regions are the regions of groups of devices, which get nodes of theirs as long as
+	// one has room. A group that is not in it is a region by its own name.
+	Regions map[string]string
+
 	// Pin is the base64url SHA-256 of the public key in the certificate that nodes see
 	// (its SPKI, RFC 7469 section 2.4), and goes into claims; empty: they verify its chain.
 	Pin string
@@ -123,6 +131,9 @@ const (
 	defaultLongest  = 8 * time.Hour
 	defaultIdle     = 15 * time.Minute
 	defaultRenewal  = 5 * time.Minute
+	// defaultWakes is what one core of a node makes in a second with room to spare; at
+	// this pace every device connected at its first try.
+	defaultWakes = 300
 )
 
 func (cfg *Config) settled() (Config, error) {
@@ -158,6 +169,10 @@ func (cfg *Config) settled() (Config, error) {
 	set(&c.Renewal, defaultRenewal)
 	c.Renewal = max(c.Renewal, time.Minute)
 	set(&c.Bare.Lifetime, c.Lifetime)
+	if c.Wakes == 0 {
+		c.Wakes = defaultWakes
+	}
+	c.Regions = maps.Clone(c.Regions)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -54,6 +54,7 @@ type Control struct {
 	tokens    map[string]store.Token // by hash
 	pool      *pool.Pool
 	lines     []signaling.Sender
+	since     time.Time // when nodes could be heard, without a break until now
 	revoked   revoked
 }
 
@@ -106,7 +107,9 @@ func Open(ctx context.Context, dsn string, cfg *Config) (*Control, error) {
 		return nil, err
 	}
 	c.handler = c.routes()
+	c.since = c.cfg.Now()
 	c.work.Go(c.sweep)
+	c.work.Go(c.watchNodes)
 	return c, nil
 }
 
@@ -207,6 +210,11 @@ func (c *Control) Close() error {
 	c.shut = true
 	for _, s := range c.sessions {
 		s.timer.Stop()
+	}
+	for _, n := range c.nodes {
+		if n.gate != nil {
+			n.gate.timer.Stop()
+		}
 	}
 	c.mu.Unlock()
 	if first {

@@ -75,7 +75,9 @@ func (c *Control) endAtNode(s *session) {
 	if s.node == nil || !c.signDown(s) {
 		return
 	}
-	s.node.say(nodeLine{Kind: lineEnd, Session: s.id, Token: string(s.down)})
+	for _, n := range append([]*node{s.node}, s.former...) {
+		n.say(nodeLine{Kind: lineEnd, Session: s.id, Token: string(s.down)})
+	}
 }
 
 func (c *Control) signDown(s *session) bool {

@@ -25,7 +25,9 @@ type device struct {
 	latest  map[string]uint64 // number of the latest status and reply of the current boot
 	line    signaling.Sender  // on which it was heard last
 
-	session *session // that is not ending
+	last    string     // the node of its latest session
+	from    netip.Addr // its public address, as a node saw it; zero: not known
+	session *session   // that is not ending
 	closing []*session
 	probe   *probe
 	denied  denial

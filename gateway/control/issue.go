@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/machine"
 	"github.com/boothwire/boothwire/gateway/control/internal/pool"
 	"github.com/boothwire/boothwire/gateway/control/internal/store"
 	"github.com/boothwire/boothwire/keys"
@@ -24,6 +25,8 @@ type change struct {
 	longest  time.Duration // of an end-to-end session; 0: as before
 	fresh    bool          // to the prekey in session.fresh
 	batch    bool          // to a prekey of the device's batch
+	to       *node         // where the session moves to; nil: it stays
+	again    bool          // the node has begun again, and so has the device
 }
 
 // errNoPrekey says that the device has to be asked.
@@ -90,7 +93,18 @@ func (c *Control) issueOnce(s *session, ch change) error {
 	s.prekey, s.boot, s.re = d.grant.Prekey, d.grant.Boot, d.grant.Re
 	now = c.cfg.Now()
 	s.own(client.ByControl, stageGranted, now)
-	s.m.Issued(now, d.grant.Rev, d.grant.End)
+	what := machine.Terms
+	switch {
+	case ch.to != nil && ch.to != s.node:
+		what = machine.Move
+		c.rehome(s, ch.to)
+	case d.spend || ch.again:
+		what = machine.Shake
+	}
+	s.m.Issued(now, d.grant.Rev, d.grant.End, what)
+	if ch.to != nil && ch.to == s.carrier {
+		s.m.Stays()
+	}
 	c.act(s, now)
 	return nil
 }
@@ -113,8 +127,12 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 	switch {
 	case s.m.Ended():
 		return nil, fail(http.StatusConflict, keys.ReasonClosed, "the session is over")
-	case s.node == nil && !s.endToEnd:
-		return nil, fail(http.StatusServiceUnavailable, "node_unreachable", "the session's node is gone")
+	case s.node == nil && !s.endToEnd, ch.to != nil && c.nodes[ch.to.row.Name] != ch.to:
+		return nil, fail(http.StatusServiceUnavailable, machine.CodeNodeUnreachable, "the session's node is gone")
+	}
+	at := s.node
+	if ch.to != nil {
+		at = ch.to
 	}
 	d := &draft{lifetime: s.lifetime, longest: s.longest, operators: slices.Clone(s.operators)}
 	if ch.longest > 0 {
@@ -170,7 +188,7 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 			return nil, err
 		}
 	} else {
-		d.grant.Far = keys.FarEnd{Node: s.name, Key: s.node.key, Endpoints: s.node.endpoints, OperatorEndpoints: s.node.operators, Proof: s.node.proof}
+		d.grant.Far = keys.FarEnd{Node: at.row.Name, Key: at.key, Endpoints: at.endpoints, OperatorEndpoints: at.operators, Proof: at.proof}
 	}
 	for _, o := range d.operators {
 		if o.removed.IsZero() {
@@ -179,6 +197,9 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 	}
 	d.row = s.row()
 	d.row.Longest = d.longest
+	if at != nil {
+		d.row.Node, d.row.Proved = at.row.Name, s.m.Proved && at == s.node
+	}
 	d.row.Rev, d.row.Ends, d.row.Lifetime, d.row.Boot, d.row.Prekey = d.grant.Rev, d.grant.End, d.lifetime, boot, prekey.String()
 	d.row.Address = s.address.String()
 	d.row.Operators = nil

@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"math"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -29,6 +27,7 @@ type node struct {
 	stats     json.RawMessage
 	link      *link // nil: not connected
 	sessions  map[string]*session
+	standing
 }
 
 // link is one stream of a node that follows.
@@ -69,58 +68,21 @@ func (n *node) cut() {
 func (n *node) show() client.Node {
 	v := client.Node{
 		Name: n.row.Name, Identity: n.identity, Key: n.key, State: "disconnected", Endpoints: slices.Clone(n.endpoints),
-		Proof: n.proof, Sessions: n.open(), LastSeen: n.row.Seen, Version: n.row.Version, Draining: n.row.Draining,
+		Proof: n.proof, Sessions: len(n.live), LastSeen: n.row.Seen, Version: n.row.Version, Draining: n.row.Draining, Moving: n.row.Draining && n.moving,
+		Region: n.region, Capacity: n.capacity,
 	}
 	if v.Endpoints == nil {
 		v.Endpoints = []netip.AddrPort{}
 	}
 	switch {
+	case n.lost:
+		v.State = "lost"
 	case n.link != nil:
 		v.State = "connected"
 	case n.identity.IsZero():
 		v.State = "claimed"
 	}
 	return v
-}
-
-func (n *node) open() int {
-	count := 0
-	for _, s := range n.sessions {
-		if !s.m.Ended() {
-			count++
-		}
-	}
-	return count
-}
-
-// choose returns the named node, or the connected one with the fewest sessions; mu
-// is held.
-func (c *Control) choose(name string) (*node, error) {
-	if name != "" {
-		n := c.nodes[name]
-		switch {
-		case n == nil:
-			return nil, fail(http.StatusNotFound, "unknown_node", "no such node")
-		case n.link == nil || len(n.endpoints) == 0:
-			return nil, fail(http.StatusServiceUnavailable, "node_unreachable", "the node is not connected")
-		}
-		return n, nil
-	}
-	var best *node
-	least := 0
-	for _, n := range c.nodes {
-		if n.link == nil || n.row.Draining || len(n.endpoints) == 0 {
-			continue
-		}
-		load := n.open()
-		if best == nil || load < least || load == least && n.row.Name < best.row.Name {
-			best, least = n, load
-		}
-	}
-	if best == nil {
-		return nil, fail(http.StatusServiceUnavailable, "node_unreachable", "no node is connected")
-	}
-	return best, nil
 }
 
 // stored is the node as the store has it.
@@ -166,7 +128,7 @@ func (c *Control) byIdentity(k keys.IdentityKey) *node {
 func (c *Control) attach(n *node, l *link, now time.Time) {
 	n.cut()
 	n.link = l
-	n.row.Seen = now
+	c.hear(n, now)
 	c.keep(n)
 	n.say(nodeLine{Kind: lineHello, Proof: n.proof, Pool: c.cfg.Pool})
 	for _, s := range sorted(n.sessions) {
@@ -186,8 +148,11 @@ func (c *Control) detachNode(n *node, l *link, now time.Time) {
 	if n.link == l {
 		n.link = nil
 		n.row.Seen = now
+		if !n.beats {
+			n.heard = now
+		}
 		c.keep(n)
-		c.log.Warn("node is lost", zap.String("node", n.row.Name))
+		c.log.Warn("node is gone", zap.String("node", n.row.Name))
 	}
 }
 
@@ -202,7 +167,10 @@ func sorted(m map[string]*session) []*session {
 
 // told takes one report of a node; mu is held.
 func (c *Control) told(n *node, r *nodeReport, now time.Time) {
-	n.row.Seen = now
+	c.hear(n, now)
+	if r.Sessions != nil { // the first of a follow, which says how the node is
+		n.beats, n.region, n.capacity = r.Beats, r.Region, max(r.Capacity, 0)
+	}
 	if len(r.Endpoints) > 0 {
 		n.endpoints, n.operators = usable(r.Endpoints), usable(r.Operators)
 	}
@@ -228,6 +196,10 @@ func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
 	for _, h := range held {
 		kept[h.Session] = h.Rev > 0 && !h.Fresh
 		if s := n.sessions[h.Session]; s != nil || !keys.ValidID(h.Session) {
+			continue
+		}
+		if s := c.sessions[h.Session]; s != nil {
+			c.elsewhere(s, n)
 			continue
 		}
 		// Of no session that control knows to be the node's: it is over.
@@ -256,7 +228,7 @@ func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
 // revive tells a device that its node has begun again: a further revision, in which
 // nothing else is new, makes it prove its tunnel at once rather than at its next echo.
 func (c *Control) revive(s *session) {
-	if err := c.issue(s, change{}); err != nil {
+	if err := c.issue(s, change{again: true}); err != nil {
 		c.log.Warn("a session that its node lost", zap.String("session", s.id), zap.Error(err))
 	}
 }
@@ -268,6 +240,9 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 		e.Code = keys.ReasonMalformed // it goes into the audit and before people's eyes
 	}
 	s := n.sessions[e.Session]
+	if s == nil && c.formerly(n, e, now) {
+		return
+	}
 	if s == nil {
 		if e.Kind != eventClosed && e.Kind != eventBytes {
 			code := "unknown_session"
@@ -281,9 +256,9 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 		}
 		return
 	}
-	// The database counts to 2^63.
-	s.rx = max(s.rx, min(e.Rx, math.MaxInt64))
-	s.tx = max(s.tx, min(e.Tx, math.MaxInt64))
+	if e.Kind == eventBytes || e.Kind == eventClosed {
+		s.count(n, e.Rx, e.Tx)
+	}
 	// The device's own word about its path, which it may not have said, comes first.
 	if s.path == "" && (e.Path == "direct" || e.Path == "relay") {
 		s.path = e.Path
@@ -304,6 +279,9 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 		rev := e.Rev
 		if rev == 0 {
 			rev = s.m.Rev // a grant that it could not read names none
+		}
+		if e.Code == keys.ReasonBusy {
+			n.full = now.Add(fullFor)
 		}
 		s.m.NodeRefused(now, rev, e.Code)
 	case eventClosed:

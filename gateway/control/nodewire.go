@@ -33,7 +33,8 @@ import (
 //	                      ?relay=1 also every session that is over, of other nodes
 //	                      too: those of the last hour, then each as it ends
 //	POST /node/v1/report  {"seq","events","sessions","endpoints","operator_endpoints",
-//	                      "version","stats"}
+//	                      "version","stats",
+//	                      "beats","region","capacity"}
 //	                      -> 204; sessions, in the first of a follow, is what it holds
 const (
 	pathEnroll = "/node/v1/enroll"
@@ -89,6 +90,9 @@ type nodeReport struct {
 	Endpoints []netip.AddrPort `json:"endpoints"`
 	Operators []netip.AddrPort `json:"operator_endpoints"`
 	Version   string           `json:"version"`
+	Beats     bool             `json:"beats"` // it reports each 5 s, whatever happens
+	Region    string           `json:"region"`
+	Capacity  int              `json:"capacity"`
 	Stats     json.RawMessage  `json:"stats"`
 }
 
@@ -138,7 +142,7 @@ func (c *Control) newClaim(ctx context.Context, u User, name string) (client.Cla
 		return client.Claim{}, fail(http.StatusServiceUnavailable, "no_address", err.Error())
 	}
 	if n == nil {
-		n = &node{row: store.Node{Name: name, Created: now, Proof: a.Addr.String()}, proof: a.Addr, sessions: make(map[string]*session)}
+		n = &node{row: store.Node{Name: name, Created: now, Proof: a.Addr.String()}, proof: a.Addr, sessions: make(map[string]*session), standing: newStanding()}
 		c.nodes[name] = n
 	}
 	n.row.ClaimHash, n.row.ClaimExpires = hashOf(text), now.Add(claimFor)

@@ -144,14 +144,14 @@ func (c *Control) claim(ctx context.Context, u User, in *client.OpenRequest) (s 
 		s, err = c.endToEnd(d, in.Lifetime.Duration())
 	} else {
 		var n *node
-		if n, err = c.choose(in.Node); err == nil {
+		if n, err = c.choose(d, in.Node); err == nil {
 			s = c.newSession(d, n, in.Lifetime.Duration())
 		}
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	s.user, s.reason, s.ticket = u, in.Reason, in.Ticket
+	s.user, s.reason, s.ticket, s.batch = u, in.Reason, in.Ticket, in.Batch
 	return s, false, nil
 }
 
@@ -160,7 +160,7 @@ func (c *Control) newSession(d *device, n *node, lifetime time.Duration) *sessio
 	now := c.cfg.Now()
 	s := &session{id: keys.NewID(), dev: d, node: n, opened: now, lifetime: lifetime, m: machine.New(now.Add(lifetime))}
 	if n != nil {
-		s.name = n.row.Name
+		s.name, d.last = n.row.Name, n.row.Name
 	}
 	d.session = s
 	c.track(s)

@@ -83,7 +83,7 @@ func (c *Control) signed(s *session, d *draft) ([]byte, error) {
 	for {
 		token, err := d.grant.Sign(c.signer)
 		if err == nil {
-			cmd := signaling.Command{ID: s.id + ".999.999", Action: signaling.Up, Server: s.name, Session: s.id, Token: token}
+			cmd := signaling.Command{ID: s.id + ".999.999", Action: signaling.Up, Server: g.Far.Node, Session: s.id, Token: token}
 			if _, err = cmd.MarshalJSON(); err == nil {
 				return token, nil
 			}

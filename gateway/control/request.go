@@ -102,7 +102,7 @@ func (c *Control) bareSession(d *device, r requestPayload) (*session, error) {
 	case d.session != nil:
 		return nil, fail(http.StatusConflict, keys.ReasonBusy, "another session of the device is open")
 	}
-	n, err := c.choose(r.Server)
+	n, err := c.choose(d, r.Server)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func readDevice(r store.Device) (*device, error) {
 func (c *Control) restoreNodes(ctx context.Context) error {
 	rows, err := c.store.Nodes(ctx)
 	for _, r := range rows {
-		n := &node{row: r, sessions: make(map[string]*session)}
+		n := &node{row: r, sessions: make(map[string]*session), standing: newStanding()}
 		n.proof, _ = netip.ParseAddr(r.Proof)
 		if r.Identity != "" {
 			if n.identity, err = keys.ParseIdentityKey(r.Identity); err != nil {
@@ -120,6 +120,9 @@ func (c *Control) restoreSessions(ctx context.Context) error {
 		s.m.Alone = r.EndToEnd
 		s.m.State, s.m.Code, s.m.Why = machine.State(r.State), r.Code, r.Why
 		s.m.Rev, s.m.Installed, s.m.Acked, s.m.Ready, s.m.Proved = r.Rev, r.Installed, r.Acked, r.Ready, r.Proved
+		if s.m.Proved {
+			s.carrier = s.node
+		}
 		s.prekey, _ = keys.ParsePublicKey(r.Prekey)
 		s.address, _ = netip.ParseAddr(r.Address)
 		for _, o := range r.Operators {

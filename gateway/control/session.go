@@ -40,8 +40,9 @@ type session struct {
 	path           string
 	pathWhy        string // the device's words about it
 	rtt            time.Duration
-	rx, tx         uint64    // from the device and to it
-	spent          PathTimes // as the device says
+	rx, tx         uint64              // from the device and to it
+	counted        map[string]counters // by each node, as it said last
+	spent          PathTimes           // as the device says
 
 	grant     []byte
 	legs      []keys.Relay   // the node's, as of the latest revision
@@ -54,6 +55,13 @@ type session struct {
 	wakes     int // commands sent for the latest revision under different ids
 	offers    offers
 	renewal   renewal
+
+	batch   bool      // one of many
+	waits   *gate     // where its device waits for its turn; nil: it does not
+	carrier *node     // at which the device was proved last; nil: at none, or not known
+	former  []*node   // that hold an earlier revision
+	moveAt  time.Time // no other node is looked for before
+	placing bool      // a revision with another node is being made
 
 	timer   *time.Timer
 	version uint64
@@ -148,7 +156,7 @@ func (s *session) show() client.Session {
 	v := client.Session{
 		ID: s.id, Rev: s.m.Rev, Device: s.dev.row.ID, Node: s.name, State: client.SessionState(s.m.State),
 		Ladder: slices.Clone(s.ladder), Code: s.m.Code, Why: s.m.Why, Path: s.path, PathWhy: s.pathWhy, Paths: s.spent.shown(), EndToEnd: s.endToEnd, RTT: client.Micros(s.rtt.Microseconds()),
-		Address: s.address, Operators: []client.Operator{}, Reason: s.reason, Ticket: s.ticket, Bare: s.bare,
+		Address: s.address, Operators: []client.Operator{}, Reason: s.reason, Ticket: s.ticket, Bare: s.bare, Moving: s.m.Moving(), Waiting: s.waiting(),
 		Opened: s.opened.UTC(), Ends: s.m.Ends.UTC(), Rx: s.rx, Tx: s.tx,
 	}
 	if v.Ladder == nil {
@@ -242,27 +250,11 @@ func readOperator(r store.Operator) operator {
 // act does what the machine of s wants, writes it down and tells who watches; mu is
 // held, and nothing here waits.
 func (c *Control) act(s *session, now time.Time) {
-	for _, a := range s.m.Take() {
-		switch a {
-		case machine.Ask:
-			c.ask(s, now)
-		case machine.Issue:
-			if c.begin() {
-				go func() {
-					defer c.work.Done()
-					c.reissue(s)
-				}()
-			}
-		case machine.Install:
-			s.wakes = 0
-			c.install(s)
-		case machine.Wake:
-			c.wake(s, now)
-		case machine.Down:
-			c.sendDown(s)
-		case machine.End:
-			c.endAtNode(s)
-		}
+	for list := s.m.Take(); len(list) > 0; list = s.m.Take() {
+		c.do(s, list, now)
+	}
+	if s.m.Proved {
+		s.carrier = s.node
 	}
 	if s.m.State == machine.Connected && !s.climbed(signaling.Ready, client.ByControl) {
 		s.own(client.ByControl, signaling.Ready, now)
@@ -278,12 +270,49 @@ func (c *Control) act(s *session, now time.Time) {
 	if s.m.Over() {
 		c.forget(s, now)
 	}
-	s.version++
-	close(s.changed)
-	s.changed = make(chan struct{})
+	s.tell()
 	row := s.row()
 	c.store.Later("session/"+s.id, func(tx *store.Tx) error { return tx.PutSession(row) })
 	c.rearm(s, now)
+}
+
+// tell has those who watch s look again.
+func (s *session) tell() {
+	s.version++
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// do does what the machine of s wants; mu is held.
+func (c *Control) do(s *session, list []machine.Action, now time.Time) {
+	for _, a := range list {
+		switch a {
+		case machine.Ask:
+			c.ask(s, now)
+		case machine.Issue:
+			if c.begin() {
+				go func() {
+					defer c.work.Done()
+					c.reissue(s)
+				}()
+			}
+		case machine.Install:
+			s.wakes = 0
+			c.install(s)
+		case machine.Admit:
+			c.admit(s, now)
+		case machine.Wake:
+			c.wake(s, now)
+		case machine.Place:
+			c.replace(s, now)
+		case machine.Moved:
+			c.moved(s, now)
+		case machine.Down:
+			c.sendDown(s)
+		case machine.End:
+			c.endAtNode(s)
+		}
+	}
 }
 
 // rearm sets the timer of s to what is due next.
@@ -317,7 +346,7 @@ func (c *Control) track(s *session) {
 	s.timer.Stop()
 	c.sessions[s.id] = s
 	if s.node != nil {
-		s.node.sessions[s.id] = s
+		s.node.take(s)
 	}
 }
 
@@ -332,6 +361,10 @@ func (c *Control) detach(s *session) {
 
 // ended says that s is over for its operators.
 func (c *Control) ended(s *session) {
+	if s.node != nil {
+		delete(s.node.live, s.id)
+	}
+	c.leave(s)
 	row := store.Audit{What: auditEnded, Device: s.dev.row.ID, Session: s.id, Node: s.name, Code: s.m.Code, Detail: s.m.Why}
 	if s.m.State == machine.Failed {
 		c.counts.failed.Add(1)
@@ -349,7 +382,7 @@ func (c *Control) forget(s *session, now time.Time) {
 	}
 	delete(c.sessions, s.id)
 	if s.node != nil {
-		delete(s.node.sessions, s.id)
+		s.node.drop(s)
 	}
 	s.dev.closing = slices.DeleteFunc(s.dev.closing, func(o *session) bool { return o == s })
 	s.prekey, s.fresh, s.grant = keys.PublicKey{}, keys.PublicKey{}, nil

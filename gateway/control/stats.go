@@ -16,7 +16,7 @@ type Stats struct {
 	Sessions  int            // open
 	States    map[string]int // sessions about which something is left to be done, by state
 	Nodes     int            // connected
-	NodeState map[string]int // nodes, by state: connected, draining, disconnected, claimed
+	NodeState map[string]int // nodes, by state: connected, draining, disconnected, lost, claimed
 	NodeLoads []NodeLoad     // by name, at most the first 200
 	Waiting   int            // commands that wait for a line
 
@@ -63,7 +63,7 @@ func (c *Control) Stats() Stats {
 		Opened: c.counts.opened.Load(), Failed: c.counts.failed.Load(),
 		NodePaths: c.counts.nodeSpent.sum(), EndToEndPaths: c.counts.alone.sum(),
 		States:    map[string]int{},
-		NodeState: map[string]int{"connected": 0, "draining": 0, "disconnected": 0, "claimed": 0},
+		NodeState: map[string]int{"connected": 0, "draining": 0, "disconnected": 0, "lost": 0, "claimed": 0},
 		Store:     c.store.Stats(), Waiting: c.couriers.waiting(),
 	}
 	for _, state := range machine.States {

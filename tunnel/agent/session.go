@@ -134,13 +134,7 @@ func (s *session) run(ctx context.Context, t *tunnel.Tunnel) error {
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer stop(nil)
-	work.Go(func() {
-		for token := range s.line.Grants(ctx) {
-			if err := s.update(ctx, t, token); err != nil {
-				s.refuse(t, err)
-			}
-		}
-	})
+	work.Go(func() { s.follow(ctx, t) })
 	work.Go(func() { s.countOn(ctx, t) })
 	opened := false
 	defer func() {
@@ -208,7 +202,7 @@ func (s *session) update(ctx context.Context, t *tunnel.Tunnel, token []byte) er
 		return err
 	}
 	cfg := s.config(grant, key)
-	if err := t.Update(ctx, cfg); err != nil {
+	if err := s.bring(ctx, t, cfg); err != nil {
 		return fmt.Errorf("agent: bring revision %d into the tunnel: %w", grant.Rev, err)
 	}
 	s.a.mu.Lock()

@@ -67,23 +67,29 @@ func (w *world) run(f func(context.Context)) {
 	w.t.Cleanup(func() { cancel(); <-done })
 }
 
-func (w *world) startNode() {
+func (w *world) startNode() { w.node = w.anotherNode("wg-1") }
+
+// anotherNode starts a node, and returns it when control has it.
+func (w *world) anotherNode(name string) *gateway.Node {
 	admin := w.as("admin", control.Admin)
-	claim := must(admin.ClaimNode(w.t.Context(), "wg-1"))
+	claim := must(admin.ClaimNode(w.t.Context(), name))
 	store, way := keys.NewMemory(), w.control.HTTP()
-	e := must(gateway.Enroll(w.t.Context(), "http://control.local", store, &gateway.EnrollConfig{Claim: claim.Claim, Name: "wg-1", HTTP: way}))
+	e := must(gateway.Enroll(w.t.Context(), "http://control.local", store, &gateway.EnrollConfig{Claim: claim.Claim, Name: name, HTTP: way}))
 	roots := must(e.OpenRoots(store))
-	w.node = must(gateway.Open(w.t.Context(), e.Name, roots, &gateway.Config{Store: store, Endpoints: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}}))
-	w.t.Cleanup(func() { w.node.Close() })
+	node := must(gateway.Open(w.t.Context(), e.Name, roots, &gateway.Config{Store: store, Endpoints: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}}))
+	w.t.Cleanup(func() { node.Close() })
 	w.run(func(ctx context.Context) {
-		w.node.Follow(ctx, "http://control.local", &gateway.FollowConfig{HTTP: way})
+		node.Follow(ctx, "http://control.local", &gateway.FollowConfig{HTTP: way})
 	})
 	w.wait("the node", func() bool {
 		for n := range admin.Nodes(w.t.Context()) {
-			return n.State == "connected" && len(n.Endpoints) > 0
+			if n.Name == name {
+				return n.State == "connected" && len(n.Endpoints) > 0
+			}
 		}
 		return false
 	})
+	return node
 }
 
 func (w *world) startDevice(cfg agent.Config, serve func(net.Conn)) {

@@ -197,6 +197,8 @@ func (s *Session) run(ctx context.Context) {
 	work.Go(func() { s.waitReady(ctx) })
 	if s.Grant().Far.Node == "" {
 		work.Go(func() { s.renew(ctx) })
+	} else {
+		work.Go(func() { s.follow(ctx) })
 	}
 	work.Go(func() {
 		select {
@@ -251,7 +253,7 @@ func (s *Session) see(now client.Session) (removed bool) {
 	s.mu.Lock()
 	removed = in(s.now) && !in(now) && now.State != client.Closing
 	s.gone = s.gone || removed
-	if now.Rev > s.grant.Rev && now.EndToEnd {
+	if now.Rev > s.grant.Rev && (now.EndToEnd || now.Node != s.grant.Far.Node && !now.Moving) {
 		select {
 		case s.revised <- struct{}{}:
 		default:

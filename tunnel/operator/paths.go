@@ -38,7 +38,7 @@ func (s *Session) paths(t *tunnel.Config, g *keys.Grant, relays []keys.Relay, st
 		}})
 		// A leg takes no later tokens of another pair of keys; the tunnel makes another
 		// leg with those.
-		if leg := s.leg.Load(); leg != nil && g.Prekey == s.Grant().Prekey {
+		if leg := s.leg.Load(); leg != nil && g.Prekey == s.Grant().Prekey && g.Far.Key == s.Grant().Far.Key {
 			leg.Renew(relays)
 		}
 	}

@@ -68,7 +68,8 @@ func (s *Session) renewOnce(ctx context.Context) error {
 	return nil
 }
 
-// revise brings a later grant into the tunnel: the device has another key.
+// revise brings a later grant into the tunnel: the device has another key, or the
+// session another node.
 func (s *Session) revise(ctx context.Context, now client.Session) error {
 	if now.Grant == "" {
 		return nil
@@ -84,7 +85,7 @@ func (s *Session) revise(ctx context.Context, now client.Session) error {
 	if err := s.accepts(g, old.Device); err != nil {
 		return err
 	}
-	if g.Far.Node != "" || !sameAddresses(g, old) {
+	if (g.Far.Node == "") != (old.Far.Node == "") || !sameAddresses(g, old) {
 		return errors.New("operator: control's grant is of another kind or address")
 	}
 	if err := s.tunnel.Update(ctx, s.config(g, now)); err != nil {

@@ -216,10 +216,10 @@ func (c *Client) ClaimNode(ctx context.Context, name string) (k Claim, err error
 	return k, err
 }
 
-// DrainNode gives a node no new sessions, or again some; those that it has go on.
-func (c *Client) DrainNode(ctx context.Context, name string, draining bool) (n Node, err error) {
-	in := map[string]bool{"draining": draining}
-	err = c.call(ctx, http.MethodPost, "/nodes/"+url.PathEscape(name)+"/drain", nil, in, &n)
+// DrainNode gives a node no new sessions, or again some. Those that it has go on, there
+// or, if r says so, at other nodes; connections through them stay.
+func (c *Client) DrainNode(ctx context.Context, name string, r DrainRequest) (n Node, err error) {
+	err = c.call(ctx, http.MethodPost, "/nodes/"+url.PathEscape(name)+"/drain", nil, r, &n)
 	return n, err
 }
 

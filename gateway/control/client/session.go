@@ -32,6 +32,13 @@ func (c *Client) Session(ctx context.Context, id string) (s Session, err error) 
 	return s, err
 }
 
+// SessionGrant returns a session with its latest Grant, and the caller's own legs, for
+// an operator of the caller's in it: after a move his tunnel has another far end.
+func (c *Client) SessionGrant(ctx context.Context, id, operator string) (s Session, err error) {
+	err = c.call(ctx, http.MethodGet, "/sessions/"+url.PathEscape(id)+"/grant", url.Values{"operator": {operator}}, nil, &s)
+	return s, err
+}
+
 // ExtendSession lets a session last for lifetime from now.
 func (c *Client) ExtendSession(ctx context.Context, id string, lifetime time.Duration) (s Session, err error) {
 	err = c.call(ctx, http.MethodPost, "/sessions/"+url.PathEscape(id)+"/extend", nil, &ExtendRequest{SecondsOf(lifetime)}, &s)

@@ -116,6 +116,8 @@ type Session struct {
 	Operators []Operator   `json:"operators"`
 	Reason    string       `json:"reason,omitempty"`
 	Ticket    string       `json:"ticket,omitempty"`
+	Moving    bool         `json:"moving,omitempty" doc:"The device is on its way to Node, which its latest grant names; until it is there the node before carries the session"`
+	Waiting   *Waiting     `json:"waiting,omitempty" doc:"The device waits for its turn to be woken"`
 	Bare      bool         `json:"bare,omitempty" doc:"Begun by the device on a minimal command"`
 	Opened    time.Time    `json:"opened"`
 	Ends      time.Time    `json:"ends" doc:"At the latest, on the node's clock"`
@@ -127,6 +129,13 @@ type Session struct {
 	Relays    []keys.Relay `json:"relays,omitempty" doc:"The caller's own legs, the preferred first, only in answers to open, extend and renew"`
 	STUN      []string     `json:"stun,omitempty" doc:"host:port, only in answers to open, extend and renew"`
 	Renewal   string       `json:"renewal,omitempty" doc:"Signed word that an end-to-end session goes on, for the device; only in answers to renew"`
+}
+
+// Waiting is a place among those whose devices are to shake hands with one node, of
+// which it makes so many in a second.
+type Waiting struct {
+	Position int    `json:"position" doc:"1: the next"`
+	For      Micros `json:"for_us" doc:"About how long"`
 }
 
 // PathTimes is how long packets went by each kind of path.
@@ -145,6 +154,7 @@ type OpenRequest struct {
 	Lifetime Seconds        `json:"lifetime_s,omitempty" minimum:"0" doc:"0: one hour"`
 	Node     string         `json:"node,omitempty" doc:"Empty: control chooses"`
 	EndToEnd bool           `json:"end_to_end,omitempty" doc:"No node takes part; the device must be able to"`
+	Batch    bool           `json:"batch,omitempty" doc:"One of many: others go first when devices have to wait for their turn"`
 }
 
 // OfferRequest carries one sealed offer of candidates.
@@ -172,13 +182,23 @@ type Node struct {
 	Name      string           `json:"name"`
 	Identity  keys.IdentityKey `json:"identity" doc:"Of its certificate; empty: not enrolled yet"`
 	Key       keys.PublicKey   `json:"key" doc:"Its WireGuard key"`
-	State     string           `json:"state" enum:"claimed,connected,disconnected"`
+	State     string           `json:"state" enum:"claimed,connected,disconnected,lost" doc:"Lost: it has said nothing for 15 s, and its sessions go elsewhere"`
 	Endpoints []netip.AddrPort `json:"endpoints"`
 	Proof     netip.Addr       `json:"proof,omitzero" doc:"Its address in the tunnel"`
 	Sessions  int              `json:"sessions"`
 	LastSeen  time.Time        `json:"last_seen,omitzero"`
 	Version   string           `json:"version,omitempty"`
+	Region    string           `json:"region,omitempty" doc:"Whose devices it gets first"`
+	Capacity  int              `json:"capacity,omitempty" doc:"Sessions that it may hold, as it says"`
 	Draining  bool             `json:"draining,omitempty" doc:"It gets no new sessions"`
+	Moving    bool             `json:"moving,omitempty" doc:"Those that it has are moved to other nodes"`
+	Leaving   int              `json:"leaving,omitempty" doc:"Sessions that it carries until their devices are at other nodes"`
+}
+
+// DrainRequest says what becomes of a node.
+type DrainRequest struct {
+	Draining bool `json:"draining" doc:"It gets no new sessions"`
+	Move     bool `json:"move,omitempty" doc:"Those that it has are moved to other nodes; otherwise they end where they are"`
 }
 
 // Claim lets one node enrol, once.

@@ -217,7 +217,7 @@ func TestVerbs(t *testing.T) {
 		{"nodes", "GET /api/v1/nodes", page(client.Node{Name: "wg-1", State: "connected", Draining: true}), "connected,draining"},
 		{"nodes add wg-1", "POST /api/v1/nodes", client.Claim{Node: "wg-1", Claim: "bwn1.x."}, "bwn1.x.\n"},
 		{"nodes drain wg-1", "POST /api/v1/nodes/wg-1/drain", client.Node{Name: "wg-1", Draining: true}, "draining"},
-		{"nodes drain wg-1 --undo", "POST /api/v1/nodes/wg-1/drain", client.Node{Name: "wg-1", State: "connected"}, "connected\n"},
+		{"nodes undrain wg-1", "POST /api/v1/nodes/wg-1/drain", client.Node{Name: "wg-1", State: "connected"}, "connected\n"},
 		{"nodes remove wg-1", "DELETE /api/v1/nodes/wg-1", nil, ""},
 		{"sessions --device kiosk-1", "GET /api/v1/sessions?device=kiosk-1&open=true", page(client.Session{ID: "s1", Rx: 1 << 20}), "1.0 MiB"},
 		{"sessions --all", "GET /api/v1/sessions", page(), "SESSION"},

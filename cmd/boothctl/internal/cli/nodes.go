@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,12 +18,12 @@ func (a *app) nodes() *cobra.Command {
 		Short: "list the nodes, or add and remove them",
 		Args:  cobra.NoArgs,
 		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
-			return list(a, ctl.Nodes(cmd.Context()), "NODE STATE SEEN SESSIONS ENDPOINTS PROOF VERSION", func(n client.Node) []any {
+			return list(a, ctl.Nodes(cmd.Context()), "NODE REGION STATE SEEN SESSIONS LEAVING ENDPOINTS PROOF VERSION", func(n client.Node) []any {
 				var at []string
 				for _, e := range n.Endpoints {
 					at = append(at, e.String())
 				}
-				return []any{n.Name, nodeState(n), ago(n.LastSeen), n.Sessions, strings.Join(at, ","), valid(n.Proof), n.Version}
+				return []any{n.Name, n.Region, nodeState(n), ago(n.LastSeen), held(n), n.Leaving, strings.Join(at, ","), valid(n.Proof), n.Version}
 			})
 		}),
 	}
@@ -50,31 +52,57 @@ func (a *app) nodes() *cobra.Command {
 			return ctl.DeleteNode(cmd.Context(), args[0])
 		}),
 	}
-	c.AddCommand(add, a.nodeDrain(), remove)
+	c.AddCommand(add, a.nodeDrain(), a.nodeUndrain(), remove)
 	return c
 }
 
 func (a *app) nodeDrain() *cobra.Command {
-	var undo bool
+	var move bool
 	c := &cobra.Command{
 		Use:   "drain NAME",
-		Short: "give a node no new sessions; those that it has go on",
+		Short: "give a node no new sessions; those that it has end there, or move",
 		Args:  cobra.ExactArgs(1),
 		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
-			n, err := ctl.DrainNode(cmd.Context(), args[0], !undo)
-			if err != nil {
-				return err
-			}
-			return a.show(n, "node", n.Name, "state", nodeState(n), "sessions", n.Sessions)
+			return a.drain(cmd.Context(), ctl, args[0], client.DrainRequest{Draining: true, Move: move})
 		}),
 	}
-	c.Flags().BoolVar(&undo, "undo", false, "give it new sessions again")
+	c.Flags().BoolVar(&move, "move", false, "move the sessions that it has to other nodes; connections stay")
 	return c
+}
+
+func (a *app) nodeUndrain() *cobra.Command {
+	return &cobra.Command{
+		Use:   "undrain NAME",
+		Short: "give a node new sessions again; what is on its way elsewhere goes on",
+		Args:  cobra.ExactArgs(1),
+		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, args []string) error {
+			return a.drain(cmd.Context(), ctl, args[0], client.DrainRequest{})
+		}),
+	}
+}
+
+func (a *app) drain(ctx context.Context, ctl *client.Client, name string, r client.DrainRequest) error {
+	n, err := ctl.DrainNode(ctx, name, r)
+	if err != nil {
+		return err
+	}
+	return a.show(n, "node", n.Name, "state", nodeState(n), "sessions", n.Sessions, "leaving", n.Leaving)
+}
+
+// held is how many sessions a node has, and how many it may have.
+func held(n client.Node) string {
+	if n.Capacity == 0 {
+		return strconv.Itoa(n.Sessions)
+	}
+	return fmt.Sprintf("%d/%d", n.Sessions, n.Capacity)
 }
 
 // nodeState is a node's state, and whether it takes new sessions.
 func nodeState(n client.Node) string {
-	if n.Draining {
+	switch {
+	case n.Moving:
+		return n.State + ",moving"
+	case n.Draining:
 		return n.State + ",draining"
 	}
 	return n.State

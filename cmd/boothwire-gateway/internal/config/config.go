@@ -33,6 +33,8 @@ type Config struct {
 	Listen    int      `toml:"listen"`
 	Endpoints []string `toml:"endpoints"`
 	MTU       int      `toml:"mtu"`
+	Region    string   `toml:"region"`
+	Capacity  int      `toml:"capacity"`
 	STUN      []string `toml:"stun"`
 	Metrics   string   `toml:"metrics"`
 	// Relay is the one that the node carries in its process; nil: none. Its name is
@@ -54,6 +56,10 @@ func (c *Config) Validate() error {
 		return daemon.Wrong("control", "%q is no https:// URL", c.Control)
 	case c.Listen < 0 || c.Listen > 65535:
 		return daemon.Wrong("listen", "%d is no UDP port", c.Listen)
+	case len(c.Region) > 64:
+		return daemon.Wrong("region", "at most 64 letters")
+	case c.Capacity < 0:
+		return daemon.Wrong("capacity", "%d is no number of sessions", c.Capacity)
 	}
 	if err := c.TLS.Validate(); err != nil {
 		return err
@@ -144,6 +150,8 @@ func (c *Config) Node(store keys.Store, near Near, log *zap.Logger) (*gateway.Co
 		Listen:    uint16(c.Listen),
 		Endpoints: c.endpoints,
 		MTU:       c.MTU,
+		Region:    c.Region,
+		Capacity:  c.Capacity,
 		Relay:     dial,
 		Version:   daemon.Version(),
 		Logger:    log,

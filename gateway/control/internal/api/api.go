@@ -38,6 +38,8 @@ type Backend interface {
 	OpenSession(ctx context.Context, u auth.User, r client.OpenRequest) (client.Session, error)
 	Sessions(ctx context.Context, u auth.User, q Query) ([]client.Session, string, error)
 	Session(ctx context.Context, u auth.User, id string) (client.Session, error)
+	// SessionGrant is the latest grant of a session for an operator of u's in it.
+	SessionGrant(ctx context.Context, u auth.User, id, operator string) (client.Session, error)
 	ExtendSession(ctx context.Context, u auth.User, id string, lifetime time.Duration) (client.Session, error)
 	CloseSession(ctx context.Context, u auth.User, id, operator string) (client.Session, error)
 	// RenewSession lets an end-to-end session go on.
@@ -60,7 +62,7 @@ type Backend interface {
 	Nodes(ctx context.Context, u auth.User, q Query) ([]client.Node, string, error)
 	ClaimNode(ctx context.Context, u auth.User, name string) (client.Claim, error)
 	DeleteNode(ctx context.Context, u auth.User, name string) error
-	DrainNode(ctx context.Context, u auth.User, name string, draining bool) (client.Node, error)
+	DrainNode(ctx context.Context, u auth.User, name string, r client.DrainRequest) (client.Node, error)
 
 	Audit(ctx context.Context, u auth.User, q Query) ([]client.Audit, string, error)
 	Trust(ctx context.Context, u auth.User) (client.Trust, error)

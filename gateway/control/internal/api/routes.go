@@ -76,14 +76,12 @@ func (s *service) nodes() {
 }
 
 func (s *service) drain() {
-	huma.Register(s.api, operation(http.MethodPost, "/nodes/{name}/drain", "drain-node", "Give a node no new sessions, or again some", "nodes"),
+	huma.Register(s.api, operation(http.MethodPost, "/nodes/{name}/drain", "drain-node", "Give a node no new sessions, and move those that it has if wanted, or give it some again", "nodes"),
 		func(ctx context.Context, in *struct {
 			ByName
-			Body struct {
-				Draining bool `json:"draining"`
-			}
+			Body client.DrainRequest
 		}) (*body[client.Node], error) {
-			return answer(s.b.DrainNode(ctx, userOf(ctx), in.Name, in.Body.Draining))
+			return answer(s.b.DrainNode(ctx, userOf(ctx), in.Name, in.Body))
 		})
 }
 

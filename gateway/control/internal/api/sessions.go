@@ -28,6 +28,13 @@ func (s *service) sessions() {
 		func(ctx context.Context, in *ByID) (*body[client.Session], error) {
 			return answer(s.b.Session(ctx, userOf(ctx), in.ID))
 		})
+	huma.Register(s.api, operation(http.MethodGet, "/sessions/{id}/grant", "get-grant", "Show the latest grant of a session to one of its operators, whose far end it may have changed", tag),
+		func(ctx context.Context, in *struct {
+			ByID
+			Operator string `query:"operator" required:"true" minLength:"1" maxLength:"64" doc:"The caller's opaque id"`
+		}) (*body[client.Session], error) {
+			return answer(s.b.SessionGrant(ctx, userOf(ctx), in.ID, in.Operator))
+		})
 	huma.Register(s.api, operation(http.MethodPost, "/sessions/{id}/extend", "extend-session", "Let a session last longer", tag),
 		func(ctx context.Context, in *struct {
 			ByID

@@ -16,7 +16,19 @@ func (m *Machine) installed(now time.Time) {
 	if m.State == Opening {
 		m.State = Connecting
 	}
-	m.wakeUntil = now.Add(WakeFor)
+	if m.shake && !m.Alone {
+		m.do(Admit)
+		return
+	}
+	m.Admitted(now)
+}
+
+// Admitted lets the device be woken: it is its turn.
+func (m *Machine) Admitted(now time.Time) {
+	if m.Ended() || m.Rev == 0 || m.Installed < m.Rev {
+		return
+	}
+	m.wakeUntil, m.slow = now.Add(WakeFor), false
 	m.wake(now)
 }
 
@@ -26,11 +38,15 @@ func (m *Machine) NodeRefused(now time.Time, rev int, code string) {
 		return
 	}
 	m.installAt = time.Time{}
-	if !m.Woken {
+	switch {
+	case m.Woken:
+		m.notTaken("the node refused: " + code)
+	case code == codeBusy:
+		m.Why = code
+		m.do(Place)
+	default:
 		m.fail(now, CodeNodeRefused, code)
-		return
 	}
-	m.Why = "the node refused: " + code
 }
 
 // NotInstalled reports that the node refused the latest revision, or did not answer
@@ -51,6 +67,10 @@ func (m *Machine) NodeBack(kept bool) {
 func (m *Machine) NodeProved() {
 	if !m.Ended() {
 		m.Proved = true
+		if m.Moving() {
+			m.moveUntil, m.moveFor, m.Why = time.Time{}, 0, ""
+			m.do(Moved)
+		}
 		m.connect()
 	}
 }
@@ -165,7 +185,7 @@ func (m *Machine) refused(now time.Time, r Reply) {
 		m.fail(now, r.Code, r.Why)
 	default:
 		m.wakeAt = time.Time{}
-		m.Why = "the device refused a change: " + r.Code
+		m.notTaken("the device refused a change: " + r.Code)
 	}
 }
 
@@ -220,7 +240,7 @@ func (m *Machine) end(now time.Time, state State, code, why string) {
 		return
 	}
 	m.State, m.Code, m.Why = state, code, why
-	m.asking, m.wakeAt, m.installAt, m.proveUntil = false, time.Time{}, time.Time{}, time.Time{}
+	m.asking, m.wakeAt, m.installAt, m.proveUntil, m.moveUntil = false, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	if m.Rev == 0 {
 		m.deviceGone, m.nodeGone = true, true
 	}
@@ -287,16 +307,19 @@ func (m *Machine) Restored(now time.Time) {
 		if !m.Alone {
 			m.do(Install)
 		}
+		if !m.Proved && !m.Alone && (m.State == Connected || m.State == Degraded) {
+			m.move(now) // as far as can be told
+		}
 		if m.Installed < m.Rev && m.Alone {
 			m.installed(now)
 		} else if m.Installed < m.Rev {
 			// The node may need a moment to come back to a control that was away.
 			m.installAt = now.Add(6 * InstallFor)
 		} else if m.Acked < m.Rev {
-			m.wakeUntil = now.Add(WakeFor)
-			m.wake(now)
+			m.shake = true // as far as can be told
+			m.installed(now)
 		}
-		if m.Acked > 0 && !(m.Ready && (m.Proved || m.Alone)) {
+		if m.Acked > 0 && !m.Moving() && !(m.Ready && (m.Proved || m.Alone)) {
 			m.proveUntil = now.Add(ProveFor)
 		}
 	}

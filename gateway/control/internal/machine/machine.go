@@ -27,7 +27,10 @@ const (
 	Ask     Action = "ask"     // send the ask, again with the same nonce
 	Issue   Action = "issue"   // make the next revision with the answered prekey; then Issued
 	Install Action = "install" // give the node the latest revision
+	Admit   Action = "admit"   // let the wake wait for its turn; then Admitted
 	Wake    Action = "wake"    // send the device the latest revision
+	Place   Action = "place"   // find another node; then Issued, or Unplaced
+	Moved   Action = "moved"   // tell the nodes before and the operators where it is now
 	Down    Action = "down"    // send the device the signed down, by every line
 	End     Action = "end"     // tell the node that the session is over
 )
@@ -45,6 +48,16 @@ const (
 	DownSlow    = 60 * time.Second // after the first minute: it may be off for hours
 	BusyEvery   = time.Second      // while an earlier session of the device still closes
 	closingTail = 2 * time.Second  // grace of the absolute end, for clocks
+)
+
+// A Change is what a revision changes for the tunnel.
+type Change int
+
+// The changes; each includes the one before.
+const (
+	Terms Change = iota // who, what or how long: the tunnel stays as it is
+	Shake               // the device shakes hands with its node anew, or for the first time
+	Move                // the node is another one
 )
 
 // The codes that a session can fail or close with, beside those of devices and
@@ -85,8 +98,12 @@ type Machine struct {
 	askUntil   time.Time
 	installAt  time.Time // until when the node must answer; zero: it need not
 	wakeAt     time.Time // when the command goes out again; zero: not
-	wakeUntil  time.Time
+	wakeUntil  time.Time // zero: as long as the session lasts
+	slow       bool      // the device has not answered for a minute
 	proveUntil time.Time
+	shake      bool      // the latest revision makes the device shake hands
+	moveUntil  time.Time // when a move that is not proved is looked at again; zero: there is none
+	moveFor    time.Duration
 	downAt     time.Time
 	downSince  time.Time
 	deviceGone bool // it said that the session is over there
@@ -136,7 +153,7 @@ func (m *Machine) Next() time.Time {
 			sooner(m.askAt)
 		}
 	}
-	for _, t := range []time.Time{m.installAt, m.wakeAt, m.proveUntil} {
+	for _, t := range []time.Time{m.installAt, m.wakeAt, m.proveUntil, m.moveUntil} {
 		sooner(t)
 	}
 	if !m.wakeAt.IsZero() {
@@ -173,7 +190,10 @@ func (m *Machine) Tick(now time.Time) {
 			m.fail(now, CodeNodeUnreachable, "the node did not answer")
 			return
 		}
-		m.Why = "the node did not answer"
+		m.notTaken("the node did not answer")
+	}
+	if due(m.moveUntil) {
+		m.moveLate(now)
 	}
 	if due(m.proveUntil) {
 		why := "no packet of the device reached the node"
@@ -190,6 +210,9 @@ func (m *Machine) Tick(now time.Time) {
 			return
 		}
 		m.Why = "the device did not answer"
+		if m.Moving() {
+			m.wakeAt, m.wakeUntil, m.slow = now.Add(DownSlow), time.Time{}, true // it may be off for hours
+		}
 	}
 	if due(m.wakeAt) {
 		m.wake(now)
@@ -223,12 +246,17 @@ func (m *Machine) Answered() {
 }
 
 // Issued takes note of a new revision, which is to end at ends.
-func (m *Machine) Issued(now time.Time, rev int, ends time.Time) {
+func (m *Machine) Issued(now time.Time, rev int, ends time.Time, change Change) {
 	if m.Ended() || rev <= m.Rev {
 		return
 	}
 	m.Rev, m.Ends = rev, ends
 	m.wakeAt = time.Time{}
+	// What the one before wanted and did not get yet this one has to get.
+	m.shake = change >= Shake || m.shake && m.Acked < rev-1
+	if change == Move {
+		m.move(now)
+	}
 	if m.Alone {
 		m.installed(now)
 		return
@@ -253,6 +281,10 @@ func (m *Machine) Unissued(now time.Time, code, why string) {
 
 func (m *Machine) wake(now time.Time) {
 	m.Woken = true
-	m.wakeAt = now.Add(WakeEvery)
+	every := WakeEvery
+	if m.slow {
+		every = DownSlow
+	}
+	m.wakeAt = now.Add(every)
 	m.do(Wake)
 }

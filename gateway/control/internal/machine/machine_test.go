@@ -37,9 +37,21 @@ func (p *play) step(s string) {
 	case "answered":
 		m.Answered()
 	case "issued":
-		m.Issued(p.now, m.Rev+1, m.Ends)
+		m.Issued(p.now, m.Rev+1, m.Ends, Terms)
 	case "longer":
-		m.Issued(p.now, m.Rev+1, m.Ends.Add(time.Hour))
+		m.Issued(p.now, m.Rev+1, m.Ends.Add(time.Hour), Terms)
+	case "shakes":
+		m.Issued(p.now, m.Rev+1, m.Ends, Shake)
+	case "moves":
+		m.Issued(p.now, m.Rev+1, m.Ends, Move)
+	case "admitted":
+		m.Admitted(p.now)
+	case "unplaced":
+		m.Unplaced(p.now, arg)
+	case "stays":
+		m.Stays()
+	case "nodebusy":
+		m.NodeRefused(p.now, m.Rev, "busy")
 	case "unissued":
 		m.Unissued(p.now, arg, "")
 	case "installed":
@@ -164,6 +176,25 @@ func TestMachine(t *testing.T) {
 		{"alone, renewed", "alone, issued, ready 1, +58m, renewed, +6m", "wake", "connected"},
 		{"alone, not renewed", "alone, issued, ready 1, +58m, renewed, +8m", "wake down", "closed expired over"},
 		{"renewed after the end", "alone, issued, ready 1, close, gone, renewed", "wake down", "closed over"},
+		{"a handshake waits for its turn", "shakes, installed 1, +70s", "install admit", "connecting"},
+		{"and has it", "shakes, installed 1, +70s, admitted, ready 1, proved", "install admit wake", "connected"},
+		{"closed while it waits", "shakes, installed 1, close, admitted, nodeclosed", "install admit end", "closed over"},
+		{"a later revision while it waits", "shakes, installed 1, issued, admitted, installed 2, admitted", "install admit install admit wake", "connecting"},
+		{"a later one after it", "shakes, installed 1, admitted, ready 1, issued, installed 2", "install admit wake install wake", "connecting"},
+		{"a full node", "shakes, nodebusy, shakes, installed 2", "install place install admit", "connecting"},
+		{"full nodes", "shakes, nodebusy, unplaced busy", "install place end", "failed node_refused"},
+		{"moved", "issued, installed 1, ready 1, proved, moves, installed 2, admitted, ready 2, proved", "install wake install admit wake moved", "connected"},
+		{"ready is not moved", "issued, installed 1, ready 1, proved, moves, installed 2, admitted, ready 2", "install wake install admit wake", "connected"},
+		{"moved before it was connected", "issued, installed 1, authorised 1, moves, +4s, installed 2, admitted, +60s, ready 2, proved", "install wake install admit" + strings.Repeat(" wake", 12) + " moved", "connected"},
+		{"the new node is silent", "issued, installed 1, ready 1, proved, moves, +6s", "install wake install place", "connected"},
+		{"the new node refuses", "issued, installed 1, ready 1, proved, moves, nodebusy", "install wake install place", "connected"},
+		{"the device refuses the new node", "issued, installed 1, ready 1, proved, moves, installed 2, admitted, refused node_not_allowed", "install wake install admit wake place", "connected"},
+		{"the device does not come", "issued, installed 1, ready 1, proved, moves, installed 2, admitted, ready 2, +61s", "install wake install admit wake place", "connected"},
+		{"nor again, for longer", "issued, installed 1, ready 1, proved, moves, installed 2, admitted, ready 2, +61s, moves, installed 3, admitted, ready 3, +119s", "install wake install admit wake place install admit wake", "connected"},
+		{"nobody else can take it", "issued, installed 1, ready 1, proved, moves, nodebusy, unplaced busy, +58m", "install wake install place", "connected"},
+		{"the device is off", "issued, installed 1, ready 1, proved, moves, installed 2, admitted, +5m", "install wake install admit" + strings.Repeat(" wake", 16), "connected"},
+		{"closed while it moves", "issued, installed 1, ready 1, proved, moves, installed 2, close, gone, nodeclosed", "install wake install admit down end", "closed over"},
+		{"it stays after all", "issued, installed 1, ready 1, proved, moves, nodebusy, issued, stays, installed 3, ready 3, +10m", "install wake install place install moved admit", "connected"},
 		{"a failed one is cleaned up", "issued, installed 1, refused driver, gone, nodeclosed", "install wake down end", "failed driver over"},
 	} {
 		p := newPlay()
@@ -196,7 +227,8 @@ func TestRestored(t *testing.T) {
 		state   State
 	}{
 		{"connected", Machine{State: Connected, Rev: 2, Installed: 2, Acked: 2, Ready: true, Proved: true, Woken: true}, []Action{Install}, Connected},
-		{"not acked", Machine{State: Connecting, Rev: 2, Installed: 2, Acked: 1, Woken: true}, []Action{Install, Wake}, Connecting},
+		{"not acked", Machine{State: Connecting, Rev: 2, Installed: 2, Acked: 1, Woken: true}, []Action{Install, Admit}, Connecting},
+		{"moving", Machine{State: Connected, Rev: 2, Installed: 2, Acked: 1, Ready: true, Woken: true}, []Action{Install, Admit}, Connected},
 		{"not installed", Machine{State: Opening, Rev: 1}, []Action{Install}, Opening},
 		{"not issued", Machine{State: Opening}, nil, Failed},
 		{"closing", Machine{State: Closing, Rev: 1, Woken: true}, []Action{Down, End}, Closing},
@@ -224,7 +256,7 @@ func TestRestored(t *testing.T) {
 func FuzzMachine(f *testing.F) {
 	steps := []string{"ask", "answered", "issued", "unissued x", "installed 1", "installed 2", "noderefused", "proved", "nodeclosed", "authorised 1",
 		"ready 1", "ready 2", "degraded 1", "failed driver", "failed unknown_prekey", "oldfailed wrong_boot", "gone", "refused busy", "refused unknown_prekey",
-		"busysibling", "rebooted", "close", "+1s", "+6s", "+70s"}
+		"busysibling", "rebooted", "shakes", "moves", "admitted", "nodebusy", "unplaced busy", "stays", "close", "+1s", "+6s", "+70s"}
 	f.Add([]byte{2, 4, 10, 7, 21, 16, 8})
 	f.Add([]byte{0, 1, 2, 4, 18, 1, 2, 5, 11, 7})
 	f.Add([]byte{128, 2, 10, 22, 2, 11, 21, 16})
@@ -256,7 +288,7 @@ func FuzzMachine(f *testing.F) {
 			if (was == Failed || was == Closed) && p.m.State != was {
 				t.Fatalf("%s became %s", was, p.m.State)
 			}
-			if p.m.State == Connected && !(p.m.Ready && (p.m.Proved || p.m.Alone)) {
+			if p.m.State == Connected && !(p.m.Ready && (p.m.Proved || p.m.Alone || p.m.Moving())) {
 				t.Fatal("connected without both words")
 			}
 		}

@@ -1,0 +1,154 @@
+package control
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control/internal/machine"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// How a session goes from one node to another, make before break:
+//
+//	control            new node        device        operators      node before
+//	  │ next revision ───►│              │               │               │ carries
+//	  │◄───── installed ──┤              │               │               │
+//	  ├── wake, when admitted ──────────►│               │               │
+//	  │                   │◄─ handshake ─┤ proof address only            │
+//	  │◄──────── proved ──┤── echo ─────►│ all over to the new node      │
+//	  ├── the session's node has changed ───────────────►│               │
+//	  │                   │◄──────────────── handshake ──┤               │
+//	  ├── the same revision, which names another ───────────────────────►│ drops it
+//
+// Tunnel addresses stay, so connections through the session do. Control believes of a
+// session only the node that the latest revision names.
+
+// moveAgain is how long a session for which no other node was found waits for the next
+// attempt.
+const moveAgain = 5 * time.Second
+
+// rehome makes n the node of s; mu is held.
+func (c *Control) rehome(s *session, n *node) {
+	c.leave(s)
+	if old := s.node; old != nil {
+		old.drop(s)
+		if !slices.Contains(s.former, old) {
+			s.former = append(s.former, old)
+		}
+	}
+	s.former = slices.DeleteFunc(s.former, func(o *node) bool { return o == n })
+	s.node, s.name, s.dev.last = n, n.row.Name, n.row.Name
+	n.take(s)
+	if s.counted == nil {
+		s.counted = make(map[string]counters)
+	}
+	s.counted[n.row.Name] = counters{}
+}
+
+// movable reports whether s can be given to another node now.
+func (s *session) movable(now time.Time) bool {
+	return !s.m.Ended() && !s.m.Alone && s.m.Rev > 0 && !s.placing && !now.Before(s.moveAt)
+}
+
+// replace finds another node for s than the one that does not take it, or that its
+// device does not reach; mu is held.
+func (c *Control) replace(s *session, now time.Time) {
+	if s.placing {
+		return
+	}
+	n := c.best(s.dev, s.node, now)
+	if n == nil && s.carrier != nil && s.carrier != s.node && s.carrier.reachable() {
+		n = s.carrier // rather than nowhere
+	}
+	if n == nil {
+		s.moveAt = now.Add(moveAgain)
+		s.m.Unplaced(now, s.m.Why)
+		return
+	}
+	c.move(s, n)
+}
+
+// move has s go to n; mu is held.
+func (c *Control) move(s *session, n *node) {
+	if !c.begin() {
+		return
+	}
+	s.placing = true
+	n.coming++
+	go func() {
+		defer c.work.Done()
+		err := c.issue(s, change{to: n})
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		n.coming--
+		s.placing = false
+		if err == nil || s.m.Ended() {
+			return
+		}
+		c.log.Warn("not moved", zap.String("session", s.id), zap.String("node", n.row.Name), zap.Error(err))
+		now := c.cfg.Now()
+		s.moveAt = now.Add(moveAgain)
+		s.m.Unplaced(now, codeOf(err, machine.CodeInternal))
+		c.act(s, now)
+	}()
+}
+
+// moved says that the device is at its new node; mu is held.
+func (c *Control) moved(s *session, now time.Time) {
+	var from []string
+	for _, n := range s.former {
+		from = append(from, n.row.Name)
+	}
+	c.note(store.Audit{What: auditMoved, Device: s.dev.row.ID, Session: s.id, Node: s.name, Detail: "rev " + strconv.Itoa(s.m.Rev)})
+	c.log.Info("moved", zap.String("session", s.id), zap.String("node", s.name), zap.Strings("from", from))
+	for _, n := range s.former {
+		c.reveal(s, n)
+	}
+}
+
+// reveal shows a node before the revision that names another, at which it drops the
+// session. One that is away is shown it when it is back and says that it holds it.
+func (c *Control) reveal(s *session, n *node) {
+	n.say(nodeLine{Kind: lineGrant, Session: s.id, Token: string(s.grant)})
+}
+
+// elsewhere takes note that n holds s, which is another node's by its latest revision.
+// It keeps it until the device is proved there.
+func (c *Control) elsewhere(s *session, n *node) {
+	if !slices.Contains(s.former, n) {
+		s.former = append(s.former, n)
+	}
+	switch {
+	case s.m.Ended():
+		c.endAtNode(s)
+	case s.m.Proved:
+		c.reveal(s, n)
+	}
+}
+
+// formerly takes what a node says about a session that it had, and reports whether it
+// did: its counters count, and that it has let go of it. It has no other say.
+func (c *Control) formerly(n *node, e *nodeEvent, now time.Time) bool {
+	s := c.sessions[e.Session]
+	if s == nil || !slices.Contains(s.former, n) {
+		return false
+	}
+	switch {
+	case e.Kind == eventClosed, e.Kind == eventRefused && e.Code == keys.ReasonWrongNode:
+		s.former = slices.DeleteFunc(s.former, func(o *node) bool { return o == n })
+		if s.carrier == n {
+			s.carrier = nil
+		}
+	case e.Kind != eventBytes:
+		return true
+	}
+	if e.Kind != eventRefused {
+		s.count(n, e.Rx, e.Tx)
+		c.act(s, now)
+	}
+	return true
+}
