@@ -53,6 +53,7 @@ func openPlane(n *Node, key keys.PrivateKey, listen uint16) (plane, error) {
 		PrivateKey: raw,
 		Listen:     listen,
 		Proof:      n.cfg.Proof,
+		Uplink:     int64(n.cfg.Uplink),
 		MTU:        n.cfg.MTU,
 		Handshake:  func(session string) { n.seen.add(KindHandshake, session) },
 		Proved:     func(session string) { n.seen.add(KindProved, session) },

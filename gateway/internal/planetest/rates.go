@@ -69,7 +69,7 @@ func flood(c net.Conn) {
 // less 15 %.
 func (w *world) within(what string, rate float64, bytes func() uint64) {
 	w.t.Helper()
-	const window = 6 * time.Second
+	const window = 3 * time.Second
 	var got float64
 	time.Sleep(window / 3) // the beginning is TCP's own
 	for range 5 {

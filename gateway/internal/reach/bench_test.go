@@ -19,18 +19,18 @@ func batch(n int) [][]byte {
 
 func TestFilterAllocatesNothing(t *testing.T) {
 	table, _ := newTable(t, nil)
-	bufs, out := batch(128), make([]Reason, 128)
+	bufs, out := batch(128), make([]Verdict, 128)
 	if n := testing.AllocsPerRun(100, func() { table.Filter(bufs, 16, epoch, out) }); n != 0 {
 		t.Errorf("%v allocations for 128 packets", n)
 	}
-	if out[0] != Pass || out[127] != Pass {
+	if out[0].Reason != Pass || out[127].Reason != Pass {
 		t.Error(out[0], out[127])
 	}
 }
 
 func BenchmarkFilter(b *testing.B) {
 	table, _ := newTable(b, nil)
-	bufs, out := batch(128), make([]Reason, 128)
+	bufs, out := batch(128), make([]Verdict, 128)
 	b.ReportAllocs()
 	for b.Loop() {
 		table.Filter(bufs, 16, epoch, out)

@@ -112,7 +112,7 @@ func newTable(t testing.TB, proved func(string)) (*Table, *Tally) {
 
 // filter decides on one packet, behind an offset as wireguard-go has it.
 func filter(table *Table, p []byte, now time.Time) Reason {
-	var out [1]Reason
+	var out [1]Verdict
 	table.Filter([][]byte{append(make([]byte, 16), p...)}, 16, now, out[:])
-	return out[0]
+	return out[0].Reason
 }

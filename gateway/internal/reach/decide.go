@@ -2,47 +2,59 @@ package reach
 
 import "github.com/boothwire/boothwire/internal/packet"
 
+// Verdict is what a Table decided on a packet, and of one that goes on, how: of which
+// session it is, in which direction and in which flow.
+type Verdict struct {
+	Reason   Reason
+	ToDevice bool   // the packet, or its answer
+	Flow     uint8  // a hash
+	Session  uint32 // as Table.Number says
+}
+
 // decide is the whole policy for one well-formed packet; t.mu is held.
-func (t *Table) decide(p *packet.Info, now int64) Reason {
-	from, ok := t.members[p.Src]
-	if !ok {
-		return UnknownSource
+func (t *Table) decide(p *packet.Info, m *match, now int64) Verdict {
+	if !m.known {
+		return Verdict{Reason: UnknownSource}
 	}
-	s := from.session
+	s, o := m.from.session, m.from.operator
 	if now >= s.end {
-		return Expired
+		return Verdict{Reason: Expired}
 	}
 	// Whatever the device sent was decrypted with its key: that is the proof,
 	// even if the packet itself may not pass.
-	if from.operator == nil && !s.proved.Load() && s.proved.CompareAndSwap(false, true) {
+	if o == nil && !s.proved.Load() && s.proved.CompareAndSwap(false, true) {
 		t.proved(s.id)
 	}
-	if p.Fragment {
-		return Fragment
-	}
-	if p.Version == 4 && p.HeaderLen != packet.IPv4Header {
-		return Options
-	}
-	if p.Dst == t.proof {
-		if p.IsEchoRequest() {
-			return Answer
-		}
-		return ProofOnly
-	}
-	to, ok := t.members[p.Dst]
+	v := Verdict{Session: s.number, ToDevice: o != nil, Flow: hash(p)}
 	switch {
-	case !ok:
-		return UnknownDestination
-	case to.session != s || (from.operator == nil) == (to.operator == nil):
-		return Isolated
+	case p.Fragment:
+		v.Reason = Fragment
+	case p.Version == 4 && p.HeaderLen != packet.IPv4Header:
+		v.Reason = Options
+	case p.Dst == t.proof && p.IsEchoRequest():
+		v.Reason, v.ToDevice = Answer, o == nil
+	case p.Dst == t.proof:
+		v.Reason = ProofOnly
+	case !m.target:
+		v.Reason = UnknownDestination
+	case m.to.session != s || (o == nil) == (m.to.operator == nil):
+		v.Reason = Isolated
 	case p.TTL <= 1:
-		return HopLimit
+		v.Reason = HopLimit
 	case p.Proto == packet.TCP && !honest(p.TCPFlags):
-		return Flags
-	case from.operator != nil:
-		return s.outbound(from.operator, to.device, p, now)
+		v.Reason = Flags
+	case o != nil:
+		v.Reason = s.outbound(o, m.to.device, p, now)
+	default:
+		v.Reason = s.inbound(m.to.operator, m.from.device, p, now)
 	}
-	return s.inbound(to.operator, from.device, p, now)
+	return v
+}
+
+// hash tells flows of a session apart: its ends and ports, whichever way it goes.
+func hash(p *packet.Info) uint8 {
+	h := uint32(p.SrcPort)*0x9e3779b1 + uint32(p.DstPort)*0x85ebca6b + uint32(p.Proto)*0xc2b2ae35 + uint32(p.ID)*0x27d4eb2f
+	return uint8(h >> 24)
 }
 
 // honest reports whether a segment may have these flags: it opens, resets or

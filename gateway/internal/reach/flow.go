@@ -117,7 +117,10 @@ func (f *flows) inbound(k flowKey, flags uint8, now int64) bool {
 
 // lookup finds a live flow; one that was silent for too long is removed.
 func (f *flows) lookup(k flowKey, now int64) (int32, bool) {
-	i, ok := f.index[k]
+	i, ok := f.newest, f.newest != none && f.slots[f.newest].key == k
+	if !ok {
+		i, ok = f.index[k]
+	}
 	if !ok {
 		return none, false
 	}

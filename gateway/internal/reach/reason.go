@@ -23,7 +23,8 @@ const (
 	ProofOnly                        // to the node, and no echo request
 	Flags                            // TCP flags that no honest stack sends together
 	HopLimit                         // the hop limit ran out
-	QueueFull                        // the way to the encryption was full
+	QueueFull                        // too much waited for the line or the encryption
+	QueueLate                        // its flow has waited for the line for too long
 	Spoofed                          // a source address that is not its peer's
 	Reasons                          // how many there are
 )
@@ -31,7 +32,7 @@ const (
 var reasonNames = [Reasons]string{
 	"pass", "answer", "malformed", "fragment", "options", "oversized", "unknown_source",
 	"unknown_destination", "isolated", "expired", "port_not_granted", "no_flow",
-	"protocol", "proof_only", "tcp_flags", "hop_limit", "queue_full", "spoofed",
+	"protocol", "proof_only", "tcp_flags", "hop_limit", "queue_full", "queue_late", "spoofed",
 }
 
 // String is the word for r in statistics and logs.

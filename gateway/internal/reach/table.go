@@ -21,11 +21,14 @@ type Table struct {
 	proof    netip.Addr
 	sessions map[string]*session
 	members  map[netip.Addr]member
+	numbers  []uint32 // given back
+	highest  uint32   // the next that nobody had
 }
 
 // session is what the packet path needs of a Session.
 type session struct {
 	id        string
+	number    uint32
 	addresses []netip.Addr
 	operators []*operator
 	end       int64 // Unix nanoseconds
@@ -117,7 +120,7 @@ func (t *Table) Set(s *Session) error {
 	old := t.sessions[s.ID]
 	live := old
 	if live == nil {
-		live = &session{id: s.ID}
+		live = &session{id: s.ID, number: t.number()}
 		t.sessions[s.ID] = live
 	}
 	t.forget(live)
@@ -138,6 +141,29 @@ func (t *Table) Set(s *Session) error {
 		t.members[o.address] = member{session: live, operator: o}
 	}
 	return nil
+}
+
+// number returns a number that no session has.
+func (t *Table) number() uint32 {
+	if last := len(t.numbers) - 1; last >= 0 {
+		n := t.numbers[last]
+		t.numbers = t.numbers[:last]
+		return n
+	}
+	t.highest++
+	return t.highest - 1
+}
+
+// Number returns the number by which verdicts name a session, a small one that goes
+// to another when the session is removed; false for one unknown.
+func (t *Table) Number(id string) (uint32, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	s := t.sessions[id]
+	if s == nil {
+		return 0, false
+	}
+	return s.number, true
 }
 
 // adopt returns the known operator with o's key and address, changed to o's
@@ -172,6 +198,7 @@ func (t *Table) Remove(id string) Counters {
 	}
 	t.forget(s)
 	delete(t.sessions, id)
+	t.numbers = append(t.numbers, s.number)
 	return s.counters()
 }
 
@@ -216,17 +243,38 @@ func (t *Table) Len() (sessions, members int) {
 // Filter decides on each packet, which begins at offset of its buffer, and
 // writes the verdicts to out, which is at least as long as bufs. It counts them
 // all, and the bytes of those that pass.
-func (t *Table) Filter(bufs [][]byte, offset int, now time.Time, out []Reason) {
+func (t *Table) Filter(bufs [][]byte, offset int, now time.Time, out []Verdict) {
 	var p packet.Info
+	var m match
 	clock := now.UnixNano()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for i, b := range bufs {
-		r := Malformed
+		v := Verdict{Reason: Malformed}
 		if len(b) > offset && packet.Parse(b[offset:], &p) {
-			r = t.decide(&p, clock)
+			m.find(t, &p)
+			v = t.decide(&p, &m, clock)
 		}
-		out[i] = r
-		t.tally.Add(r, 1)
+		out[i] = v
+		t.tally.Add(v.Reason, 1)
+	}
+}
+
+// match is who a packet is from and to. It is kept from one packet to the next: most
+// packets of a batch have the same two.
+type match struct {
+	src, dst      netip.Addr
+	from, to      member
+	known, target bool // whether from and to are anybody
+}
+
+func (m *match) find(t *Table, p *packet.Info) {
+	if m.src != p.Src {
+		m.src = p.Src
+		m.from, m.known = t.members[p.Src]
+	}
+	if m.dst != p.Dst {
+		m.dst = p.Dst
+		m.to, m.target = t.members[p.Dst]
 	}
 }

@@ -11,13 +11,12 @@ func TestContract(t *testing.T) {
 		Open: func(t testing.TB, cfg planetest.Config) planetest.Plane {
 			p, err := Open(Config{
 				PrivateKey: cfg.PrivateKey, Proof: cfg.Proof, MTU: cfg.MTU, Patience: cfg.Patience,
-				Handshake: cfg.Handshake, Proved: cfg.Proved,
+				Handshake: cfg.Handshake, Proved: cfg.Proved, Uplink: cfg.Uplink,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return p
 		},
-		NoRates: "not shaped yet",
 	})
 }

@@ -45,6 +45,9 @@ func (p *Plane) Set(s reach.Session) error {
 	if err := p.table.Set(&s); err != nil {
 		return err
 	}
+	if n, ok := p.table.Number(s.ID); ok {
+		p.router.queue.set(n, s.Up, s.Down)
+	}
 	s.Operators = slices.Clone(s.Operators)
 	s.Device.Addresses = slices.Clone(s.Device.Addresses)
 	var c change
@@ -131,7 +134,11 @@ func (p *Plane) Remove(id string) reach.Counters {
 }
 
 func (p *Plane) remove(id string) reach.Counters {
+	n, known := p.table.Number(id)
 	last := p.table.Remove(id)
+	if known {
+		p.router.queue.remove(n)
+	}
 	s := p.sessions[id]
 	if s == nil {
 		return last

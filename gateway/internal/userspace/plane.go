@@ -26,6 +26,7 @@ type Config struct {
 	Listen     uint16               // UDP port; 0: any free one
 	Proof      netip.Addr           // where the node answers echoes; required
 	MTU        int                  // of the tunnel, bytes; 0: DefaultMTU
+	Uplink     int64                // bit/s of all sessions, from devices and to them each; 0: no limit
 	Bind       conn.Bind            // nil: bind.Default()
 	Handshake  func(session string) // the device began one; must not block
 	Proved     func(session string) // first authenticated packet of the device; must not block
@@ -41,6 +42,7 @@ type Plane struct {
 	device *device.Device
 	table  *reach.Table
 	tally  reach.Tally
+	router *router
 	watch  *watch
 	calls  calls
 
@@ -66,7 +68,8 @@ func Open(cfg Config) (*Plane, error) {
 	p := &Plane{cfg: cfg, sessions: make(map[string]*peers), calls: calls{stop: make(chan struct{})}}
 	p.table = reach.NewTable(cfg.Proof, &p.tally, cfg.Proved)
 	p.watch = newWatch(p, cfg.Logger)
-	p.device = device.NewDevice(newRouter(p.table, &p.tally, cfg.MTU), cfg.Bind, p.watch.logger())
+	p.router = newRouter(p.table, &p.tally, cfg.MTU, cfg.Uplink)
+	p.device = device.NewDevice(p.router, cfg.Bind, p.watch.logger())
 	err := p.device.IpcSet(fmt.Sprintf("private_key=%s\nlisten_port=%d\n", hex.EncodeToString(cfg.PrivateKey[:]), cfg.Listen))
 	if err == nil {
 		err = p.device.Up()

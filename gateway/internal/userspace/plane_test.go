@@ -166,7 +166,7 @@ func TestPendingKeyProves(t *testing.T) {
 	proved := 0
 	p := newPlane(t, Config{Patience: time.Hour, Proved: func(string) { proved++ }})
 	s := session("one")
-	r := newRouter(p.table, &p.tally, DefaultMTU)
+	r := newRouter(p.table, &p.tally, DefaultMTU, 0)
 	defer r.Close()
 	send := func() { r.Write([][]byte{segment(devAddr, opAddr, 22, 40000, 60)}, offset) }
 	set := func(key byte) {

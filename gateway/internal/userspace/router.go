@@ -25,30 +25,30 @@ type router struct {
 
 var _ tun.Device = (*router)(nil)
 
-func newRouter(table *reach.Table, tally *reach.Tally, mtu int) *router {
-	return &router{table: table, tally: tally, mtu: mtu, queue: newQueue(mtu), events: make(chan tun.Event)}
+func newRouter(table *reach.Table, tally *reach.Tally, mtu int, uplink int64) *router {
+	return &router{table: table, tally: tally, mtu: mtu, queue: newQueue(mtu, uplink, tally), events: make(chan tun.Event)}
 }
 
 // Write takes a batch of decrypted packets of one peer, whose sources
 // wireguard-go has checked against that peer's addresses.
 func (r *router) Write(bufs [][]byte, offset int) (int, error) {
-	var verdicts [conn.IdealBatchSize]reach.Reason
+	var verdicts [conn.IdealBatchSize]reach.Verdict
 	now := time.Now()
 	for done := 0; done < len(bufs); {
 		batch := bufs[done:min(len(bufs), done+len(verdicts))]
 		r.table.Filter(batch, offset, now, verdicts[:])
-		r.enqueue(batch, offset, &verdicts)
+		r.enqueue(batch, offset, now, &verdicts)
 		done += len(batch)
 	}
 	return len(bufs), nil
 }
 
-func (r *router) enqueue(batch [][]byte, offset int, verdicts *[conn.IdealBatchSize]reach.Reason) {
+func (r *router) enqueue(batch [][]byte, offset int, now time.Time, verdicts *[conn.IdealBatchSize]reach.Verdict) {
 	r.queue.lock()
 	defer r.queue.unlock()
 	for i, buf := range batch {
-		verdict := verdicts[i]
-		if verdict != reach.Pass && verdict != reach.Answer {
+		v := verdicts[i]
+		if v.Reason != reach.Pass && v.Reason != reach.Answer {
 			continue
 		}
 		b := buf[offset:]
@@ -56,20 +56,16 @@ func (r *router) enqueue(batch [][]byte, offset int, verdicts *[conn.IdealBatchS
 			r.tally.Add(reach.Oversized, 1)
 			continue
 		}
-		b = r.queue.push(b)
-		if b == nil {
-			r.tally.Add(reach.QueueFull, 1)
-			continue
-		}
-		if verdict == reach.Answer {
+		if v.Reason == reach.Answer {
 			var p packet.Info
-			if !packet.Parse(b, &p) || !packet.Reply(b, &p) {
-				r.queue.undo()
+			if packet.Parse(b, &p) && packet.Reply(b, &p) {
+				r.queue.push(now, v, b)
 			}
 			continue
 		}
-		// One hop, as a kernel that forwards would count it.
-		packet.Hop(b)
+		if b = r.queue.push(now, v, b); b != nil {
+			packet.Hop(b) // as a kernel that forwards would count it
+		}
 	}
 }
 

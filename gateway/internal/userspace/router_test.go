@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -39,7 +40,10 @@ func newTestRouter(t testing.TB) (*router, *reach.Tally) {
 	if err := table.Set(&s); err != nil {
 		t.Fatal(err)
 	}
-	return newRouter(table, tally, DefaultMTU), tally
+	r := newRouter(table, tally, DefaultMTU, 0)
+	n, _ := table.Number("one")
+	r.queue.set(n, 0, 0)
+	return r, tally
 }
 
 // offset is where wireguard-go has packets begin.
@@ -101,6 +105,7 @@ func TestRouter(t *testing.T) {
 	if !packet.Parse(got[0], &p) || !p.IsEchoReply() || p.Dst.String() != devAddr || p.ID != 7 || p.Seq != 9 || len(got[0]) != 1280 || !packet.EchoValid(got[0], &p) {
 		t.Errorf("the echo's reply: %+v", p)
 	}
+	slices.SortFunc(got[1:], func(a, b []byte) int { return len(b) - len(a) }) // the two directions take turns
 	for i, from := range []string{opAddr, devAddr} {
 		b := got[1+i]
 		if !packet.Parse(b, &p) || p.Src.String() != from || p.TTL != 63 || packet.Checksum(b[:20], 0) != 0 {
@@ -131,25 +136,26 @@ func TestRouter(t *testing.T) {
 func TestQueueFull(t *testing.T) {
 	r, tally := newTestRouter(t)
 	defer r.Close()
-	bufs := make([][]byte, 300) // more than a batch, too
-	for i := range bufs {
-		bufs[i] = segment(opAddr, devAddr, uint16(i), 22, 100)
-	}
-	for range 5 {
+	const most, rounds = 1024, 8 // most of one session's, in one direction
+	bufs := make([][]byte, 145)  // more than a batch, too
+	for round := range rounds {
+		for i := range bufs {
+			bufs[i] = segment(opAddr, devAddr, 40000, 22, 100+rounds*i+round)
+		}
 		r.Write(bufs, offset)
 	}
-	if got := tally.Count(reach.QueueFull); got != 5*300-queueLength {
-		t.Errorf("%d dropped, want %d", got, 5*300-queueLength)
+	if got := tally.Count(reach.QueueFull); got != uint64(rounds*len(bufs)-most) {
+		t.Errorf("%d dropped, want %d", got, rounds*len(bufs)-most)
 	}
-	got := drain(t, r, queueLength)
-	var p packet.Info
-	for i, b := range got { // in order
-		if !packet.Parse(b, &p) || p.SrcPort != uint16(i%300) {
-			t.Fatalf("packet %d is %+v", i, p)
+	got := drain(t, r, most)
+	for i, b := range got { // in order, and the oldest are gone
+		n := rounds*len(bufs) - most + i
+		if len(b) != 100+rounds*(n%len(bufs))+n/len(bufs) {
+			t.Fatalf("packet %d has %d bytes", i, len(b))
 		}
 	}
 	r.Write(bufs, offset)
-	drain(t, r, 300)
+	drain(t, r, len(bufs))
 }
 
 func TestForwardAllocatesNothing(t *testing.T) {
@@ -161,19 +167,22 @@ func TestForwardAllocatesNothing(t *testing.T) {
 	}
 }
 
-// forwarder returns a func that sends one batch of full packets through r.
+// forwarder returns a func that sends a batch of full packets through r, half of them
+// from each end.
 func forwarder(r *router) (func(), int) {
 	in, out := make([][]byte, conn.IdealBatchSize), make([][]byte, conn.IdealBatchSize)
 	sizes := make([]int, conn.IdealBatchSize)
+	half := len(in) / 2
 	for i := range in {
 		in[i] = segment(opAddr, devAddr, 40000, 22, 1280)
-		if i%2 == 1 {
+		if i >= half {
 			in[i] = segment(devAddr, opAddr, 22, 40000, 1280)
 		}
 		out[i] = make([]byte, 65535)
 	}
 	return func() {
-		r.Write(in, offset)
+		r.Write(in[:half], offset)
+		r.Write(in[half:], offset)
 		if n, err := r.Read(out, sizes, offset); n != len(in) || err != nil {
 			panic("lost packets")
 		}
@@ -207,13 +216,14 @@ func FuzzRouter(f *testing.F) {
 		if len(b) <= DefaultMTU {
 			want = int(tally.Count(reach.Pass) + tally.Count(reach.Answer))
 		}
-		if len(r.queue.in.lengths) > want {
-			t.Fatalf("%d packets out, %d allowed", len(r.queue.in.lengths), want)
+		n := r.queue.packets.Len()
+		if n > want {
+			t.Fatalf("%d packets out, %d allowed", n, want)
 		}
-		if len(r.queue.in.lengths) == 0 {
+		if n == 0 {
 			return
 		}
-		for _, out := range drain(t, r, len(r.queue.in.lengths)) {
+		for _, out := range drain(t, r, n) {
 			var was, now packet.Info
 			if !packet.Parse(b, &was) || !packet.Parse(out, &now) {
 				t.Fatal("malformed out")
