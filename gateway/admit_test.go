@@ -446,7 +446,6 @@ func TestOpenRefuses(t *testing.T) {
 		"name":        {"a/b", a.roots, Config{}},
 		"no name":     {"", a.roots, Config{}},
 		"no roots":    {"n", nil, Config{}},
-		"kernel":      {"n", a.roots, Config{Plane: Kernel}},
 		"other plane": {"n", a.roots, Config{Plane: "dpdk"}},
 		"proof":       {"n", a.roots, Config{Proof: netip.MustParseAddr("10.1.1.1")}},
 		"mtu":         {"n", a.roots, Config{MTU: 100}},
@@ -456,7 +455,7 @@ func TestOpenRefuses(t *testing.T) {
 			n.Close()
 			t.Errorf("%s: opened", name)
 		}
-		if (name == "kernel" || name == "other plane") && !errors.Is(err, errors.ErrUnsupported) {
+		if name == "other plane" && !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

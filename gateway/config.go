@@ -14,12 +14,13 @@ import (
 // Plane names a data plane.
 type Plane string
 
-// The data planes. Kernel is not in this release: Open answers
+// The data planes. Kernel has to be asked for: it wants root and a second UDP port,
+// the one after Listen, for operators. Where the kernel cannot, Open answers
 // errors.ErrUnsupported.
 const (
-	Auto      Plane = ""          // the best that works here
+	Auto      Plane = ""          // Userspace
 	Userspace Plane = "userspace" // wireguard-go in this process; no root needed
-	Kernel    Plane = "kernel"    // the kernel's WireGuard
+	Kernel    Plane = "kernel"    // the kernel's WireGuard; Linux, CAP_NET_ADMIN
 )
 
 // Config is what a node may be told; its zero value works.
@@ -31,9 +32,9 @@ type Config struct {
 	// node knows the sessions in force, where their peers are, and which are over,
 	// before control tells it; empty: none.
 	Journal string
-	// Plane is the data plane; Auto is Userspace in this release.
+	// Plane is the data plane.
 	Plane Plane
-	// Listen is the UDP port; 0: a free one, remembered in Store.
+	// Listen is the UDP port, for devices at least; 0: a free one, remembered in Store.
 	Listen uint16
 	// Endpoints are where devices and operators reach the node; port 0 means the
 	// port that it listens on. Empty: the addresses of this host's interfaces.

@@ -38,19 +38,22 @@ var _ plane = (*userspace.Plane)(nil)
 type opener func(n *Node, key keys.PrivateKey, listen uint16) (plane, error)
 
 func openPlane(n *Node, key keys.PrivateKey, listen uint16) (plane, error) {
-	switch n.cfg.Plane {
-	case Auto, Userspace:
-	case Kernel:
-		return nil, fmt.Errorf("gateway: the kernel data plane: %w", errors.ErrUnsupported)
-	default:
-		return nil, fmt.Errorf("gateway: data plane %q: %w", n.cfg.Plane, errors.ErrUnsupported)
-	}
 	raw, err := exposed(key)
 	if err != nil {
 		return nil, err
 	}
+	switch n.cfg.Plane {
+	case Auto, Userspace:
+		return openUserspace(n, raw, listen)
+	case Kernel:
+		return openKernel(n, raw, listen)
+	}
+	return nil, fmt.Errorf("gateway: data plane %q: %w", n.cfg.Plane, errors.ErrUnsupported)
+}
+
+func openUserspace(n *Node, key [32]byte, listen uint16) (plane, error) {
 	p, err := userspace.Open(userspace.Config{
-		PrivateKey: raw,
+		PrivateKey: key,
 		Listen:     listen,
 		Proof:      n.cfg.Proof,
 		Uplink:     int64(n.cfg.Uplink),

@@ -1,0 +1,325 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// way is one thing that an operator may do: speak to a port of a device. Port is 0
+// for echoes.
+type way struct {
+	operator, device netip.Addr
+	proto            uint8
+	port             uint16
+}
+
+// tuple is a way as a set holds it: two addresses, the protocol and the port, each
+// in a word of its own.
+type tuple [16]byte
+
+// out is the key of a packet of the operator's, back of one of the device's: both as
+// the addresses stand in a header, so that one load takes the two.
+func (w way) out() tuple  { return join(w.operator, w.device, w.proto, w.port) }
+func (w way) back() tuple { return join(w.device, w.operator, w.proto, w.port) }
+
+func join(src, dst netip.Addr, proto uint8, port uint16) (t tuple) {
+	s, d := src.As4(), dst.As4()
+	copy(t[0:], s[:])
+	copy(t[4:], d[:])
+	t[8] = proto
+	binary.BigEndian.PutUint16(t[12:], port)
+	return t
+}
+
+// wayOf reads the key of an operator's packet.
+func wayOf(key []byte) (way, bool) {
+	if len(key) != len(tuple{}) {
+		return way{}, false
+	}
+	return way{
+		operator: netip.AddrFrom4([4]byte(key[0:])), device: netip.AddrFrom4([4]byte(key[4:])),
+		proto: key[8], port: binary.BigEndian.Uint16(key[12:]),
+	}, true
+}
+
+// sets are those of the table. Whoever changes what they hold changes the table's
+// version too, so that a plane does not take over what it cannot read.
+type sets struct {
+	alive      *nftables.Set // addresses of all members, each until its session's end
+	unproved   *nftables.Set // devices of which nothing was heard yet, with how much was
+	toDevice   *nftables.Set // ways, as packets of operators; with bytes
+	fromDevice *nftables.Set // ways, as packets of devices; with bytes
+	classes    *nftables.Set // device: its class of traffic
+	talkUp     *nftables.Set // devices whose small packets went first lately, and their operators'
+	talkDown   *nftables.Set
+}
+
+// version of what stands in the table, in the name of a chain that does nothing.
+const version = "boothwire_1"
+
+// firewall writes the nftables table and is the only one who does.
+type firewall struct {
+	nft   *nftables.Conn
+	table *nftables.Table
+	sets  sets
+	old   bool // the table was there
+
+	// What the sets hold.
+	ways     map[way]bool
+	alive    map[netip.Addr]time.Time // until when
+	unproved map[netip.Addr]bool
+	classes  map[netip.Addr]uint16
+}
+
+// openFirewall finds the table or makes it, with the sets and without rules.
+func openFirewall(name string) (*firewall, error) {
+	nft, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return nil, fmt.Errorf("kernel: nftables: %w", err)
+	}
+	f := &firewall{
+		nft: nft, table: &nftables.Table{Name: name, Family: nftables.TableFamilyIPv4},
+		ways: make(map[way]bool), alive: make(map[netip.Addr]time.Time),
+		unproved: make(map[netip.Addr]bool), classes: make(map[netip.Addr]uint16),
+	}
+	if err := f.open(); err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *firewall) open() error {
+	known, err := f.known()
+	if err != nil {
+		return err
+	}
+	if f.old = known; !known {
+		f.nft.AddTable(f.table) // so that the next line finds one
+		f.nft.DelTable(f.table)
+	}
+	f.nft.AddTable(f.table)
+	f.nft.AddChain(&nftables.Chain{Name: version, Table: f.table})
+	way := nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr, nftables.TypeInetProto, nftables.TypeInetService)
+	f.sets = sets{
+		alive:      &nftables.Set{Name: "alive", KeyType: nftables.TypeIPAddr, HasTimeout: true},
+		unproved:   &nftables.Set{Name: "unproved", KeyType: nftables.TypeIPAddr, Counter: true},
+		toDevice:   &nftables.Set{Name: "to_device", KeyType: way, Concatenation: true, Counter: true},
+		fromDevice: &nftables.Set{Name: "from_device", KeyType: way, Concatenation: true, Counter: true},
+		classes:    &nftables.Set{Name: "classes", KeyType: nftables.TypeIPAddr, IsMap: true, DataType: nftables.TypeClassID},
+		talkUp:     &nftables.Set{Name: "talk_up", KeyType: nftables.TypeIPAddr, Dynamic: true, HasTimeout: true, Timeout: time.Minute, Size: 65535},
+		talkDown:   &nftables.Set{Name: "talk_down", KeyType: nftables.TypeIPAddr, Dynamic: true, HasTimeout: true, Timeout: time.Minute, Size: 65535},
+	}
+	for _, s := range f.sets.all() {
+		s.Table = f.table
+		if known {
+			continue
+		}
+		if err := f.nft.AddSet(s, nil); err != nil {
+			return fmt.Errorf("kernel: the set %s: %w", s.Name, err)
+		}
+	}
+	if err := f.nft.Flush(); err != nil {
+		return fmt.Errorf("kernel: the nftables table %s: %w", f.table.Name, err)
+	}
+	return nil
+}
+
+func (s *sets) all() []*nftables.Set {
+	return []*nftables.Set{s.alive, s.unproved, s.toDevice, s.fromDevice, s.classes, s.talkUp, s.talkDown}
+}
+
+// known reports whether a table of this version is there.
+func (f *firewall) known() (bool, error) {
+	list, err := f.nft.ListChainsOfTableFamily(f.table.Family)
+	if err != nil {
+		return false, fmt.Errorf("kernel: nftables: %w", err)
+	}
+	return slices.ContainsFunc(list, func(c *nftables.Chain) bool { return c.Table.Name == f.table.Name && c.Name == version }), nil
+}
+
+// learn reads what a former process left in the sets.
+func (f *firewall) learn(now time.Time) error {
+	if !f.old {
+		return nil
+	}
+	for set, take := range map[*nftables.Set]func(e nftables.SetElement, a netip.Addr){
+		f.sets.alive:    func(e nftables.SetElement, a netip.Addr) { f.alive[a] = now.Add(e.Expires) },
+		f.sets.unproved: func(_ nftables.SetElement, a netip.Addr) { f.unproved[a] = true },
+		f.sets.classes: func(e nftables.SetElement, a netip.Addr) {
+			if len(e.Val) == 4 {
+				f.classes[a] = uint16(binary.NativeEndian.Uint32(e.Val))
+			}
+		},
+		f.sets.toDevice: func(e nftables.SetElement, _ netip.Addr) {
+			if w, ok := wayOf(e.Key); ok {
+				f.ways[w] = true
+			}
+		},
+	} {
+		list, err := f.nft.GetSetElements(set)
+		if err != nil {
+			return fmt.Errorf("kernel: the set %s: %w", set.Name, err)
+		}
+		for _, e := range list {
+			if a, ok := netip.AddrFromSlice(e.Key[:min(4, len(e.Key))]); ok {
+				take(e, a)
+			}
+		}
+	}
+	return nil
+}
+
+// delta is one change of the sets; the kernel makes it whole or not at all.
+type delta struct {
+	opened, shut []way
+	alive        map[netip.Addr]time.Time // until when; the zero time: no more
+	await        []netip.Addr             // devices to hear of
+	heard        []netip.Addr             // and to hear of no more
+	class        map[netip.Addr]uint16    // 0: none
+}
+
+// perMessage bounds the elements of one message: thousands do not fit.
+const perMessage = 256
+
+// apply makes d, and leaves alone what is as it should be.
+func (f *firewall) apply(d *delta, now time.Time) error {
+	shut := slices.DeleteFunc(slices.Clone(d.shut), func(w way) bool { return !f.ways[w] })
+	opened := slices.DeleteFunc(slices.Clone(d.opened), func(w way) bool { return f.ways[w] })
+	f.remove(f.sets.toDevice, elements(shut, way.out))
+	f.remove(f.sets.fromDevice, elements(shut, way.back))
+	f.add(f.sets.toDevice, elements(opened, way.out))
+	f.add(f.sets.fromDevice, elements(opened, way.back))
+	if err := f.living(d.alive, now); err != nil {
+		return err
+	}
+	f.remove(f.sets.unproved, addresses(slices.DeleteFunc(slices.Clone(d.heard), func(a netip.Addr) bool { return !f.unproved[a] })))
+	f.add(f.sets.unproved, addresses(slices.DeleteFunc(slices.Clone(d.await), func(a netip.Addr) bool { return f.unproved[a] })))
+	for a, class := range d.class {
+		if was, ok := f.classes[a]; ok && was != class {
+			f.remove(f.sets.classes, addresses([]netip.Addr{a}))
+		}
+		if class != 0 && f.classes[a] != class {
+			f.add(f.sets.classes, []nftables.SetElement{{Key: a.AsSlice(), Val: binary.NativeEndian.AppendUint32(nil, handle(class))}})
+		}
+	}
+	if err := f.nft.Flush(); err != nil {
+		return fmt.Errorf("kernel: the nftables table %s: %w", f.table.Name, err)
+	}
+	f.note(d, shut, opened)
+	return nil
+}
+
+// living adds to the batch who may speak for how long. An element's time cannot be
+// changed, so it is replaced; one that ran out is gone by itself, soon after.
+func (f *firewall) living(alive map[netip.Addr]time.Time, now time.Time) error {
+	for a, until := range alive {
+		was, ok := f.alive[a]
+		if ok && was.Equal(until) {
+			continue
+		}
+		key := []nftables.SetElement{{Key: a.AsSlice()}}
+		switch left := was.Sub(now); {
+		case !ok:
+		case left > time.Second:
+			f.remove(f.sets.alive, key)
+		default:
+			if err := f.perhaps(key); err != nil {
+				return err
+			}
+		}
+		if left := until.Sub(now).Milliseconds(); !until.IsZero() && left > 0 {
+			key[0].Timeout = time.Duration(left) * time.Millisecond
+			f.add(f.sets.alive, key)
+		}
+	}
+	return nil
+}
+
+// perhaps takes an element out of alive that may be gone, in a batch of its own.
+func (f *firewall) perhaps(key []nftables.SetElement) error {
+	other, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("kernel: nftables: %w", err)
+	}
+	if err := other.SetDeleteElements(f.sets.alive, key); err != nil {
+		return fmt.Errorf("kernel: nftables: %w", err)
+	}
+	if err := other.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("kernel: the set alive: %w", err)
+	}
+	return nil
+}
+
+func (f *firewall) note(d *delta, shut, opened []way) {
+	for _, w := range shut {
+		delete(f.ways, w)
+	}
+	for _, w := range opened {
+		f.ways[w] = true
+	}
+	for a, until := range d.alive {
+		if delete(f.alive, a); !until.IsZero() {
+			f.alive[a] = until
+		}
+	}
+	for _, a := range d.heard {
+		delete(f.unproved, a)
+	}
+	for _, a := range d.await {
+		f.unproved[a] = true
+	}
+	for a, class := range d.class {
+		if delete(f.classes, a); class != 0 {
+			f.classes[a] = class
+		}
+	}
+}
+
+func (f *firewall) add(s *nftables.Set, list []nftables.SetElement) {
+	for part := range slices.Chunk(list, perMessage) {
+		// It fails only on elements that cannot be written at all, and Flush then does.
+		_ = f.nft.SetAddElements(s, part)
+	}
+}
+
+func (f *firewall) remove(s *nftables.Set, list []nftables.SetElement) {
+	for part := range slices.Chunk(list, perMessage) {
+		_ = f.nft.SetDeleteElements(s, part)
+	}
+}
+
+func elements(list []way, key func(way) tuple) []nftables.SetElement {
+	out := make([]nftables.SetElement, len(list))
+	for i, w := range list {
+		k := key(w)
+		out[i].Key = k[:]
+	}
+	return out
+}
+
+func addresses(list []netip.Addr) []nftables.SetElement {
+	out := make([]nftables.SetElement, len(list))
+	for i, a := range list {
+		out[i].Key = a.AsSlice()
+	}
+	return out
+}
+
+// drop takes the table away.
+func (f *firewall) drop() error {
+	f.nft.DelTable(f.table)
+	if err := f.nft.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("kernel: the nftables table %s: %w", f.table.Name, err)
+	}
+	return nil
+}
+
+func (f *firewall) close() { _ = f.nft.CloseLasting() }

@@ -1,0 +1,233 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// links are the two interfaces.
+type links struct {
+	cfg       *Config
+	nl        *netlink.Handle
+	devices   netlink.Link
+	operators netlink.Link
+	port      uint16
+	entry     uint16
+	made      bool // by this process
+	routes    map[netip.Addr]bool
+}
+
+func openLinks(cfg *Config) (*links, error) {
+	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("kernel: netlink: %w", err)
+	}
+	l := &links{cfg: cfg, nl: nl, routes: make(map[netip.Addr]bool)}
+	if l.devices, err = l.open(cfg.Devices); err == nil {
+		l.operators, err = l.open(cfg.Operators)
+	}
+	if err == nil {
+		err = l.settle()
+	}
+	if err != nil {
+		l.close(l.made)
+		return nil, err
+	}
+	return l, nil
+}
+
+// open finds the interface, or makes it.
+func (l *links) open(name string) (netlink.Link, error) {
+	link, err := l.nl.LinkByName(name)
+	if err == nil {
+		if link.Type() != "wireguard" && !l.cfg.found {
+			return nil, fmt.Errorf("kernel: the interface %s is there, and not WireGuard's", name)
+		}
+		return link, nil
+	}
+	if !errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil, fmt.Errorf("kernel: %s: %w", name, err)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU = name, l.cfg.MTU
+	if err := l.nl.LinkAdd(&netlink.Wireguard{LinkAttrs: attrs}); err != nil {
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			err = fmt.Errorf("this kernel has no WireGuard: %w", errors.ErrUnsupported)
+		}
+		return nil, fmt.Errorf("kernel: make %s: %w", name, err)
+	}
+	l.made = true
+	if link, err = l.nl.LinkByName(name); err != nil {
+		return nil, fmt.Errorf("kernel: %s: %w", name, err)
+	}
+	return link, nil
+}
+
+// settle gives the interfaces what does not depend on sessions. They stay down
+// until raise.
+func (l *links) settle() error {
+	for _, link := range []netlink.Link{l.devices, l.operators} {
+		name := link.Attrs().Name
+		if err := l.nl.LinkSetMTU(link, l.cfg.MTU); err != nil {
+			return fmt.Errorf("kernel: MTU of %s: %w", name, err)
+		}
+		// Packets stay as they arrived: the filter refuses what is longer than the MTU,
+		// and sessions take turns by bytes.
+		if err := l.nl.LinkSetGROMaxSize(link, l.cfg.MTU); err != nil {
+			return fmt.Errorf("kernel: offload of %s: %w", name, err)
+		}
+		// Forwarding is asked of the interface that a packet came by, so the host's
+		// own setting can stay as it is.
+		for key, value := range map[string]string{"forwarding": "1", "rp_filter": "0", "accept_redirects": "0", "send_redirects": "0"} {
+			if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+name+"/"+key, []byte(value), 0); err != nil {
+				return fmt.Errorf("kernel: %s of %s: %w", key, name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// raise brings the interfaces up with key and ports, and the addresses and routes
+// that all sessions share.
+func (l *links) raise(wg *wgctrl.Client) error {
+	key := wgtypes.Key(l.cfg.PrivateKey)
+	listen := int(l.cfg.Listen)
+	var err error
+	if l.port, err = l.listen(wg, l.devices, &key, listen); err != nil {
+		return err
+	}
+	if l.entry, err = l.listen(wg, l.operators, &key, int(l.port)+1); err != nil && listen == 0 {
+		l.entry, err = l.listen(wg, l.operators, &key, 0)
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.setProof(netip.Addr{}, l.cfg.Proof); err != nil {
+		return err
+	}
+	pool := &net.IPNet{IP: l.cfg.Pool.Addr().AsSlice(), Mask: net.CIDRMask(l.cfg.Pool.Bits(), 32)}
+	if err := l.nl.RouteReplace(&netlink.Route{LinkIndex: l.devices.Attrs().Index, Dst: pool, Scope: netlink.SCOPE_LINK}); err != nil {
+		return fmt.Errorf("kernel: the route to %v: %w", l.cfg.Pool, err)
+	}
+	return nil
+}
+
+// listen brings one interface up on a port, and returns the one that it has.
+func (l *links) listen(wg *wgctrl.Client, link netlink.Link, key *wgtypes.Key, port int) (uint16, error) {
+	name := link.Attrs().Name
+	d, err := wg.Device(name)
+	if err != nil {
+		return 0, fmt.Errorf("kernel: %s: %w", name, err)
+	}
+	cfg := wgtypes.Config{}
+	if d.PrivateKey != *key {
+		cfg.PrivateKey = key
+	}
+	if port > 1<<16-1 {
+		port = 0
+	}
+	if d.ListenPort != port && (port != 0 || d.ListenPort == 0) {
+		cfg.ListenPort = &port
+	}
+	if cfg.PrivateKey != nil || cfg.ListenPort != nil {
+		if err := wg.ConfigureDevice(name, cfg); err != nil {
+			return 0, fmt.Errorf("kernel: %s on port %d: %w", name, port, err)
+		}
+	}
+	if err := l.nl.LinkSetUp(link); err != nil {
+		return 0, fmt.Errorf("kernel: %s on port %d: %w", name, port, err)
+	}
+	if d, err = wg.Device(name); err != nil {
+		return 0, fmt.Errorf("kernel: %s: %w", name, err)
+	}
+	return uint16(d.ListenPort), nil
+}
+
+// setProof moves the node's own address. The new one comes first: an interface that
+// loses its last address loses its routes as well.
+func (l *links) setProof(old, now netip.Addr) error {
+	if err := l.nl.AddrReplace(l.devices, address(now)); err != nil {
+		return fmt.Errorf("kernel: the address %v: %w", now, err)
+	}
+	if !old.IsValid() {
+		return nil
+	}
+	if err := l.nl.AddrDel(l.devices, address(old)); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		return fmt.Errorf("kernel: the address %v: %w", old, err)
+	}
+	return nil
+}
+
+func address(a netip.Addr) *netlink.Addr {
+	return &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(32, 32)}}
+}
+
+// route sends an operator's address to the operators' interface.
+func (l *links) route(a netip.Addr) error {
+	if l.routes[a] {
+		return nil
+	}
+	if err := l.nl.RouteReplace(l.host(a)); err != nil {
+		return fmt.Errorf("kernel: the route to %v: %w", a, err)
+	}
+	l.routes[a] = true
+	return nil
+}
+
+func (l *links) unroute(a netip.Addr) {
+	if l.routes[a] {
+		delete(l.routes, a)
+		_ = l.nl.RouteDel(l.host(a)) // gone already: as it should be
+	}
+}
+
+func (l *links) host(a netip.Addr) *netlink.Route {
+	return &netlink.Route{LinkIndex: l.operators.Attrs().Index, Dst: address(a).IPNet, Scope: netlink.SCOPE_LINK}
+}
+
+// learnRoutes reads the operators' routes that a former process left.
+func (l *links) learnRoutes() error {
+	list, err := l.nl.RouteListFiltered(unix.AF_INET, &netlink.Route{LinkIndex: l.operators.Attrs().Index}, netlink.RT_FILTER_OIF)
+	if err != nil {
+		return fmt.Errorf("kernel: routes: %w", err)
+	}
+	for _, r := range list {
+		if r.Dst == nil {
+			continue
+		}
+		if a, ok := netip.AddrFromSlice(r.Dst.IP); ok {
+			l.routes[a.Unmap()] = true
+		}
+	}
+	return nil
+}
+
+// spoofed counts packets whose source was not their peer's.
+func (l *links) spoofed() (n uint64) {
+	for _, link := range []netlink.Link{l.devices, l.operators} {
+		now, err := l.nl.LinkByIndex(link.Attrs().Index)
+		if err == nil && now.Attrs().Statistics != nil {
+			n += now.Attrs().Statistics.RxFrameErrors
+		}
+	}
+	return n
+}
+
+// close takes the interfaces away, if told so. Their peers must be gone: a link with
+// thousands of them takes minutes to end.
+func (l *links) close(remove bool) {
+	for _, link := range []netlink.Link{l.devices, l.operators} {
+		if link != nil && remove && !l.cfg.found {
+			_ = l.nl.LinkDel(link)
+		}
+	}
+	l.nl.Close()
+}

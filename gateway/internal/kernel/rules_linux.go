@@ -1,0 +1,267 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+
+	"github.com/boothwire/boothwire/gateway/internal/reach"
+	"github.com/boothwire/boothwire/internal/packet"
+)
+
+// ruling is what the rules are written for.
+type ruling struct {
+	devices, operators uint32 // indexes of the interfaces
+	proof              netip.Addr
+	mtu                int
+	shaped             bool // there are classes of traffic
+}
+
+// The names of the chains. Hooked ones see every packet of the host, and let go what
+// is not on an interface of ours after one look or two.
+const (
+	chainArrive       = "arrive"        // hooked: what comes from the tunnels
+	chainFromDevice   = "from_device"   // decides
+	chainFromOperator = "from_operator" // decides
+	chainGuard        = "guard"         // hooked: nothing else may enter the tunnels
+	chainSpeak        = "speak"         // hooked: the host itself answers echoes only
+	chainQueue        = "queue"         // hooked: which class of traffic
+)
+
+// program writes all rules anew, in one transaction: no packet meets half of them.
+func (f *firewall) program(r ruling) error {
+	accept := nftables.ChainPolicyAccept
+	// Before the reassembly of fragments, which a connection tracker of the host's may
+	// have asked for.
+	early, forward, late := nftables.ChainPriority(-450), nftables.ChainPriority(0), nftables.ChainPriority(10)
+	chains := map[string]*nftables.Chain{}
+	for _, c := range []*nftables.Chain{
+		{Name: chainFromDevice},
+		{Name: chainFromOperator},
+		{Name: chainArrive, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting, Priority: &early, Policy: &accept},
+		{Name: chainGuard, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: &forward, Policy: &accept},
+		{Name: chainSpeak, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput, Priority: &forward, Policy: &accept},
+		{Name: chainQueue, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: &late, Policy: &accept},
+	} {
+		c.Table = f.table
+		chains[c.Name] = f.nft.AddChain(c)
+		f.nft.FlushChain(c)
+	}
+	w := &writer{f: f, chains: chains}
+	w.decide(chainFromDevice, r, direction{set: f.sets.fromDevice, port: 0, echo: packet.EchoReply, unproved: true})
+	w.decide(chainFromOperator, r, direction{set: f.sets.toDevice, port: 2, echo: packet.EchoRequest, opens: true})
+	w.add(chainArrive, "", iif(expr.CmpOpEq, r.devices), jump(chainFromDevice))
+	w.add(chainArrive, "", iif(expr.CmpOpEq, r.operators), jump(chainFromOperator))
+	w.guard(r)
+	w.queue(r)
+	if w.err != nil {
+		return w.err
+	}
+	if err := f.nft.Flush(); err != nil {
+		return fmt.Errorf("kernel: the rules of %s: %w", f.table.Name, err)
+	}
+	return nil
+}
+
+// writer adds rules to a batch.
+type writer struct {
+	f      *firewall
+	chains map[string]*nftables.Chain
+	err    error
+}
+
+// exprs is a part of a rule.
+type exprs []expr.Any
+
+// add adds a rule. why, unless empty, is what it counts.
+func (w *writer) add(chain, why string, parts ...exprs) {
+	r := &nftables.Rule{Table: w.f.table, Chain: w.chains[chain]}
+	for _, p := range parts {
+		r.Exprs = append(r.Exprs, p...)
+	}
+	if why != "" {
+		r.UserData = userdata.AppendString(nil, userdata.TypeComment, why)
+	}
+	w.f.nft.AddRule(r)
+}
+
+// drop adds a rule that drops and counts for why.
+func (w *writer) drop(chain string, why reach.Reason, parts ...exprs) {
+	w.add(chain, why.String(), append(parts, exprs{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}})...)
+}
+
+// accept adds a rule that lets pass and counts.
+func (w *writer) accept(chain string, why reach.Reason, parts ...exprs) {
+	w.add(chain, why.String(), append(parts, exprs{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictAccept}})...)
+}
+
+// direction is what differs between the two chains that decide.
+type direction struct {
+	set      *nftables.Set
+	port     uint32 // where the device's port stands in the payload's header
+	echo     byte   // which of the echo's two messages passes
+	opens    bool   // a bare SYN passes
+	unproved bool   // what is heard first of a device matters
+}
+
+// decide writes the rules for what comes from one side. It keeps no state: which
+// flows are under way is not asked, but a device can open none.
+func (w *writer) decide(chain string, r ruling, d direction) {
+	const scratch = unix.NFT_REG32_15
+	w.drop(chain, reach.Options, network(0, 1, 1), cmp(expr.CmpOpNeq, 1, 0x45)) // version 4, a header of 20 bytes
+	w.drop(chain, reach.Fragment, network(6, 2, 1), mask(1, 0x3f, 0xff), cmp(expr.CmpOpNeq, 1, 0, 0))
+	w.drop(chain, reach.Oversized, network(2, 2, 1), cmp(expr.CmpOpGt, 1, byte(r.mtu>>8), byte(r.mtu)))
+	w.drop(chain, reach.HopLimit, network(8, 1, 1), cmp(expr.CmpOpLte, 1, 1))
+	w.drop(chain, reach.UnknownSource, network(12, 4, 1), lookup(w.f.sets.alive, 1, true))
+	if d.unproved {
+		w.add(chain, "", network(12, 4, 1), lookup(w.f.sets.unproved, 1, false))
+	}
+	proof := r.proof.As4()
+	toProof := append(network(16, 4, 1), cmp(expr.CmpOpEq, 1, proof[:]...)...)
+	w.accept(chain, reach.Answer, toProof, proto(packet.ICMP), transport(0, 8, unix.NFT_REG_2), cmp(expr.CmpOpEq, unix.NFT_REG_2, packet.EchoRequest, 0))
+	w.drop(chain, reach.ProofOnly, toProof)
+
+	w.drop(chain, reach.Flags, proto(packet.TCP), transport(13, 1, 1), mask(1, flagMask), w.oneOf(honest(d.opens), true))
+	w.drop(chain, reach.Malformed, proto(packet.TCP), transport(12, 1, 1), mask(1, 0xf0), cmp(expr.CmpOpLt, 1, 0x50))
+	// The last bytes of each header are loaded so that a packet cut short fails here.
+	way := func(port exprs) exprs {
+		return sequence(network(12, 8, unix.NFT_REG32_00), network(9, 1, unix.NFT_REG32_02), port, lookup(d.set, unix.NFT_REG32_00, false))
+	}
+	port := transport(d.port, 2, unix.NFT_REG32_03)
+	none := exprs{&expr.Immediate{Register: unix.NFT_REG32_03, Data: make([]byte, 4)}}
+	w.accept(chain, reach.Pass, proto(packet.TCP), transport(16, 4, scratch), way(port))
+	w.accept(chain, reach.Pass, proto(packet.UDP), transport(4, 4, scratch), way(port))
+	w.accept(chain, reach.Pass, proto(packet.ICMP), transport(4, 4, scratch), transport(0, 2, 1), cmp(expr.CmpOpEq, 1, d.echo, 0), way(none))
+	w.drop(chain, reach.PortNotGranted)
+}
+
+// flagMask is which flags of TCP decide whether a segment is honest.
+const flagMask = packet.FIN | packet.SYN | packet.RST | packet.ACK
+
+// honest are the flags of segments that open, carry, end or reset.
+func honest(opens bool) []byte {
+	list := []byte{packet.ACK, packet.FIN | packet.ACK, packet.SYN | packet.ACK, packet.RST, packet.RST | packet.ACK}
+	if opens {
+		list = append(list, packet.SYN)
+	}
+	return list
+}
+
+// oneOf matches when the byte in register 1 is one of list, or is none of them.
+func (w *writer) oneOf(list []byte, none bool) exprs {
+	set := &nftables.Set{Table: w.f.table, Anonymous: true, Constant: true, KeyType: nftables.TypeTCPFlag}
+	var elems []nftables.SetElement
+	for _, b := range list {
+		elems = append(elems, nftables.SetElement{Key: []byte{b}})
+	}
+	if err := w.f.nft.AddSet(set, elems); err != nil && w.err == nil {
+		w.err = fmt.Errorf("kernel: a set of flags: %w", err)
+	}
+	return lookup(set, 1, none)
+}
+
+// guard keeps everything out of the tunnels that did not come by the other one.
+func (w *writer) guard(r ruling) {
+	for _, pair := range [][2]uint32{{r.devices, r.operators}, {r.operators, r.devices}} {
+		w.drop(chainGuard, reach.Isolated, oif(expr.CmpOpEq, pair[0]), iif(expr.CmpOpNeq, pair[1]))
+		w.drop(chainGuard, reach.Isolated, iif(expr.CmpOpEq, pair[0]), oif(expr.CmpOpNeq, pair[1]))
+	}
+	for _, index := range []uint32{r.devices, r.operators} {
+		w.accept(chainSpeak, reach.Answer, oif(expr.CmpOpEq, index), proto(packet.ICMP), transport(0, 2, 1), cmp(expr.CmpOpEq, 1, packet.EchoReply, 0))
+		w.drop(chainSpeak, reach.ProofOnly, oif(expr.CmpOpEq, index))
+	}
+}
+
+// Small packets, up to so many a second of each device and direction, go first: keys,
+// pointers and acknowledgements. Beyond that they queue with the rest of the session,
+// so that nobody gets more of the line by sending small ones.
+const (
+	smallBytes = 256
+	smallRate  = 100 // a second
+	smallBurst = 100
+)
+
+// queue writes which class of traffic a packet goes to, and clamps the segments that
+// TCP announces to what the tunnels carry.
+func (w *writer) queue(r ruling) {
+	for _, side := range []struct {
+		out    uint32 // interface
+		device uint32 // where the device's address stands
+		talk   *nftables.Set
+	}{{r.operators, 12, w.f.sets.talkUp}, {r.devices, 16, w.f.sets.talkDown}} {
+		out := oif(expr.CmpOpEq, side.out)
+		w.add(chainQueue, "", out, proto(packet.TCP), transport(13, 1, 1), mask(1, packet.SYN), cmp(expr.CmpOpNeq, 1, 0), clamp())
+		if !r.shaped {
+			continue
+		}
+		device := network(side.device, 4, 1)
+		class := exprs{
+			&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: w.f.sets.classes.Name},
+			&expr.Meta{Key: expr.MetaKeyPRIORITY, SourceRegister: true, Register: 1},
+		}
+		first := exprs{
+			&expr.Immediate{Register: 1, Data: binary.NativeEndian.AppendUint32(nil, handle(classFirst))},
+			&expr.Meta{Key: expr.MetaKeyPRIORITY, SourceRegister: true, Register: 1},
+		}
+		talk := exprs{&expr.Dynset{
+			SrcRegKey: 1, SetName: side.talk.Name, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: time.Minute,
+			Exprs: []expr.Any{&expr.Limit{Type: expr.LimitTypePkts, Rate: smallRate, Unit: expr.LimitTimeSecond, Burst: smallBurst}},
+		}}
+		w.add(chainQueue, "", out, device, class)
+		w.add(chainQueue, "", out, network(2, 2, 1), cmp(expr.CmpOpLte, 1, smallBytes>>8, smallBytes&0xff), device, talk, first)
+	}
+}
+
+// clamp lowers the segment size that a SYN announces to the route's.
+func clamp() exprs {
+	return exprs{
+		&expr.Rt{Register: 1, Key: expr.RtTCPMSS},
+		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 2, Size: 2},
+		&expr.Exthdr{SourceRegister: 1, Type: 2, Offset: 2, Len: 2, Op: expr.ExthdrOpTcpopt},
+	}
+}
+
+func network(offset, size, register uint32) exprs {
+	return exprs{&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size}}
+}
+
+func transport(offset, size, register uint32) exprs {
+	return exprs{&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: size}}
+}
+
+func cmp(op expr.CmpOp, register uint32, data ...byte) exprs {
+	return exprs{&expr.Cmp{Op: op, Register: register, Data: data}}
+}
+
+func mask(register uint32, bits ...byte) exprs {
+	return exprs{&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: uint32(len(bits)), Mask: bits, Xor: make([]byte, len(bits))}}
+}
+
+func proto(number byte) exprs { return append(network(9, 1, 1), cmp(expr.CmpOpEq, 1, number)...) }
+
+func lookup(s *nftables.Set, register uint32, not bool) exprs {
+	return exprs{&expr.Lookup{SourceRegister: register, SetName: s.Name, SetID: s.ID, Invert: not}}
+}
+
+func iif(op expr.CmpOp, index uint32) exprs { return link(expr.MetaKeyIIF, op, index) }
+func oif(op expr.CmpOp, index uint32) exprs { return link(expr.MetaKeyOIF, op, index) }
+
+func link(key expr.MetaKey, op expr.CmpOp, index uint32) exprs {
+	return exprs{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: binaryutil.NativeEndian.PutUint32(index)}}
+}
+
+func jump(chain string) exprs { return exprs{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}} }
+
+func sequence(parts ...exprs) (all exprs) {
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	return all
+}

@@ -1,0 +1,314 @@
+package kernel
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/internal/reach"
+	"github.com/boothwire/boothwire/internal/packet"
+)
+
+// session is what of a session stands in the kernel.
+//
+//	device's key changes: pending peer added, without addresses
+//	pending shakes hands, or patience ends: addresses move to it, the old goes
+type session struct {
+	now     reach.Session // its Device.Key is the one that has the addresses
+	pending *[32]byte     // the device's next key
+	timer   *time.Timer   // ends the patience with it
+	ways    []way
+	class   uint16         // of traffic; 0: none
+	past    reach.Counters // of ways that are no more
+}
+
+func (s *session) stop() {
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+}
+
+// ways are what the operators of a session may do.
+func ways(v *reach.Session) (list []way) {
+	for _, o := range v.Operators {
+		for _, d := range v.Device.Addresses {
+			list = append(list, way{operator: o.Address, device: d, proto: packet.ICMP})
+			for _, p := range o.Ports {
+				list = append(list, way{operator: o.Address, device: d, proto: p.Proto, port: p.Number})
+			}
+		}
+	}
+	return list
+}
+
+// Set installs a session, or changes the one of that id: peers that stay keep their
+// keys in use and their endpoints, ways that stay their connections. When it fails,
+// nothing of the session is left.
+func (p *Plane) Set(v reach.Session) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return net.ErrClosed
+	}
+	if err := p.ledger.Set(&v); err != nil {
+		return err
+	}
+	v.Operators = slices.Clone(v.Operators)
+	v.Device.Addresses = slices.Clone(v.Device.Addresses)
+	old := p.sessions[v.ID]
+	next := &session{now: v, ways: ways(&v)}
+	if old == nil {
+		old = &session{}
+		p.adopt(next)
+	}
+	p.sessions[v.ID] = next
+	if err := p.change(old, next); err != nil {
+		p.remove(v.ID)
+		return err
+	}
+	return nil
+}
+
+// adopt gives a session that is new here the class that a former process gave it.
+func (p *Plane) adopt(s *session) {
+	if a := s.now.Device.Addresses[0]; a.Is4() {
+		s.class = p.firewall.classes[a]
+	}
+}
+
+// change makes the kernel hold next instead of old.
+func (p *Plane) change(old, next *session) error {
+	now := time.Now()
+	var devices, operators change
+	p.carry(&devices, old, next)
+	devices.add(next.now.Device.Key, next.now.Device.Addresses...)
+	if next.pending != nil {
+		devices.add(*next.pending)
+	}
+	for _, o := range old.now.Operators {
+		if !slices.ContainsFunc(next.now.Operators, func(n reach.Operator) bool { return n.Key == o.Key }) {
+			operators.remove(o.Key)
+		}
+	}
+	for _, o := range next.now.Operators {
+		operators.add(o.Key, o.Address)
+	}
+	if err := p.share(old, next); err != nil {
+		return err
+	}
+	d := p.delta(old, next)
+	next.past = p.past(old, d.shut)
+	if err := p.firewall.apply(d, now); err != nil {
+		return err
+	}
+	if old.class != next.class {
+		p.shaper.end(old.class)
+	}
+	for _, o := range next.now.Operators {
+		if err := p.links.route(o.Address); err != nil {
+			return err
+		}
+	}
+	for _, a := range members(&old.now) {
+		if !slices.Contains(members(&next.now), a) {
+			p.links.unroute(a)
+		}
+	}
+	if err := p.devices.apply(&devices); err != nil {
+		return err
+	}
+	if err := p.operators.apply(&operators); err != nil {
+		return err
+	}
+	p.heard.look()
+	return nil
+}
+
+// carry decides which of the device's keys live on when old becomes next.
+func (p *Plane) carry(c *change, old, next *session) {
+	wanted := next.now.Device.Key
+	switch {
+	case old.now.ID == "":
+		return
+	case old.pending != nil && *old.pending == wanted:
+		next.now.Device.Key, next.pending, next.timer = old.now.Device.Key, old.pending, old.timer
+		return
+	case old.pending != nil:
+		old.stop()
+		c.remove(*old.pending)
+	}
+	if old.now.Device.Key == wanted {
+		return
+	}
+	next.now.Device.Key = old.now.Device.Key
+	next.pending = &wanted
+	id := next.now.ID
+	next.timer = time.AfterFunc(p.cfg.Patience, func() { p.promote(id, wanted) })
+}
+
+// share gives the session its class of traffic, if it needs one.
+func (p *Plane) share(old, next *session) error {
+	if old.class != 0 {
+		next.class = old.class
+	}
+	if !p.shaper.wanted(&next.now) {
+		next.class = 0
+		return nil
+	}
+	was := p.shaper.on
+	class, err := p.shaper.set(next.class, limits{up: uint64(next.now.Up), down: uint64(next.now.Down)})
+	if err != nil {
+		return err
+	}
+	next.class = class
+	if !was {
+		return p.program()
+	}
+	return nil
+}
+
+// delta is what changes in the sets.
+func (p *Plane) delta(old, next *session) *delta {
+	d := &delta{opened: next.ways, alive: make(map[netip.Addr]time.Time), class: make(map[netip.Addr]uint16)}
+	for _, w := range old.ways {
+		if !slices.Contains(next.ways, w) {
+			d.shut = append(d.shut, w)
+		}
+	}
+	for _, a := range members(&old.now) {
+		d.alive[a] = time.Time{}
+	}
+	for _, a := range members(&next.now) {
+		d.alive[a] = next.now.End
+	}
+	for _, a := range old.now.Device.Addresses {
+		d.class[a] = 0
+		if !slices.Contains(next.now.Device.Addresses, a) {
+			d.heard = append(d.heard, a)
+		}
+	}
+	for _, a := range next.now.Device.Addresses {
+		d.class[a] = next.class
+	}
+	switch {
+	case next.pending != nil: // what the old key sends proves nothing about the next
+		d.heard = append(d.heard, next.now.Device.Addresses...)
+	case old.now.ID == "" || old.now.Device.Key != next.now.Device.Key:
+		d.await = next.now.Device.Addresses
+	}
+	return d
+}
+
+// past is what the ways of old that are shut counted, with what was past before.
+func (p *Plane) past(old *session, shut []way) reach.Counters {
+	c := p.count(shut)
+	return reach.Counters{Rx: old.past.Rx + c.Rx, Tx: old.past.Tx + c.Tx}
+}
+
+// count asks the kernel for the bytes of some ways.
+func (p *Plane) count(list []way) (c reach.Counters) {
+	for part := range slices.Chunk(list, perMessage) {
+		var out, back []tuple
+		for _, w := range part {
+			if p.firewall.ways[w] {
+				out, back = append(out, w.out()), append(back, w.back())
+			}
+		}
+		tx, err := p.asker.sum(p.firewall.sets.toDevice.Name, out)
+		if err == nil {
+			c.Tx += tx
+			tx, err = p.asker.sum(p.firewall.sets.fromDevice.Name, back)
+			c.Rx += tx
+		}
+		if err != nil {
+			p.cfg.Logger.Warn("counters", zap.Error(err))
+		}
+	}
+	return c
+}
+
+func members(v *reach.Session) []netip.Addr {
+	list := slices.Clone(v.Device.Addresses)
+	for _, o := range v.Operators {
+		list = append(list, o.Address)
+	}
+	return list
+}
+
+// promote gives the session's addresses to its pending key, and ends the old.
+func (p *Plane) promote(id string, key [32]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.sessions[id]
+	if p.closed || s == nil || s.pending == nil || *s.pending != key {
+		return
+	}
+	s.stop()
+	var c change
+	c.remove(s.now.Device.Key)
+	c.add(key, s.now.Device.Addresses...)
+	s.now.Device.Key, s.pending = key, nil
+	err := p.devices.apply(&c)
+	if err == nil {
+		err = p.firewall.apply(&delta{await: s.now.Device.Addresses}, time.Now())
+	}
+	if err != nil {
+		p.cfg.Logger.Error("a device's next key", zap.String("session", id), zap.Error(err))
+		p.remove(id)
+		return
+	}
+	p.heard.look()
+}
+
+// Remove ends a session at once, live connections included, and returns its
+// counters; zero ones for a session unknown.
+func (p *Plane) Remove(id string) reach.Counters {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.remove(id)
+}
+
+func (p *Plane) remove(id string) reach.Counters {
+	p.ledger.Remove(id)
+	s := p.sessions[id]
+	if s == nil {
+		return reach.Counters{}
+	}
+	s.stop()
+	delete(p.sessions, id)
+	// The door first, then the count, which nothing changes any more.
+	d := &delta{alive: make(map[netip.Addr]time.Time), class: make(map[netip.Addr]uint16), heard: s.now.Device.Addresses}
+	for _, a := range members(&s.now) {
+		d.alive[a] = time.Time{}
+	}
+	for _, a := range s.now.Device.Addresses {
+		d.class[a] = 0
+	}
+	p.attempt(id, p.firewall.apply(d, time.Now()))
+	last := p.past(s, s.ways)
+	p.attempt(id, p.firewall.apply(&delta{shut: s.ways}, time.Now()))
+	p.shaper.end(s.class)
+	var devices, operators change
+	devices.remove(s.now.Device.Key)
+	if s.pending != nil {
+		devices.remove(*s.pending)
+	}
+	for _, o := range s.now.Operators {
+		operators.remove(o.Key)
+		p.links.unroute(o.Address)
+	}
+	p.attempt(id, p.devices.apply(&devices))
+	p.attempt(id, p.operators.apply(&operators))
+	return last
+}
+
+// attempt logs what of a removal failed: the rest of it goes on.
+func (p *Plane) attempt(session string, err error) {
+	if err != nil {
+		p.cfg.Logger.Error("a session's end", zap.String("session", session), zap.Error(err))
+	}
+}
