@@ -374,6 +374,10 @@ func (n *fakeNode) obey(l nodeLine) {
 	switch l.Kind {
 	case lineGrant:
 		g, err := n.roots.VerifyGrant([]byte(l.Token))
+		if err == nil && g.Far.Node != n.name {
+			n.drop(l.Session, g.Rev)
+			return
+		}
 		if err == nil {
 			err = g.ForNode(n.name, n.key.Public(), time.Now())
 		}
@@ -400,6 +404,22 @@ func (n *fakeNode) obey(l nodeLine) {
 		delete(n.held, l.Session)
 		n.mu.Unlock()
 		n.say(eventClosed, l.Session, 0, "")
+	}
+}
+
+// drop lets go of a session that is another node's, as a real node does.
+func (n *fakeNode) drop(session string, rev int) {
+	n.mu.Lock()
+	held := n.held[session]
+	if rev > held {
+		delete(n.held, session)
+	}
+	n.mu.Unlock()
+	switch {
+	case held == 0:
+		n.say(eventRefused, session, rev, keys.ReasonWrongNode)
+	case rev > held:
+		n.say(eventClosed, session, held, "moved")
 	}
 }
 

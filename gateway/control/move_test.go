@@ -1,0 +1,314 @@
+package control
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// look has control look after its nodes at a time.
+func (w *world) look(at time.Time) {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	w.c.lookAfter(at)
+}
+
+// nodeNow is a node as the API has it.
+func (w *world) nodeNow(name string) client.Node {
+	w.t.Helper()
+	for n, err := range w.admin.Nodes(w.t.Context()) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if n.Name == name {
+			return n
+		}
+	}
+	w.t.Fatalf("no node %s", name)
+	return client.Node{}
+}
+
+// at waits until a session is at a node, and its device with it.
+func (w *world) at(id, node string) client.Session {
+	w.t.Helper()
+	var v client.Session
+	eventually(w.t, "the session is at "+node, func() bool {
+		v, _ = w.admin.Session(w.t.Context(), id)
+		return v.Node == node && !v.Moving && v.State == client.Connected
+	})
+	return v
+}
+
+// beat says that the node is there, and will say so each 5 s.
+func (n *fakeNode) beat() {
+	held := []nodeHeld{}
+	n.mu.Lock()
+	for s, rev := range n.held {
+		held = append(held, nodeHeld{s, rev, false})
+	}
+	n.mu.Unlock()
+	n.report(nodeReport{Sessions: &held, Beats: true})
+}
+
+// provedBy makes a device's handler tell the node that a grant names that its packets
+// came.
+func provedBy(b *booth, nodes ...*fakeNode) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.proved = func(g *keys.Grant) {
+		for _, n := range nodes {
+			if n.name == g.Far.Node {
+				n.say(eventProved, g.Session, g.Rev, "")
+			}
+		}
+	}
+}
+
+// pairOfNodes is a world with two nodes and a session at the first.
+func pairOfNodes(t *testing.T, cfg *Config) (w *world, one, two *fakeNode, b *booth, s client.Session) {
+	t.Helper()
+	w = newWorld(t, cfg)
+	one = w.node("wg-1")
+	b = w.booth("kiosk-1", true).serve().known()
+	one.proves(b)
+	s = w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(s.ID, client.Connected)
+	two = w.node("wg-2")
+	provedBy(b, one, two)
+	return w, one, two, b, s
+}
+
+// A node that is gone for 15 s is lost, and its session goes to another. Before that
+// nothing moves.
+func TestNodeLost(t *testing.T) {
+	w, one, two, b, s := pairOfNodes(t, nil)
+	one.stop()
+	eventually(t, "the stream has ended", func() bool { return w.c.Stats().Nodes == 1 })
+	gone := time.Now()
+	w.look(gone.Add(lostAfter - time.Second))
+	one.follow()
+	w.look(time.Now().Add(lostAfter + time.Second)) // it is there: its stream says so
+	if n := w.nodeNow("wg-1"); n.State != "connected" || b.last().Rev != 1 {
+		t.Fatalf("moved before its time: %+v, rev %d", n, b.last().Rev)
+	}
+	one.stop()
+	eventually(t, "the stream has ended", func() bool { return w.c.Stats().Nodes == 1 })
+	w.look(time.Now().Add(lostAfter + time.Second))
+	v := w.at(s.ID, "wg-2")
+	if g := b.last(); v.Rev != 2 || g.Rev != 2 || g.Far.Node != "wg-2" || g.Far.Key != two.key.Public() ||
+		g.Prekey != b.grants[0].Prekey || !slices.Equal(g.Addresses, b.grants[0].Addresses) {
+		t.Errorf("moved to %+v by %+v", v, g)
+	}
+	if n := w.nodeNow("wg-1"); n.State != "lost" || n.Sessions != 0 {
+		t.Errorf("the lost one is %+v", n)
+	}
+	if w.audited(auditLost, "") != 1 || w.audited(auditMoved, "") != 1 {
+		t.Error("not audited")
+	}
+	// Back, it is shown that the session is another's, and drops it.
+	one.follow()
+	eventually(t, "the lost one lets go", func() bool { return one.rev(s.ID) == 0 })
+	if n := w.nodeNow("wg-1"); n.State != "connected" {
+		t.Errorf("back, it is %+v", n)
+	}
+	// The engineer leaves, and the session ends at its node.
+	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.reaches(s.ID, client.Closed)
+	eventually(t, "nothing is left", func() bool { return two.rev(s.ID) == 0 && w.c.Stats().Sessions == 0 })
+}
+
+// Two nodes claim one session: control believes the one that the latest revision names.
+// The other's bytes count, and it has no other say; it carries the session until the
+// device is proved at its new node, and is then shown the revision that ends it there.
+func TestTwoClaim(t *testing.T) {
+	w, one, two, b, s := pairOfNodes(t, nil)
+	b.mu.Lock()
+	b.proved = nil // the device is on its way, and does not come
+	b.mu.Unlock()
+	one.report(nodeReport{Events: []nodeEvent{{Kind: eventBytes, Session: s.ID, Rx: 100, Tx: 10}}})
+	if _, err := w.admin.DrainNode(t.Context(), "wg-1", client.DrainRequest{Draining: true, Move: true}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the device is told", func() bool { return b.last().Far.Node == "wg-2" && two.rev(s.ID) == 2 })
+	if n := w.nodeNow("wg-1"); n.Leaving != 1 || n.Sessions != 0 || !n.Moving {
+		t.Errorf("on its way it is %+v", n)
+	}
+	one.stop()
+	one.follow() // it says that it holds the session
+	one.report(nodeReport{Events: []nodeEvent{{Kind: eventBytes, Session: s.ID, Rx: 150, Tx: 15}}})
+	for _, kind := range []string{eventInstalled, eventProved, eventRefused} {
+		one.say(kind, s.ID, 2, "")
+	}
+	v, err := w.admin.Session(t.Context(), s.ID)
+	if err != nil || !v.Moving || v.Node != "wg-2" || v.State != client.Connected || v.Rx != 150 || v.Tx != 15 {
+		t.Errorf("after the words of the node before: %+v, %v", v, err)
+	}
+	if one.rev(s.ID) != 1 {
+		t.Error("the node before let go before the device had come")
+	}
+	two.report(nodeReport{Events: []nodeEvent{{Kind: eventBytes, Session: s.ID, Rx: 7, Tx: 1}}})
+	two.say(eventProved, s.ID, 2, "")
+	v = w.at(s.ID, "wg-2")
+	eventually(t, "the node before lets go", func() bool { return one.rev(s.ID) == 0 && two.rev(s.ID) == 2 })
+	one.say(eventClosed, s.ID, 1, "expired")
+	if v, _ = w.admin.Session(t.Context(), s.ID); v.State != client.Connected || v.Rx != 157 || v.Tx != 16 {
+		t.Errorf("after all: %+v", v)
+	}
+}
+
+// A control that begins again knows where its sessions are on their way to, and waits
+// for a node as long as it would for one that it had heard.
+func TestRestartedWaits(t *testing.T) {
+	w, one, two, b, s := pairOfNodes(t, nil)
+	w.stop()
+	one.stop()
+	two.stop()
+	w.start()
+	began := time.Now()
+	two.connect()
+	two.follow()
+	w.look(began.Add(lostAfter - time.Second))
+	if n := w.nodeNow("wg-1"); n.State != "disconnected" {
+		t.Errorf("lost at once: %+v", n)
+	}
+	one.connect()
+	one.follow()
+	w.look(began.Add(lostAfter + 3*time.Second))
+	if n := w.nodeNow("wg-1"); n.State != "connected" || w.at(s.ID, "wg-1").Rev != 1 {
+		t.Errorf("moved, though it is back: %+v", n)
+	}
+	// Begun again in the middle of a move.
+	b.mu.Lock()
+	b.proved = nil
+	b.mu.Unlock()
+	if _, err := w.admin.DrainNode(t.Context(), "wg-1", client.DrainRequest{Draining: true, Move: true}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the device is told", func() bool { return b.last().Far.Node == "wg-2" })
+	w.stop()
+	one.stop()
+	two.stop()
+	w.start()
+	one.connect()
+	one.follow()
+	two.connect()
+	two.follow()
+	eventually(t, "it is still on its way", func() bool {
+		v, err := w.admin.Session(t.Context(), s.ID)
+		return err == nil && v.Moving && v.Node == "wg-2" && v.State == client.Connected && one.rev(s.ID) == 1
+	})
+	two.say(eventProved, s.ID, 2, "")
+	w.at(s.ID, "wg-2")
+	eventually(t, "the node before lets go", func() bool { return one.rev(s.ID) == 0 })
+}
+
+// A node whose stream stands and that says nothing is late after 10 s and lost after
+// 15; a control that was held up gives it its time.
+func TestSilentNode(t *testing.T) {
+	w, one, two, _, s := pairOfNodes(t, nil)
+	one.beat()
+	heard := time.Now()
+	takes := func(at time.Time) bool {
+		w.c.mu.Lock()
+		defer w.c.mu.Unlock()
+		return w.c.nodes["wg-1"].takes(at)
+	}
+	if !takes(heard.Add(9*time.Second)) || takes(heard.Add(11*time.Second)) {
+		t.Error("late at another time than after 10 s")
+	}
+	w.look(heard.Add(14 * time.Second))
+	if n := w.nodeNow("wg-1"); n.State != "connected" {
+		t.Errorf("lost before its time: %+v", n)
+	}
+	w.c.mu.Lock()
+	w.c.since = heard.Add(10 * time.Second) // as after a stop of control
+	w.c.mu.Unlock()
+	w.look(heard.Add(24 * time.Second))
+	if n := w.nodeNow("wg-1"); n.State != "connected" {
+		t.Errorf("lost, though control had not listened: %+v", n)
+	}
+	w.look(heard.Add(26 * time.Second))
+	w.at(s.ID, "wg-2")
+	_ = two
+}
+
+// Sessions that nobody can take stay as they are, and go once somebody can.
+func TestNobodyTakes(t *testing.T) {
+	w, one, two, b, s := pairOfNodes(t, nil)
+	two.stop()
+	one.stop()
+	eventually(t, "both streams have ended", func() bool { return w.c.Stats().Nodes == 0 })
+	now := time.Now()
+	w.look(now.Add(lostAfter + time.Second))
+	if v, _ := w.admin.Session(t.Context(), s.ID); v.State != client.Connected || v.Node != "wg-1" || v.Moving || b.last().Rev != 1 {
+		t.Errorf("stays as %+v", v)
+	}
+	two.follow()
+	w.look(now.Add(lostAfter + time.Second + moveAgain))
+	w.at(s.ID, "wg-2")
+}
+
+// A node that is full by its own word is passed over, at the opening too.
+func TestFullNode(t *testing.T) {
+	w := newWorld(t, nil)
+	one, two := w.node("wg-1"), w.node("wg-2")
+	one.mu.Lock()
+	one.refuse = keys.ReasonBusy
+	one.mu.Unlock()
+	full := 0
+	for _, id := range strings.Split("abcdef", "") {
+		b := w.booth(id, true).serve().known()
+		provedBy(b, one, two)
+		s := w.mustOpen(op("ann"), id)
+		if s.Node != "wg-2" {
+			t.Errorf("opened at %s", s.Node)
+		}
+		if s.Rev > 1 {
+			full++
+		}
+		w.at(s.ID, "wg-2")
+	}
+	if full != 1 {
+		t.Errorf("%d sessions found out that the node is full, want one", full)
+	}
+	two.mu.Lock()
+	two.refuse = keys.ReasonBusy
+	two.mu.Unlock()
+	w.booth("g", true).serve().known()
+	if _, err := w.open(op("ann"), "g"); code(err) != "node_refused" {
+		t.Errorf("with both full: %v", err)
+	}
+	w.booth("h", true).serve().known()
+	if _, err := w.open(op("ann"), "h"); code(err) != codeFull {
+		t.Errorf("and then: %v", err)
+	}
+}
+
+// Devices of a group get the nodes of their region.
+func TestRegions(t *testing.T) {
+	w := newWorld(t, &Config{Regions: map[string]string{"mall-7": "sh"}})
+	for name, region := range map[string]string{"wg-bj-1": "bj", "wg-sh-1": "sh"} {
+		n := w.node(name)
+		n.report(nodeReport{Sessions: &[]nodeHeld{}, Region: region, Capacity: 100})
+	}
+	for device, group := range map[string]string{"k1": "bj", "k2": "sh", "k3": "mall-7"} {
+		b := w.booth(device, false)
+		if _, err := w.admin.PutDevice(t.Context(), device, &client.DeviceRequest{Key: b.keys.Key(), Group: group}); err != nil {
+			t.Fatal(err)
+		}
+		b.serve().known()
+		want := map[string]string{"bj": "wg-bj-1", "sh": "wg-sh-1", "mall-7": "wg-sh-1"}[group]
+		if s := w.mustOpen(op("ann"), device); s.Node != want {
+			t.Errorf("a device of %s got %s", group, s.Node)
+		}
+	}
+	if n := w.nodeNow("wg-sh-1"); n.Region != "sh" || n.Capacity != 100 || n.Sessions != 2 {
+		t.Errorf("shown as %+v", n)
+	}
+}
