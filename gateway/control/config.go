@@ -79,6 +79,10 @@ type Config struct {
 	// Pin is the base64url SHA-256 of the public key in the certificate that nodes see
 	// (its SPKI, RFC 7469 section 2.4), and goes into claims; empty: they verify its chain.
 	Pin string
+	// URL is where the other control processes on the same PostgreSQL database reach
+	// this one, such as "https://10.0.0.5:443", and URLPin the base64url SHA-256 of the
+	// public key in the certificate that it shows there; empty: they verify its chain.
+	URL, URLPin string
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Logger; nil is silent.

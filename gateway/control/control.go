@@ -31,6 +31,7 @@ type Control struct {
 	cfg      Config
 	log      *zap.Logger
 	store    *store.Store
+	lead     *lead // nil: the database is this process's alone
 	signer   *keys.Signer
 	roots    []string
 	rootsN   int
@@ -65,9 +66,10 @@ type counts struct {
 }
 
 // Open opens control's database, makes the signing keys if there are none, and finds
-// its sessions again. dsn is "file:control.db", or ":memory:" for a control that
-// forgets. ctx bounds the call. Nothing is sent or received before Run, but for the
-// API.
+// its sessions again. dsn is "file:control.db", which one process can open at a time,
+// ":memory:" for a control that forgets, or "postgres://user@host/name": there Open
+// waits while another process has the lead; Join is for several. ctx bounds the call.
+// Nothing is sent or received before Run, but for the API.
 func Open(ctx context.Context, dsn string, cfg *Config) (*Control, error) {
 	settled, err := cfg.settled()
 	if err != nil {
@@ -91,8 +93,14 @@ func Open(ctx context.Context, dsn string, cfg *Config) (*Control, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
+	var held *lead
+	if store.IsPostgres(dsn) {
+		if held, err = takeLead(ctx, db, &settled); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
 	c := &Control{
-		cfg: settled, log: settled.Logger, store: db, signer: signer, roots: roots, rootsN: n, pool: p,
+		lead: held, cfg: settled, log: settled.Logger, store: db, signer: signer, roots: roots, rootsN: n, pool: p,
 		devices: make(map[string]*device), sessions: make(map[string]*session), nodes: make(map[string]*node),
 		tokens: make(map[string]store.Token), figures: newFigures(),
 	}
@@ -103,13 +111,17 @@ func Open(ctx context.Context, dsn string, cfg *Config) (*Control, error) {
 	db.Failed(func(err error) { c.log.Error("not written", zap.Error(err)) })
 	if err := errors.Join(c.checkRelays(), c.restore(ctx)); err != nil {
 		c.stop()
+		c.leaveLead()
 		db.Close()
 		return nil, err
 	}
-	c.handler = c.routes()
+	c.handler = c.gated(c.routes())
 	c.since = c.cfg.Now()
 	c.work.Go(c.sweep)
 	c.work.Go(c.watchNodes)
+	if c.lead != nil {
+		c.work.Go(c.keepLead)
+	}
 	return c, nil
 }
 
@@ -165,6 +177,9 @@ func (c *Control) Run(ctx context.Context, lines ...signaling.Sender) error {
 	c.lines = nil
 	c.mu.Unlock()
 	if c.ctx.Err() != nil {
+		if c.lead != nil && c.lead.lost {
+			return ErrDeposed
+		}
 		return fmt.Errorf("control: %w", net.ErrClosed)
 	}
 	return context.Cause(ctx)
@@ -223,6 +238,7 @@ func (c *Control) Close() error {
 	c.work.Wait()
 	if first {
 		c.audit.flush(c.store, time.Time{})
+		c.leaveLead()
 	}
 	return c.store.Close()
 }
@@ -245,6 +261,7 @@ func (c *Control) sweep() {
 		c.mu.Lock()
 		c.strangers.expire(now)
 		c.revoked.expire(now)
+		c.forgetFormer(now)
 		c.mu.Unlock()
 		if n%60 == 0 {
 			c.store.Later("old", func(tx *store.Tx) error {

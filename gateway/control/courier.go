@@ -96,6 +96,9 @@ func (q *couriers) carry(k route, command []byte) {
 // send hands a command to the line on which the device was heard last, or to all;
 // mu is held.
 func (c *Control) send(d *device, all bool, cmd signaling.Command) {
+	if !c.leads() {
+		return
+	}
 	b, err := cmd.MarshalJSON()
 	if err != nil {
 		c.log.Error("command", zap.String("device", d.row.ID), zap.Error(err))

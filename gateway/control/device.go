@@ -29,6 +29,7 @@ type device struct {
 	from    netip.Addr // its public address, as a node saw it; zero: not known
 	session *session   // that is not ending
 	closing []*session
+	former  *former // nil: it is written for sure
 	probe   *probe
 	denied  denial
 }

@@ -69,8 +69,10 @@ func (c *Control) issueOnce(s *session, ch change) error {
 				return err
 			}
 		}
-		if err := tx.PutSession(d.row); err != nil {
-			return err
+		for _, r := range append(d.before, record{d.row, d.notes}) {
+			if err := r.put(tx); err != nil {
+				return err
+			}
 		}
 		if err := tx.AddGrant(s.id, d.grant.Rev, string(token), now); err != nil {
 			return err
@@ -119,6 +121,8 @@ type draft struct {
 	legs      []keys.Relay // of the node
 	addresses []pool.Address
 	row       store.Session
+	notes     []store.Audit
+	before    []record // of the device, that are over
 }
 
 func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
@@ -195,7 +199,7 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 			d.grant.Operators = append(d.grant.Operators, keys.Operator{ID: o.id, Key: o.key, Address: o.address, Ports: o.ports})
 		}
 	}
-	d.row = s.row()
+	d.row, d.notes, d.before = s.row(), s.notes, s.before()
 	d.row.Longest = d.longest
 	if at != nil {
 		d.row.Node, d.row.Proved = at.row.Name, s.m.Proved && at == s.node

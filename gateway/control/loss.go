@@ -77,7 +77,7 @@ func (c *Control) watchNodes() {
 
 // lookAfter finds the nodes that are lost, and moves on what has to leave its node.
 func (c *Control) lookAfter(now time.Time) {
-	if c.shut || c.lines == nil {
+	if c.shut || c.lines == nil || !c.leads() {
 		return // nobody could tell the devices
 	}
 	for _, n := range c.nodes {

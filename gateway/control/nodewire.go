@@ -318,6 +318,10 @@ func (c *Control) serveFollow(w http.ResponseWriter, r *http.Request) {
 	for {
 		var over <-chan struct{} // nil: it does not want to know
 		c.mu.Lock()
+		if !c.leads() {
+			c.mu.Unlock()
+			return
+		}
 		lines := l.lines
 		l.lines = nil
 		if carriesRelay {

@@ -45,7 +45,9 @@ func (c *Control) tryOpen(ctx context.Context, u User, in *client.OpenRequest) (
 	if s.endToEnd {
 		kind = KindEndToEnd
 	}
-	c.note(store.Audit{Who: u.Name, What: auditOpen, Device: in.Device, Session: s.id, Node: s.name, Code: kind, Detail: in.Reason})
+	c.mu.Lock()
+	c.noteOf(s, store.Audit{Who: u.Name, What: auditOpen, Device: in.Device, Session: s.id, Node: s.name, Code: kind, Detail: in.Reason})
+	c.mu.Unlock()
 	c.first(s, change{add: &o, batch: true})
 	v, err := c.await(ctx, s, 1, o.id)
 	if err != nil && ctx.Err() != nil {
@@ -357,6 +359,7 @@ func (c *Control) closeSession(u User, id, which string) (client.Session, error)
 	case len(own) == 0 || len(others) == 0:
 		c.note(store.Audit{Who: u.Name, What: auditClose, Device: s.dev.row.ID, Session: s.id, Node: s.name})
 		c.closeFor(s, "", "")
+		c.written(c.ctx, s)
 	default:
 		if which != "" {
 			if err := c.mayRemove(u, s, which); err != nil {

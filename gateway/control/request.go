@@ -84,7 +84,9 @@ func (c *Control) openBare(d *device, r requestPayload) {
 		c.deny(d, r.Nonce, codeOf(err, "refused"))
 		return
 	}
-	c.note(store.Audit{Who: d.row.ID, What: auditRequest, Device: d.row.ID, Session: s.id, Node: s.name})
+	c.mu.Lock()
+	c.noteOf(s, store.Audit{Who: d.row.ID, What: auditRequest, Device: d.row.ID, Session: s.id, Node: s.name})
+	c.mu.Unlock()
 	c.first(s, change{fresh: true})
 }
 

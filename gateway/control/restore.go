@@ -137,9 +137,15 @@ func (c *Control) restoreSessions(ctx context.Context) error {
 		s.m.Woken = hasStep(s, stageWoken)
 		c.track(s)
 		s.m.Sync()
-		if s.m.Ended() {
+		switch o := d.session; {
+		case s.m.Ended():
 			d.closing = append(d.closing, s)
-		} else if d.session == nil {
+		case o != nil: // the rows have the earlier first
+			o.m.Close(now, keys.ReasonClosed, "its end was not written")
+			o.m.Take() // said when it is resumed
+			c.detach(o)
+			fallthrough
+		default:
 			d.session = s
 		}
 		c.rearm(s, now)

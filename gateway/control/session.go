@@ -55,6 +55,7 @@ type session struct {
 	wakes     int // commands sent for the latest revision under different ids
 	offers    offers
 	renewal   renewal
+	notes     []store.Audit // of its beginning and end, since this process has it
 
 	batch   bool      // one of many
 	waits   *gate     // where its device waits for its turn; nil: it does not
@@ -271,8 +272,11 @@ func (c *Control) act(s *session, now time.Time) {
 		c.forget(s, now)
 	}
 	s.tell()
-	row := s.row()
-	c.store.Later("session/"+s.id, func(tx *store.Tx) error { return tx.PutSession(row) })
+	r := s.record()
+	if s.m.Over() {
+		s.dev.former = &former{r, now}
+	}
+	c.store.Later("session/"+s.id, r.put)
 	c.rearm(s, now)
 }
 
@@ -329,7 +333,7 @@ func (c *Control) rearm(s *session, now time.Time) {
 func (c *Control) tick(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.shut || c.sessions[s.id] != s {
+	if c.shut || c.sessions[s.id] != s || !c.leads() {
 		return
 	}
 	now := c.cfg.Now()
@@ -370,7 +374,7 @@ func (c *Control) ended(s *session) {
 		c.counts.failed.Add(1)
 	}
 	c.figures.ended(s, s.closed)
-	c.note(row)
+	c.noteOf(s, row)
 	c.revoked.add(s.id, s.closed)
 }
 
@@ -378,7 +382,7 @@ func (c *Control) ended(s *session) {
 func (c *Control) forget(s *session, now time.Time) {
 	s.timer.Stop()
 	if sum := s.summary(); sum != "" {
-		c.note(store.Audit{Who: s.dev.row.ID, What: auditCarried, Device: s.dev.row.ID, Session: s.id, Node: s.name, Detail: sum})
+		c.noteOf(s, store.Audit{Who: s.dev.row.ID, What: auditCarried, Device: s.dev.row.ID, Session: s.id, Node: s.name, Detail: sum})
 	}
 	delete(c.sessions, s.id)
 	if s.node != nil {

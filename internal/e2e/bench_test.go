@@ -252,7 +252,7 @@ func (w *world) api() *client.Client {
 		},
 	}
 	w.t.Cleanup(transport.CloseIdleConnections)
-	return client.New("https://"+addrControl, &client.Config{Token: w.token, HTTP: &http.Client{Transport: transport}})
+	return client.New("https://"+w.front, &client.Config{Token: w.token, HTTP: &http.Client{Transport: transport}})
 }
 
 // BenchmarkAgent measures what a kiosk has to spare for the agent while nobody

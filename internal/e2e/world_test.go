@@ -18,6 +18,7 @@ import (
 // The addresses of the world; the drawing shows them.
 const (
 	addrControl  = "203.0.113.10"
+	addrSecond   = "203.0.113.11" // of another control
 	addrBroker   = "203.0.113.20"
 	addrNode     = "203.0.113.30"
 	addrShop     = "203.0.113.40"
@@ -37,8 +38,11 @@ type world struct {
 	lab                                                             *netlab.Lab
 	ca                                                              *testca.CA
 	kiosk, shop, controlHost, broker, nodeHost, relayHost, operator *netlab.Host
+	secondHost                                                      *netlab.Host // nil: there is one control
 
-	control, gateway, agent, mosquitto, sshd, relay *process
+	front string // the address of the control that everybody speaks to
+
+	control, second, gateway, agent, mosquitto, sshd, relay *process
 
 	controlConfig, gatewayConfig, agentConfig string
 	token                                     string // an admin's
@@ -53,6 +57,8 @@ type options struct {
 	mode  string           // of the agent; default driverless
 	lines []string         // of the agent: mqtts, wss, https; default all
 	relay bool             // a relay with a STUN server stands beside the broker
+
+	database string // that two controls share; default: there is one, with its own
 
 	network func(*world) // lays out the hosts; default: a kiosk behind a NAT, all else on the internet
 }
@@ -71,7 +77,7 @@ func prepare(t testing.TB, o options) *world {
 	t.Helper()
 	netlab.Require(t, "mosquitto", "sshd", "ssh", "scp")
 	program(t, "boothctl") // built before anything waits for it
-	w := &world{t: t, dir: t.TempDir(), lab: netlab.New(t)}
+	w := &world{t: t, dir: t.TempDir(), lab: netlab.New(t), front: addrControl}
 	if err := os.Chmod(w.dir, 0o755); err != nil { // Mosquitto reads it as its own user
 		t.Fatal(err)
 	}
@@ -86,6 +92,9 @@ func prepare(t testing.TB, o options) *world {
 	}
 	w.startBroker()
 	w.startControl(o)
+	if o.database != "" {
+		w.startSecond()
+	}
 	if o.relay {
 		w.startRelay()
 	}
@@ -107,6 +116,10 @@ func (w *world) network(o options) {
 	} {
 		*h.host = l.Host(h.name)
 		l.Link(*h.host, h.addr+"/24", internet, "")
+	}
+	if o.database != "" {
+		w.secondHost = l.Host("second")
+		l.Link(w.secondHost, addrSecond+"/24", internet, "")
 	}
 	w.shop = l.Router("shop")
 	wan := l.Link(w.shop, addrShop+"/24", internet, "")
@@ -178,6 +191,7 @@ func (w *world) startControl(o options) {
 	}
 	w.controlConfig = filepath.Join(w.dir, "control.toml")
 	w.write(w.controlConfig, fmt.Sprintf(`
+database = %q
 state = %q
 listen = "%s:443"
 bare_nodes = [%s]
@@ -190,7 +204,7 @@ url = "mqtts://%s:8883"
 username = "control"
 password = "secret-control"
 ca = %q
-`, filepath.Join(w.dir, "control"), addrControl, bare, cert, key, addrBroker, w.ca.File))
+`, o.database, filepath.Join(w.dir, "control"), addrControl, bare, cert, key, addrBroker, w.ca.File))
 	bin := program(w.t, "boothwire-control")
 	w.token = strings.TrimSpace(w.controlHost.Run(bin, "-config", w.controlConfig, "token", "engineer", "admin"))
 	w.control = start(w.t, w.controlHost, bin, "-config", w.controlConfig)
@@ -209,7 +223,7 @@ ca = %q
 listen = 51820
 endpoints = [%s]
 debug = "127.0.0.1:6060"
-`, node, filepath.Join(w.dir, "node"), addrControl, claim, w.ca.File, quoted(endpoints)))
+`, node, filepath.Join(w.dir, "node"), w.front, claim, w.ca.File, quoted(endpoints)))
 	w.gateway = start(w.t, w.nodeHost, program(w.t, "boothwire-gateway"), "-config", w.gatewayConfig)
 	eventually(w.t, "the node is online", func() error {
 		if out := w.ctl("nodes", "--json"); !strings.Contains(out, `"connected"`) {
@@ -307,7 +321,7 @@ func (w *world) startAgent(o options) {
 		case "wss":
 			fmt.Fprintf(&lines, "[[line]]\nurl = \"wss://%s:443/mqtt\"\n", addrBroker)
 		case "https":
-			fmt.Fprintf(&lines, "[[line]]\nurl = \"https://%s/device/\"\n", addrControl)
+			fmt.Fprintf(&lines, "[[line]]\nurl = \"https://%s/device/\"\n", w.front)
 		}
 		fmt.Fprintf(&lines, "username = %q\npassword = %q\nca = %q\nspread = \"1s\"\n", kiosk, "secret-"+kiosk, w.ca.File)
 	}
@@ -375,7 +389,7 @@ func (w *world) waitOnline() {
 
 // ctlArgs is boothctl with its address and sign-in.
 func (w *world) ctlArgs(args ...string) []string {
-	return append([]string{program(w.t, "boothctl"), "--url", "https://" + addrControl, "--ca", w.ca.File, "--token", w.token}, args...)
+	return append([]string{program(w.t, "boothctl"), "--url", "https://" + w.front, "--ca", w.ca.File, "--token", w.token}, args...)
 }
 
 // ctl runs boothctl on the engineer's host and returns what it prints.

@@ -1,17 +1,15 @@
 // Package postgrestest runs a real PostgreSQL for one test: a cluster of its own in
-// a temporary folder, on loopback, under a user that is not root, gone with the test.
+// a temporary folder, on a socket in it, under a user that is not root, gone with the
+// test.
 package postgrestest
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,7 +30,6 @@ type Server struct {
 	t    testing.TB
 	bin  string // folder of its programs
 	dir  string
-	port int
 	made atomic.Int32 // databases
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process is gone
@@ -55,13 +52,7 @@ func Start(t testing.TB) *Server {
 		t.Fatal(err)
 	}
 	s.initialise()
-	for range 5 { // another process may take a port that was free just now
-		s.port = freePort(t)
-		if err = s.start(); err == nil {
-			break
-		}
-	}
-	if err != nil {
+	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -117,8 +108,8 @@ func (s *Server) start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := s.command("postgres", "-D", s.data(), "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
-		"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=100")
+	cmd := s.command("postgres", "-D", s.data(), "-c", "listen_addresses=",
+		"-c", "unix_socket_directories="+s.dir, "-c", "fsync=off", "-c", "max_connections=100")
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return err
@@ -145,7 +136,7 @@ func (s *Server) start() error {
 }
 
 func (s *Server) url(database string) string {
-	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=disable", role, password, s.port, database)
+	return fmt.Sprintf("postgres://%s:%s@/%s?host=%s", role, password, database, s.dir)
 }
 
 func (s *Server) query(database, text string) error {
@@ -159,7 +150,8 @@ func (s *Server) query(database, text string) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// Database makes an empty database and returns its URL.
+// Database makes an empty database and returns its URL, which holds in every network
+// namespace.
 func (s *Server) Database() string {
 	s.t.Helper()
 	name := fmt.Sprintf("db%d", s.made.Add(1))
@@ -180,7 +172,7 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// Restart starts the server again, on its old port.
+// Restart starts the server again.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
@@ -214,19 +206,4 @@ func (s *Server) log() string {
 		return err.Error()
 	}
 	return string(text[max(0, len(text)-4000):])
-}
-
-// freePort finds a port below those that systems give to outgoing connections: a
-// server that is restarted wants its own again.
-func freePort(t testing.TB) int {
-	for range 100 {
-		port := 10000 + rand.N(20000)
-		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			ln.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -24,6 +25,7 @@ type Config struct {
 	State         string          `toml:"state"`
 	Database      string          `toml:"database"`
 	Listen        string          `toml:"listen"`
+	URL           string          `toml:"url"`
 	Issuer        string          `toml:"issuer"`
 	Pool          string          `toml:"pool"`
 	Lifetime      daemon.Duration `toml:"lifetime"`
@@ -69,6 +71,9 @@ func (c *Config) Validate() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return daemon.Wrong("listen", "%q is no address such as 0.0.0.0:443", c.Listen)
+	}
+	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.Path != "") {
+		return daemon.Wrong("url", "%q is no URL such as https://10.0.0.5:443", c.URL)
 	}
 	if _, _, err := net.SplitHostPort(c.Metrics); err != nil && c.Metrics != "" {
 		return daemon.Wrong("metrics", "%q is no address such as 127.0.0.1:9169", c.Metrics)
@@ -141,6 +146,24 @@ func (c *Config) readRelays() error {
 		c.relays = append(c.relays, relay)
 	}
 	return nil
+}
+
+// Reached is where other control processes reach this one: as configured, or at the
+// address it listens on, by this host's name where that is any.
+func (c *Config) Reached() string {
+	if c.URL != "" {
+		return c.URL
+	}
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return ""
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		if host, err = os.Hostname(); err != nil {
+			return ""
+		}
+	}
+	return "https://" + net.JoinHostPort(host, port)
 }
 
 // DSN is where the database is.

@@ -11,6 +11,14 @@ import (
 	"github.com/boothwire/boothwire/gateway/control"
 )
 
+// Member writes whether a member has the lead, and, while it has, a control's.
+func Member(m metrics.Writer, c *control.Member) {
+	m.One("control_leads", metrics.Gauge, "Whether this process decides, 0 or 1: of several one does.", metrics.Bit(c.Leads()))
+	if st, ok := c.Stats(); ok {
+		Write(m, st)
+	}
+}
+
 // Write writes a control's.
 func Write(m metrics.Writer, st control.Stats) {
 	m.One("control_devices", metrics.Gauge, "Devices that are registered.", st.Devices)

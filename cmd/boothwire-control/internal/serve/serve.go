@@ -36,7 +36,9 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	c, err := control.Open(ctx, cfg.DSN(), cfg.Control(pin, log))
+	settings := cfg.Control(pin, log)
+	settings.URL, settings.URLPin = cfg.Reached(), daemon.Pin(cert)
+	c, err := control.Join(ctx, cfg.DSN(), settings)
 	if err != nil {
 		return err
 	}
@@ -49,7 +51,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	shown := []func(metrics.Writer){func(m metrics.Writer) { figures.Write(m, c.Stats()) }}
+	shown := []func(metrics.Writer){func(m metrics.Writer) { figures.Member(m, c) }}
 	if broker != nil {
 		lines = append(lines, broker)
 		shown = append(shown, func(m metrics.Writer) { figures.Lines(m, broker) })
@@ -66,7 +68,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	srv := https.Server(mux)
+	srv := https.Server(c.Handler(mux))
 	srv.ErrorLog = zap.NewStdLog(log)
 	srv.TLSConfig = &tls.Config{
 		Certificates: []tls.Certificate{cert},
@@ -75,12 +77,12 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 		NextProtos:   []string{"http/1.1"},
 	}
 	log.Info("serving", zap.Stringer("address", ln.Addr()))
-	daemon.Supervise(ctx, func() { _ = c.Stats() })
+	daemon.Supervise(ctx, func() { _, _ = c.Stats() })
 	return serve(ctx, c, srv, tls.NewListener(ln, srv.TLSConfig), lines)
 }
 
 // serve runs control and its server until ctx or either of them ends.
-func serve(ctx context.Context, c *control.Control, srv *http.Server, ln net.Listener, lines []signaling.Sender) error {
+func serve(ctx context.Context, c *control.Member, srv *http.Server, ln net.Listener, lines []signaling.Sender) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	srv.BaseContext = func(net.Listener) context.Context { return ctx }
