@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"strings"
+	"sync"
 )
 
 // shape is what encoding/json would match the names of one object against.
@@ -29,12 +30,22 @@ var (
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
+// shapes remembers those of types, which do not change: reflect.Type to *shape.
+var shapes sync.Map
+
+func shapeOf(t reflect.Type) *shape {
+	if s, ok := shapes.Load(t); ok {
+		return s.(*shape)
+	}
+	s := &shape{make(map[string]reflect.Type)}
+	s.collect(t, nil)
+	shapes.Store(t, s)
+	return s
+}
+
 // open describes an object or array that will be stored in a t.
 func open(object bool, t reflect.Type) level {
 	l := level{object: object, name: object}
-	if object {
-		l.seen = make(map[string]bool)
-	}
 	for t != nil && t.Kind() == reflect.Pointer && !decodesItself(t) {
 		t = t.Elem()
 	}
@@ -43,8 +54,7 @@ func open(object bool, t reflect.Type) level {
 	}
 	switch {
 	case object && t.Kind() == reflect.Struct:
-		l.shape = &shape{make(map[string]reflect.Type)}
-		l.shape.collect(t, nil)
+		l.shape = shapeOf(t)
 	case object && t.Kind() == reflect.Map,
 		!object && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array):
 		l.next = t.Elem()

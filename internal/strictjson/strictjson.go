@@ -74,83 +74,22 @@ func scrub(err error) error {
 	if errors.As(err, &s) {
 		return fmt.Errorf("syntax at byte %d", s.Offset)
 	}
-	return errors.New("a value has the wrong form")
+	return errors.New("it has the wrong form")
 }
 
-// level is one open object or array on the way down.
-type level struct {
-	object bool
-	name   bool // an object that awaits a name
-	seen   map[string]bool
-	shape  *shape       // of the object itself, if its names are known
-	next   reflect.Type // of the value to come, nil when unknown
-}
-
-// check walks the tokens of data beside the type that they will be stored in.
+// check looks at the form of data, and at its names beside the type that it will be
+// stored in.
 func check(data []byte, t reflect.Type) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	var stack []level
-	for {
-		tok, err := dec.Token()
-		if len(stack) > 0 && (err == io.EOF || err == io.ErrUnexpectedEOF) {
+	if !json.Valid(data) {
+		var any json.RawMessage
+		err := json.NewDecoder(bytes.NewReader(data)).Decode(&any)
+		if err == io.ErrUnexpectedEOF {
 			return &Error{Truncated, errors.New("it ends within the object")}
 		}
-		if err != nil {
-			return &Error{Malformed, scrub(err)}
+		if err == nil {
+			err = errors.New("bytes after the object")
 		}
-		here := t
-		if n := len(stack); n > 0 {
-			here = stack[n-1].next
-		}
-		switch tok {
-		case json.Delim('{'), json.Delim('['):
-			if len(stack) == MaxDepth {
-				return &Error{TooDeep, fmt.Errorf("more than %d levels", MaxDepth)}
-			}
-			if len(stack) == 0 && tok != json.Delim('{') {
-				return &Error{Malformed, errors.New("no object")}
-			}
-			stack = append(stack, open(tok == json.Delim('{'), here))
-			continue
-		case json.Delim('}'), json.Delim(']'):
-			stack = stack[:len(stack)-1]
-		default:
-			if len(stack) == 0 {
-				return &Error{Malformed, errors.New("no object")}
-			}
-			if top := &stack[len(stack)-1]; top.object && top.name {
-				if err := top.enter(tok.(string)); err != nil {
-					return err
-				}
-				continue
-			}
-		}
-		if len(stack) == 0 {
-			if _, err := dec.Token(); err != io.EOF {
-				return &Error{Malformed, errors.New("bytes after the object")}
-			}
-			return nil
-		}
-		if top := &stack[len(stack)-1]; top.object {
-			top.name = true
-		}
+		return &Error{Malformed, scrub(err)}
 	}
-}
-
-// enter takes the name of the value to come.
-func (l *level) enter(name string) error {
-	if l.seen[name] {
-		return &Error{Duplicate, errors.New("a name twice in one object")}
-	}
-	l.seen[name] = true
-	l.name = false
-	if l.shape != nil {
-		t, ok := l.shape.field(name)
-		if !ok {
-			return &Error{Malformed, errors.New("a name in the wrong case")}
-		}
-		l.next = t
-	}
-	return nil
+	return walk(data, t)
 }

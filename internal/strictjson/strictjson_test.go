@@ -3,6 +3,7 @@ package strictjson
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -104,6 +105,22 @@ func TestCheck(t *testing.T) {
 	for text, ok := range map[string]bool{`{"Action":1,"action":2}`: true, `{"a":1,"a":2}`: false, `[]`: false, "{\"\xff\":1}": false} {
 		if err := Check([]byte(text)); (err == nil) != ok {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestManyNames(t *testing.T) {
+	for _, n := range []int{fewNames - 1, fewNames, fewNames + 1, 100} {
+		text := `{"unknown":{`
+		for i := range n {
+			text += fmt.Sprintf(`"n%d":1,`, i)
+		}
+		if err := Unmarshal([]byte(text+`"x":1}}`), new(target)); err != nil {
+			t.Errorf("%d names: %v", n, err)
+		}
+		var e *Error
+		if err := Unmarshal([]byte(text+`"n0":1}}`), new(target)); !errors.As(err, &e) || e.Reason != Duplicate {
+			t.Errorf("%d names and the first again: %v", n, err)
 		}
 	}
 }
