@@ -14,7 +14,7 @@ import (
 
 // profileFor is how long a part is profiled within a step: long enough to see what it
 // does, and not all of a long step.
-const profileFor = 10 * time.Second
+const profileFor = 20 * time.Second
 
 // profile writes what every part does with its CPU in the first seconds of a step; the
 // returned func waits for that.
