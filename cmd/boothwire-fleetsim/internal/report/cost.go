@@ -42,10 +42,17 @@ func (r *Report) costs() (all []Cost) {
 	return all
 }
 
-// fullest is the last of the samples with the most open sessions.
+// fullest is the last of the samples with the most open sessions, and of those with the
+// most peers: what devices say is a second old when sessions are closed already.
 func (r *Report) fullest() (most meter.Sample) {
+	peers := func(s meter.Sample) (n float64) {
+		for _, p := range s.Parts {
+			n += p.Counts["node_peers"]
+		}
+		return n
+	}
 	for _, s := range r.Samples {
-		if s.Fleet.Open >= most.Fleet.Open {
+		if s.Fleet.Open > most.Fleet.Open || s.Fleet.Open == most.Fleet.Open && peers(s) >= peers(most) {
 			most = s
 		}
 	}
