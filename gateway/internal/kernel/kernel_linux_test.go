@@ -50,7 +50,7 @@ func gone(t testing.TB) {
 		t.Fatal(err)
 	}
 	for _, l := range links {
-		if l.Type() == "wireguard" {
+		if l.Type() == "wireguard" || l.Type() == "tuntap" {
 			t.Errorf("the interface %s is left", l.Attrs().Name)
 		}
 	}
