@@ -119,7 +119,7 @@ It finds control and its sign-in in the flags or in the environment:
 	f.BoolVar(&a.json, "json", false, "print JSON, for programs")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what the tunnel does, on stderr")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "do not show the ladder while connecting")
-	root.AddCommand(a.devices(), a.connect(), a.ssh(), a.knownHost(), a.proxy(), a.forward(), a.up(), a.sessions(), a.close(), a.extend(), a.nodes(), a.audit(), a.trust(), a.tokens())
+	root.AddCommand(a.devices(), a.connect(), a.ssh(), a.knownHost(), a.proxy(), a.forward(), a.up(), a.sessions(), a.close(), a.extend(), a.nodes(), a.audit(), a.trust(), a.tokens(), a.db())
 	root.Args = cobra.NoArgs
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	usage(root)

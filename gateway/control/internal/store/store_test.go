@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -527,4 +528,19 @@ func lead(t *testing.T, open opener) {
 	if list, err := a.Devices(t.Context()); err != nil || len(list) != 1 || failed.Load() == 0 {
 		t.Errorf("%d devices, %v, %d failures", len(list), err, failed.Load())
 	}
+}
+
+// No table is forgotten when a database is copied.
+func TestTables(t *testing.T) {
+	s, err := Open(t.Context(), ":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got, err := all(t.Context(), s, func(r row) (name string, err error) { return name, r.Scan(&name) },
+		`SELECT name FROM sqlite_master WHERE type='table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'goose%' AND name<>'lead' ORDER BY name`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "tables", got, slices.Sorted(slices.Values(tables)))
 }
