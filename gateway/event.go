@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -31,6 +32,7 @@ type Event struct {
 	Rev     int
 	Code    string
 	Rx, Tx  uint64
+	From    netip.Addr // the device's public address, with bytes; zero: not known
 }
 
 // sightings is what the packet path saw and the node's loop has yet to handle.

@@ -87,7 +87,7 @@ func (f *follower) gather(list []Event) {
 		}
 		f.batch = append(f.batch, reportEvent{
 			Kind: e.Kind, Session: e.Session, Rev: e.Rev, Code: e.Code,
-			Rx: e.Rx, Tx: e.Tx, AtMicro: e.At.UnixMicro(),
+			Rx: e.Rx, Tx: e.Tx, AtMicro: e.At.UnixMicro(), From: e.From,
 		})
 	}
 }
@@ -156,7 +156,7 @@ func (n *Node) traffic(last map[string]uint64) []Event {
 		c := n.plane.Counters(id)
 		if sum := c.Rx + c.Tx; sum != last[id] {
 			last[id] = sum
-			list = append(list, Event{At: now, Kind: KindBytes, Session: id, Rev: h.grant.Rev, Rx: c.Rx, Tx: c.Tx})
+			list = append(list, Event{At: now, Kind: KindBytes, Session: id, Rev: h.grant.Rev, Rx: c.Rx, Tx: c.Tx, From: h.heard[h.grant.Prekey].Addr()})
 		}
 	}
 	return list

@@ -71,13 +71,14 @@ type report struct {
 }
 
 type reportEvent struct {
-	Kind    string `json:"kind"`
-	Session string `json:"session"`
-	Rev     int    `json:"rev,omitempty"`
-	Code    string `json:"code,omitempty"`
-	Rx      uint64 `json:"rx,omitempty"`
-	Tx      uint64 `json:"tx,omitempty"`
-	AtMicro int64  `json:"at_us"` // Unix time, the node's clock
+	Kind    string     `json:"kind"`
+	Session string     `json:"session"`
+	Rev     int        `json:"rev,omitempty"`
+	Code    string     `json:"code,omitempty"`
+	Rx      uint64     `json:"rx,omitempty"`
+	Tx      uint64     `json:"tx,omitempty"`
+	AtMicro int64      `json:"at_us"`         // Unix time, the node's clock
+	From    netip.Addr `json:"from,omitzero"` // the device's public address
 }
 
 type reportSession struct {

@@ -1,11 +1,11 @@
 package control
 
 import (
+	"slices"
 	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/internal/admission"
-	"github.com/boothwire/boothwire/signaling"
 )
 
 // gate is where devices wait for their turn to shake hands with one node; Control.mu
@@ -22,9 +22,6 @@ const (
 	// tellPlaces is how often those who wait are told their places.
 	tellPlaces = 2 * time.Second
 )
-
-// stageWaiting is the step of a wake that had to wait.
-const stageWaiting signaling.Stage = "waiting"
 
 // admit lets the device of s be woken, or wait for its turn; mu is held.
 func (c *Control) admit(s *session, now time.Time) {
@@ -46,7 +43,7 @@ func (c *Control) admit(s *session, now time.Time) {
 	}
 	if s.waits != g {
 		s.waits = g
-		s.own(client.ByControl, stageWaiting, now)
+		s.own(client.ByControl, client.StageWaiting, now)
 	}
 	c.armGate(g, now)
 }
@@ -55,7 +52,7 @@ func (c *Control) admit(s *session, now time.Time) {
 func (c *Control) wakeOf(s *session) admission.Wake {
 	w := admission.Wake{ID: s.id, User: s.user.Name, From: s.dev.from}
 	switch {
-	case s.batch, s.node.moving:
+	case s.batch, slices.ContainsFunc(s.former, func(n *node) bool { return n.row.Moving && !n.lost }):
 		w.Class = admission.Batch
 	case s.m.Woken:
 		w.Class = admission.Moved

@@ -23,10 +23,10 @@ func (b backend) DrainNode(_ context.Context, u auth.User, name string, r client
 	if n == nil {
 		return client.Node{}, fail(http.StatusNotFound, "unknown_node", "no such node")
 	}
-	n.row.Draining, n.moving = r.Draining, r.Draining && r.Move
+	n.row.Draining, n.row.Moving = r.Draining, r.Draining && r.Move
 	c.keep(n)
 	code := map[bool]string{true: "draining", false: "undrained"}[r.Draining]
-	if n.moving {
+	if n.row.Moving {
 		code = "moving"
 	}
 	c.note(store.Audit{Who: u.Name, What: auditDrain, Node: name, Code: code})

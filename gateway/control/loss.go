@@ -89,7 +89,7 @@ func (c *Control) lookAfter(now time.Time) {
 		switch {
 		case n.lost:
 			c.evacuate(n, lossAtOnce, now)
-		case n.row.Draining && n.moving:
+		case n.row.Moving:
 			c.evacuate(n, drainAtOnce, now)
 		}
 	}

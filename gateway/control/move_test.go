@@ -1,6 +1,7 @@
 package control
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -152,7 +153,12 @@ func TestTwoClaim(t *testing.T) {
 	if one.rev(s.ID) != 1 {
 		t.Error("the node before let go before the device had come")
 	}
-	two.report(nodeReport{Events: []nodeEvent{{Kind: eventBytes, Session: s.ID, Rx: 7, Tx: 1}}})
+	two.report(nodeReport{Events: []nodeEvent{{Kind: eventBytes, Session: s.ID, Rx: 7, Tx: 1, From: netip.MustParseAddr("203.0.113.7")}}})
+	w.c.mu.Lock()
+	if from := w.c.devices["kiosk-1"].from; from.String() != "203.0.113.7" {
+		t.Errorf("the device comes from %v", from)
+	}
+	w.c.mu.Unlock()
 	two.say(eventProved, s.ID, 2, "")
 	v = w.at(s.ID, "wg-2")
 	eventually(t, "the node before lets go", func() bool { return one.rev(s.ID) == 0 && two.rev(s.ID) == 2 })
@@ -203,6 +209,9 @@ func TestRestartedWaits(t *testing.T) {
 		v, err := w.admin.Session(t.Context(), s.ID)
 		return err == nil && v.Moving && v.Node == "wg-2" && v.State == client.Connected && one.rev(s.ID) == 1
 	})
+	if n := w.nodeNow("wg-1"); !n.Draining || !n.Moving || n.Leaving != 1 {
+		t.Errorf("it drains as %+v", n)
+	}
 	two.say(eventProved, s.ID, 2, "")
 	w.at(s.ID, "wg-2")
 	eventually(t, "the node before lets go", func() bool { return one.rev(s.ID) == 0 })

@@ -68,7 +68,7 @@ func (n *node) cut() {
 func (n *node) show() client.Node {
 	v := client.Node{
 		Name: n.row.Name, Identity: n.identity, Key: n.key, State: "disconnected", Endpoints: slices.Clone(n.endpoints),
-		Proof: n.proof, Sessions: len(n.live), LastSeen: n.row.Seen, Version: n.row.Version, Draining: n.row.Draining, Moving: n.row.Draining && n.moving,
+		Proof: n.proof, Sessions: len(n.live), LastSeen: n.row.Seen, Version: n.row.Version, Draining: n.row.Draining, Moving: n.row.Moving,
 		Region: n.region, Capacity: n.capacity,
 	}
 	if v.Endpoints == nil {
@@ -255,6 +255,9 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 			c.log.Warn("a node speaks of another's session", zap.String("node", n.row.Name), zap.String("session", e.Session))
 		}
 		return
+	}
+	if e.From.IsValid() {
+		s.dev.from = e.From.Unmap()
 	}
 	if e.Kind == eventBytes || e.Kind == eventClosed {
 		s.count(n, e.Rx, e.Tx)

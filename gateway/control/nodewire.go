@@ -97,14 +97,15 @@ type nodeReport struct {
 }
 
 type nodeEvent struct {
-	Kind    string `json:"kind"`
-	Session string `json:"session"`
-	Rev     int    `json:"rev"`
-	Code    string `json:"code"`
-	Rx      uint64 `json:"rx"`
-	Tx      uint64 `json:"tx"`
-	AtMicro int64  `json:"at_us"`
-	Path    string `json:"path,omitempty"` // how the device's packets come, in a device's words
+	Kind    string     `json:"kind"`
+	Session string     `json:"session"`
+	Rev     int        `json:"rev"`
+	Code    string     `json:"code"`
+	Rx      uint64     `json:"rx"`
+	Tx      uint64     `json:"tx"`
+	AtMicro int64      `json:"at_us"`
+	From    netip.Addr `json:"from"`           // the device's public address
+	Path    string     `json:"path,omitempty"` // how the device's packets come, in a device's words
 }
 
 type nodeHeld struct {

@@ -15,7 +15,6 @@ type standing struct {
 	capacity int                 // sessions, as it says; 0: it does not
 	live     map[string]*session // of its sessions, those that are not over
 	coming   int                 // that are about to move here
-	moving   bool                // what it has is moved elsewhere, to drain it
 	gate     *gate               // where wakes wait; nil: none ever did
 	full     time.Time           // it refused a session as one too many; none goes there before
 }

@@ -29,6 +29,7 @@ type Config struct {
 	Ticket   string        // number of the ticket, likewise
 	Lifetime time.Duration // default control's
 	Node     string        // default control's choice
+	Batch    bool          // one of many: others go first where devices wait for their turn
 	EndToEnd bool          // no node takes part: straight to the device, or through a relay
 	Path     tunnel.Policy // which kinds of paths may be used; default all
 	Relay    *relay.Config // how relays are dialled; default relay's
@@ -128,6 +129,7 @@ func (c *Config) ask(ctx context.Context, ctl *client.Client, device string, key
 		Lifetime: client.SecondsOf(c.Lifetime),
 		Node:     c.Node,
 		EndToEnd: c.EndToEnd,
+		Batch:    c.Batch,
 	})
 }
 

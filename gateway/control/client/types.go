@@ -78,6 +78,10 @@ const (
 	ByNode    = "node"
 )
 
+// StageWaiting is the step of a session whose device could not be woken at once; its
+// Waiting then says how long.
+const StageWaiting signaling.Stage = "waiting"
+
 // Step is one step of a session's ladder. A device's own steps count from when it
 // received the command, the others from when control was asked.
 type Step struct {

@@ -21,6 +21,7 @@ var hints = map[string]string{
 	"expired":          "its time is over; --for asks for more, boothctl extend prolongs an open one",
 	"forbidden":        "your role or device groups do not allow it",
 	"full":             "so many engineers are in it that no more fit",
+	"nodes_full":       "every node holds as many sessions as it takes: boothctl nodes",
 	"no_prekey":        "the device did not answer: is it online? boothctl devices show DEVICE",
 	"no_proof":         "the device was woken, but its packets do not reach the node: is UDP blocked there?",
 	"node_not_allowed": "the device's configuration does not allow this node",

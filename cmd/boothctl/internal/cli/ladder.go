@@ -19,6 +19,7 @@ func (a *app) climb(ctx context.Context, s *operator.Session) error {
 		}
 		if !a.quiet {
 			a.step(step)
+			a.wait(step, s.Status().Session.Waiting)
 		}
 	}
 	if err := s.Ready(ctx); err != nil {
@@ -28,6 +29,13 @@ func (a *app) climb(ctx context.Context, s *operator.Session) error {
 		fmt.Fprintf(a.err, "%9s    reachable\n", time.Since(began).Round(time.Millisecond))
 	}
 	return nil
+}
+
+// wait says how long a wake is going to wait, on the step at which it begins to.
+func (a *app) wait(step client.Step, w *client.Waiting) {
+	if step.Stage == client.StageWaiting && w != nil {
+		fmt.Fprintf(a.err, "%9s    %d before it, about %s\n", "", w.Position-1, w.For.Duration().Round(100*time.Millisecond))
+	}
 }
 
 // step is one line of the ladder: who, when on his clock, what.

@@ -20,6 +20,7 @@ func (a *app) opens(c *cobra.Command) *opening {
 	o := a.asks(c)
 	f := c.Flags()
 	f.BoolVar(&o.cfg.EndToEnd, "end-to-end", false, "no node in between: straight to the device, or through a relay that cannot read")
+	f.BoolVar(&o.cfg.Batch, "batch", false, "one of many: others go first where devices wait for their turn")
 	f.StringVar((*string)(&o.cfg.Path), "path", "", "relay-only or direct-only; default the best that there is")
 	return o
 }
@@ -46,6 +47,9 @@ func (o *opening) flags() []string {
 	}
 	if o.cfg.EndToEnd {
 		all = append(all, "--end-to-end")
+	}
+	if o.cfg.Batch {
+		all = append(all, "--batch")
 	}
 	if o.cfg.Lifetime != 0 {
 		all = append(all, "--for="+o.cfg.Lifetime.String())

@@ -22,26 +22,28 @@ import (
 // Config is the file; example.toml beside main.go explains each field.
 type Config struct {
 	daemon.Settings
-	State         string          `toml:"state"`
-	Database      string          `toml:"database"`
-	Listen        string          `toml:"listen"`
-	URL           string          `toml:"url"`
-	Issuer        string          `toml:"issuer"`
-	Pool          string          `toml:"pool"`
-	Lifetime      daemon.Duration `toml:"lifetime"`
-	Longest       daemon.Duration `toml:"longest"`
-	Idle          daemon.Duration `toml:"idle"`
-	RequireReason bool            `toml:"require_reason"`
-	RequireTicket bool            `toml:"require_ticket"`
-	Exclusive     bool            `toml:"exclusive"`
-	Kind          string          `toml:"kind"`
-	Renewal       daemon.Duration `toml:"renewal"`
-	BareNodes     []string        `toml:"bare_nodes"`
-	STUN          []string        `toml:"stun"`
-	Metrics       string          `toml:"metrics"`
-	Relays        []Relay         `toml:"relay"`
-	TLS           daemon.TLS      `toml:"tls"`
-	MQTT          MQTT            `toml:"mqtt"`
+	State         string            `toml:"state"`
+	Database      string            `toml:"database"`
+	Listen        string            `toml:"listen"`
+	URL           string            `toml:"url"`
+	Issuer        string            `toml:"issuer"`
+	Pool          string            `toml:"pool"`
+	Lifetime      daemon.Duration   `toml:"lifetime"`
+	Longest       daemon.Duration   `toml:"longest"`
+	Idle          daemon.Duration   `toml:"idle"`
+	RequireReason bool              `toml:"require_reason"`
+	RequireTicket bool              `toml:"require_ticket"`
+	Exclusive     bool              `toml:"exclusive"`
+	Kind          string            `toml:"kind"`
+	Renewal       daemon.Duration   `toml:"renewal"`
+	Wakes         int               `toml:"wakes"`
+	Regions       map[string]string `toml:"regions"`
+	BareNodes     []string          `toml:"bare_nodes"`
+	STUN          []string          `toml:"stun"`
+	Metrics       string            `toml:"metrics"`
+	Relays        []Relay           `toml:"relay"`
+	TLS           daemon.TLS        `toml:"tls"`
+	MQTT          MQTT              `toml:"mqtt"`
 
 	pool   netip.Prefix
 	relays []control.Relay
@@ -190,6 +192,8 @@ func (c *Config) Control(pin string, log *zap.Logger) *control.Config {
 		Renewal:       time.Duration(c.Renewal),
 		Relays:        c.relays,
 		STUN:          c.STUN,
+		Wakes:         c.Wakes,
+		Regions:       c.Regions,
 		Bare:          control.BarePolicy{Nodes: c.BareNodes},
 		Pin:           pin,
 		Logger:        log,

@@ -11,7 +11,8 @@ type Node struct {
 	Endpoints           []string
 	Operators           []string // endpoints for them, where they differ
 	Proof, Version      string
-	Draining            bool
+	Draining            bool // it gets no new sessions
+	Moving              bool // while it drains: those that it has go elsewhere
 	Seen, Created       time.Time
 	ClaimHash           string
 	ClaimExpires        time.Time
@@ -29,7 +30,8 @@ func (s *Store) Nodes(ctx context.Context) ([]Node, error) {
 		if err == nil {
 			n.Operators, err = fromText[string](operators)
 		}
-		n.Draining, n.Seen, n.Created, n.ClaimExpires = draining != 0, fromMicros(seen), fromMicros(created), fromMicros(expires)
+		n.Draining, n.Moving = draining != 0, draining == drainMoving
+		n.Seen, n.Created, n.ClaimExpires = fromMicros(seen), fromMicros(created), fromMicros(expires)
 		return n, err
 	}, `SELECT name, identity, wg_key, endpoints, operator_endpoints, proof, version, draining, seen, created, claim_hash, claim_expires FROM nodes ORDER BY name`)
 }
@@ -40,8 +42,18 @@ func (t *Tx) PutNode(n Node) error {
 		VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET identity=excluded.identity, wg_key=excluded.wg_key,
 		endpoints=excluded.endpoints, operator_endpoints=excluded.operator_endpoints, proof=excluded.proof, version=excluded.version, draining=excluded.draining,
 		seen=excluded.seen, claim_hash=excluded.claim_hash, claim_expires=excluded.claim_expires`,
-		n.Name, n.Identity, n.Key, text(n.Endpoints), text(n.Operators), n.Proof, n.Version, flag(n.Draining), micros(n.Seen), micros(n.Created),
+		n.Name, n.Identity, n.Key, text(n.Endpoints), text(n.Operators), n.Proof, n.Version, n.draining(), micros(n.Seen), micros(n.Created),
 		n.ClaimHash, micros(n.ClaimExpires))
+}
+
+// drainMoving is how a node is kept whose sessions move.
+const drainMoving = 2
+
+func (n Node) draining() int64 {
+	if n.Draining && n.Moving {
+		return drainMoving
+	}
+	return flag(n.Draining)
 }
 
 // UseClaim uses the claim with that hash up; ErrTaken when it was used, replaced or

@@ -288,7 +288,7 @@ func sessions(t *testing.T, open opener) {
 func nodes(t *testing.T, open opener) {
 	s := open(t)
 	n := Node{
-		Name: "wg-1", Identity: "i", Key: "k", Endpoints: []string{"192.0.2.1:1"}, Proof: "10.166.255.0", Version: "v", Draining: true,
+		Name: "wg-1", Identity: "i", Key: "k", Endpoints: []string{"192.0.2.1:1"}, Proof: "10.166.255.0", Version: "v", Draining: true, Moving: true,
 		Seen: at(1), Created: at(2), ClaimHash: "h", ClaimExpires: at(100),
 	}
 	do(t, s, func(tx *Tx) error { return tx.PutNode(n) })
