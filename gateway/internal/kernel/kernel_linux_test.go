@@ -27,7 +27,7 @@ func TestMore(t *testing.T) {
 
 func TestGuestContract(t *testing.T) {
 	kernelvm.Guest(t)
-	planetest.Run(t, planetest.Subject{Open: open, Gone: gone, NoFlows: true, NoRates: "an emulated machine reaches no rate for certain"})
+	planetest.Run(t, planetest.Subject{Open: open, Gone: gone, NoFlows: true, Slow: true, NoRates: "an emulated machine reaches no rate for certain"})
 }
 
 func open(t testing.TB, cfg planetest.Config) planetest.Plane {

@@ -44,6 +44,8 @@ type Subject struct {
 	// SYN), and so does an echo reply. A pair of stateless rules is such a filter;
 	// it needs no conntrack, and cuts a live connection by itself.
 	NoFlows bool
+	// Slow says that the machine is emulated: cases of many sessions have fewer.
+	Slow bool
 	// NoRates is why the host cannot shape, and the cases of rates are skipped; empty:
 	// it can.
 	NoRates string

@@ -274,7 +274,11 @@ func closed(t *testing.T, s Subject) {
 
 // thousand: as many sessions at once, of which a few are at work.
 func thousand(t *testing.T, s Subject) {
-	const sessions, every = 1000, 100
+	sessions := 1000
+	if s.Slow {
+		sessions = 100
+	}
+	every := sessions / 10
 	w := newWorld(t, s)
 	var pairs []*pair
 	for n := 1; n <= sessions; n++ {
