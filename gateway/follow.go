@@ -154,6 +154,7 @@ type follower struct {
 	held  []reportSession   // when the stream began
 	batch []reportEvent     // of a report that did not get through
 	bytes map[string]uint64 // rx+tx of each session as last reported
+	shown time.Time         // when control had the figures last
 }
 
 // connect follows one stream to its end.

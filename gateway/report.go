@@ -99,8 +99,7 @@ func (f *follower) send(ctx context.Context, first bool) error {
 	for wait := newBackoff(); ; {
 		now := f.batch[:min(maxEvents, len(f.batch))]
 		r := report{Seq: f.seq, Events: append([]reportEvent{}, now...)}
-		stats := f.node.Stats()
-		r.Stats = &stats
+		r.Stats = f.stats()
 		if first {
 			r.Sessions = &f.held
 			far := f.node.FarEnd()
@@ -129,6 +128,20 @@ func (f *follower) send(ctx context.Context, first bool) error {
 			return err
 		}
 	}
+}
+
+// statsEvery is how often a report has the node's figures, which are gathered from all
+// of its sessions: some hundred reports a second tell of wakes at times.
+const statsEvery = time.Second
+
+// stats are the node's figures, nil when control has had them just now.
+func (f *follower) stats() *Stats {
+	if time.Since(f.shown) < statsEvery {
+		return nil
+	}
+	f.shown = time.Now()
+	s := f.node.Stats()
+	return &s
 }
 
 func (f *follower) drop(n int) { f.batch = append(f.batch[:0], f.batch[n:]...) }
