@@ -82,6 +82,13 @@ func (r *Run) wakeAll(ctx context.Context, all []*waking, patience time.Duration
 	return context.Cause(ctx)
 }
 
+// A session is looked at when it is likely to be ready, and then ever less often: when
+// it was is in its ladder.
+const (
+	firstLook = 800 * time.Millisecond
+	lastLook  = 5 * time.Second
+)
+
 // follow opens a session and looks at it until it is ready or has failed.
 func (r *Run) follow(ctx context.Context, w *waking, patience time.Duration) {
 	limit, cancel := context.WithTimeout(ctx, patience)
@@ -95,7 +102,7 @@ func (r *Run) follow(ctx context.Context, w *waking, patience time.Duration) {
 	r.mu.Lock()
 	r.open[w.device] = v.ID
 	r.mu.Unlock()
-	for pause := 400 * time.Millisecond; ; pause = min(pause*3/2, 3*time.Second) {
+	for pause := firstLook; ; pause = min(pause*3/2, lastLook) {
 		if at, ok := readyAt(v); ok {
 			w.ready, w.ladder = at, v.Ladder
 			return
@@ -104,6 +111,9 @@ func (r *Run) follow(ctx context.Context, w *waking, patience time.Duration) {
 			w.code = v.Code
 			r.forget(w.device)
 			return
+		}
+		if w := v.Waiting; w != nil {
+			pause = max(pause, w.For.Duration()+firstLook)
 		}
 		if sleep(limit, pause) != nil {
 			w.code = "not_ready: " + v.Stage
