@@ -10,7 +10,7 @@ import (
 // 1,492 (PPPoE) over IPv4; 1360 most carriers' tunnels; 1280 is IPv6's least and
 // the start.
 var (
-	larger  = [...]int{1420, 1400, 1360, 1320}
+	larger  = [...]int{1320, 1360, 1400, 1420}
 	smaller = [...]int{1200, 1120, 1040, 960, 880, 720, 576}
 )
 
@@ -24,7 +24,8 @@ const (
 )
 
 // A Sizer finds a tunnel's MTU: up, by echoes of larger sizes once the tunnel is
-// proved, and only to a size that came back; down, when whole echoes stay away
+// proved, only to a size that came back, and no further than to the first that did not;
+// down, when whole echoes stay away
 // while small ones come back. It is pure and not safe for concurrent use.
 type Sizer struct {
 	mtu   int
@@ -32,6 +33,7 @@ type Sizer struct {
 
 	try   int           // index in larger; len(larger): nothing to try
 	tries int           // of larger[try]
+	tried time.Duration // when; 0: not yet
 	due   time.Duration // of the next try
 
 	full    uint16 // the newest whole-MTU echo
@@ -50,7 +52,7 @@ func (s *Sizer) MTU() int { return s.mtu }
 // Start begins the search upwards: the tunnel was proved over a new path.
 func (s *Sizer) Start(now time.Duration) {
 	if !s.fixed {
-		s.try, s.tries, s.due = 0, 0, now
+		s.try, s.tries, s.due = s.above(s.mtu), 0, now
 	}
 }
 
@@ -61,20 +63,23 @@ func (s *Sizer) Step(now time.Duration) int {
 		return 0
 	}
 	if s.tries == sizeTries {
-		s.try++
-		s.tries = 0
-		if s.Next() == 0 {
-			return 0
-		}
+		s.try = len(larger) // what is larger still would not pass either
+		return 0
 	}
 	s.tries++
-	s.due = now + sizeWait
+	s.tried, s.due = now, now+sizeWait
 	return larger[s.try]
+}
+
+// above is the index of the first larger size than mtu.
+func (s *Sizer) above(mtu int) int {
+	i, _ := slices.BinarySearch(larger[:], mtu+1)
+	return i
 }
 
 // Next returns when Step is due, 0 when it is not.
 func (s *Sizer) Next() time.Duration {
-	if s.try >= len(larger) || larger[s.try] <= s.mtu {
+	if s.try >= len(larger) {
 		return 0
 	}
 	return s.due
@@ -97,8 +102,11 @@ func (s *Sizer) Answered(seq uint16, size int) bool {
 		if !slices.Contains(larger[:], size) {
 			return false
 		}
-		s.mtu, s.try = size, len(larger)
+		s.mtu = size
 		s.waiting, s.lost = false, 0
+		if s.try < len(larger) {
+			s.try, s.tries, s.due = s.above(size), 0, s.tried // the next at once
+		}
 		return true
 	case size == s.mtu:
 		s.waiting, s.lost = false, 0
