@@ -32,6 +32,10 @@ type change struct {
 // errNoPrekey says that the device has to be asked.
 var errNoPrekey = errors.New("control: no one-time key at hand")
 
+// codeNoDatabase is the code of what cannot be opened or changed because it cannot be
+// written.
+const codeNoDatabase = "no_database"
+
 // issueTimeout bounds writing a grant: a database that takes longer is down.
 const issueTimeout = 10 * time.Second
 
@@ -42,7 +46,11 @@ func (c *Control) issue(s *session, ch change) error {
 	defer s.issuing.Unlock()
 	for {
 		err := c.issueOnce(s, ch)
-		if !errors.Is(err, store.ErrTaken) {
+		switch {
+		case errors.Is(err, store.ErrLost), errors.Is(err, store.ErrFenced), errors.Is(err, context.DeadlineExceeded):
+			c.log.Error("no grant", zap.String("session", s.id), zap.Error(err))
+			return fail(http.StatusServiceUnavailable, codeNoDatabase, "what has to be written first cannot be: the database is away")
+		case !errors.Is(err, store.ErrTaken):
 			return err
 		}
 		if !ch.batch {

@@ -34,6 +34,10 @@ const (
 	leaseWait  = 4 * time.Second
 	leaseLook  = time.Second // the truth, beside hints
 	leaseAgain = time.Second // after one that failed
+
+	// After the database was away whoever had the lead comes first: it has in memory
+	// what was to be written.
+	leaseGrace = 8 * time.Second
 )
 
 // ErrDeposed is what Run returns when another process has taken the lead.
@@ -63,19 +67,28 @@ func takeLead(ctx context.Context, db *store.Store, cfg *Config) (*lead, error) 
 		})
 	}()
 	me := store.Lead{Control: keys.NewID(), URL: cfg.URL, Pin: cfg.URLPin}
+	var away time.Time // when the database was last seen to be
 	for {
-		began := time.Now()
-		term, err := db.TakeLead(ctx, me, leaseFor)
-		if err == nil {
-			db.Fence(term)
-			cfg.Logger.Info("this process has the lead", zap.Int64("term", term))
-			return &lead{term: term, until: began.Add(leaseFor - leaseSlack)}, nil
+		// To look first is not for nothing: a server that stood still does later what it
+		// was asked, and a claim would be of somebody who does not wait for it any more.
+		look, cancel := context.WithTimeout(ctx, leaseWait)
+		latest, err := db.Lead(look)
+		cancel()
+		switch {
+		case err != nil:
+			away = time.Now()
+		case latest.Left > 0:
+			err = ErrDeposed
+		case time.Since(away) >= leaseGrace:
+			began, term := time.Now(), int64(0)
+			if term, err = db.TakeLead(ctx, me, leaseFor); err == nil {
+				db.Fence(term)
+				cfg.Logger.Info("this process has the lead", zap.Int64("term", term))
+				return &lead{term: term, until: began.Add(leaseFor - leaseSlack)}, nil
+			}
 		}
 		select {
 		case <-ctx.Done():
-			if errors.Is(err, store.ErrTaken) {
-				err = ErrDeposed
-			}
 			return nil, fmt.Errorf("control: no lead: %w", errors.Join(err, context.Cause(ctx)))
 		case <-hinted:
 		case <-time.After(leaseLook):

@@ -250,7 +250,7 @@ func (c *Control) await(ctx context.Context, s *session, rev int, id string) (cl
 func ending(v client.Session) error {
 	status := http.StatusBadGateway
 	switch v.Code {
-	case machine.CodeNodeUnreachable, machine.CodeNodeRefused:
+	case machine.CodeNodeUnreachable, machine.CodeNodeRefused, codeNoDatabase:
 		status = http.StatusServiceUnavailable
 	case machine.CodeNoPrekey, machine.CodeDeviceSilent:
 		status = http.StatusGatewayTimeout

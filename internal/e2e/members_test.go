@@ -195,3 +195,54 @@ func TestControlsChurn(t *testing.T) {
 	}
 	sound(t, database)
 }
+
+// TestDatabaseAway takes the database away for longer than the lead lasts. Sessions
+// flow; what would have to be written is refused; afterwards control goes on where it
+// was, and nothing that happened meanwhile is lost.
+func TestDatabaseAway(t *testing.T) {
+	server := postgrestest.Start(t)
+	database := server.Database()
+	w := newWorld(t, options{database: database, lines: []string{"mqtts"}})
+	outages := map[string]struct{ begin, end func() }{"killed": {server.Kill, server.Restart}}
+	away := 17 * time.Second
+	if os.Getenv("BOOTHWIRE_SOAK") == "1" {
+		away = time.Minute
+		outages["frozen"] = struct{ begin, end func() }{server.Freeze, server.Thaw}
+	}
+	for name, outage := range outages {
+		t.Run(name, func(t *testing.T) {
+			k := w.talk()
+			id := w.one().ID
+			from := w.control.log.len()
+			began := time.Now()
+			outage.begin()
+			key := keys.NewPrivateKey().Public()
+			if _, err := w.api().OpenSession(t.Context(), kiosk, &client.OpenRequest{Key: key}); err == nil {
+				t.Error("joined a session without a database")
+			} else {
+				t.Logf("an open is refused after %v: %v", time.Since(began).Round(100*time.Millisecond), err)
+			}
+			for time.Since(began) < away {
+				if d := k.say(patience); d > 10*time.Second {
+					t.Errorf("an echo took %v without a database", d)
+				}
+				time.Sleep(time.Second)
+			}
+			outage.end()
+			back := time.Now()
+			w.control.waitLog(from, "the lead is back")
+			if s := w.one(); s.ID != id || s.State != "connected" {
+				t.Errorf("after it the session is %+v", s)
+			}
+			t.Logf("calls are answered %v after the database came back", time.Since(back).Round(100*time.Millisecond))
+			k.say(patience)
+			k.in.Close()
+			w.over()
+			if got := w.ssh("echo", "again"); !strings.Contains(got, "again") {
+				t.Errorf("the next session: %q", got)
+			}
+			w.over()
+			sound(t, database)
+		})
+	}
+}
