@@ -88,8 +88,9 @@ func (k *talk) say(within time.Duration) time.Duration {
 
 // A session as boothctl prints it.
 type session struct {
-	ID, Device, State, Code string
-	Rev                     int
+	ID, Device, Node, State, Code string
+	Rev                           int
+	Moving                        bool
 }
 
 func (w *world) sessions(args ...string) []session {

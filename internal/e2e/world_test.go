@@ -212,9 +212,15 @@ ca = %q
 }
 
 func (w *world) startNode(endpoints ...string) {
-	claim := strings.TrimSpace(w.ctl("nodes", "add", node))
-	w.gatewayConfig = filepath.Join(w.dir, "gateway.toml")
-	w.write(w.gatewayConfig, fmt.Sprintf(`
+	w.gateway, w.gatewayConfig = w.addNode(node, w.nodeHost, endpoints...)
+}
+
+// addNode runs a node, and waits until control has it.
+func (w *world) addNode(name string, host *netlab.Host, endpoints ...string) (p *process, config string) {
+	w.t.Helper()
+	claim := strings.TrimSpace(w.ctl("nodes", "add", name))
+	config = filepath.Join(w.dir, name+".toml")
+	w.write(config, fmt.Sprintf(`
 name = %q
 state = %q
 control = "https://%s"
@@ -223,14 +229,32 @@ ca = %q
 listen = 51820
 endpoints = [%s]
 debug = "127.0.0.1:6060"
-`, node, filepath.Join(w.dir, "node"), w.front, claim, w.ca.File, quoted(endpoints)))
-	w.gateway = start(w.t, w.nodeHost, program(w.t, "boothwire-gateway"), "-config", w.gatewayConfig)
-	eventually(w.t, "the node is online", func() error {
-		if out := w.ctl("nodes", "--json"); !strings.Contains(out, `"connected"`) {
-			return fmt.Errorf("nodes: %s", out)
+`, name, filepath.Join(w.dir, name), w.front, claim, w.ca.File, quoted(endpoints)))
+	p = start(w.t, host, program(w.t, "boothwire-gateway"), "-config", config)
+	eventually(w.t, "the node "+name+" is online", func() error {
+		for _, n := range w.nodes() {
+			if n.Name == name && n.State == "connected" {
+				return nil
+			}
 		}
-		return nil
+		return fmt.Errorf("nodes: %+v", w.nodes())
 	})
+	return p, config
+}
+
+// A nodeState is a node as boothctl prints it.
+type nodeState struct {
+	Name, State       string
+	Sessions, Leaving int
+}
+
+func (w *world) nodes() []nodeState {
+	w.t.Helper()
+	var all []nodeState
+	if err := json.Unmarshal([]byte(w.ctl("nodes", "--json")), &all); err != nil {
+		w.t.Fatal(err)
+	}
+	return all
 }
 
 // startRelay runs a relay with control's roots, and names it to control.
