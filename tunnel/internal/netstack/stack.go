@@ -119,7 +119,10 @@ func tuneTCP(st *stack.Stack) error {
 	// gVisor's RACK retransmits without need when acknowledgements come in
 	// batches, which is how WireGuard delivers them.
 	recovery := tcpip.TCPRecovery(0)
-	for _, option := range []tcpip.SettableTransportProtocolOption{&sack, &reno, &moderate, &receive, &send, &recovery} {
+	// A tunnel may come back at any moment, by another path or node: a connection that
+	// had to wait tries again within 5 s, for as long in all as by gVisor's own 120 s.
+	most, times := tcpip.TCPMaxRTOOption(5*time.Second), tcpip.TCPMaxRetriesOption(190)
+	for _, option := range []tcpip.SettableTransportProtocolOption{&sack, &reno, &moderate, &receive, &send, &recovery, &most, &times} {
 		if err := st.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
 			return fmt.Errorf("netstack: set %T: %v", option, err)
 		}
