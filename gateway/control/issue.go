@@ -32,6 +32,22 @@ type change struct {
 // errNoPrekey says that the device has to be asked.
 var errNoPrekey = errors.New("control: no one-time key at hand")
 
+// maxTries bounds how many addresses are tried that turn out to be somebody's.
+const maxTries = 16
+
+// denyAddress has the pool let an address alone that the database does not give.
+func (c *Control) denyAddress(taken *store.AddressTaken) {
+	c.log.Error("an address is somebody's", zap.String("address", taken.Address))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a, err := netip.ParseAddr(taken.Address); err == nil {
+		c.pool.Deny(a)
+	}
+}
+
+// codeNoAddress is the code of a pool that has none left.
+const codeNoAddress = "no_address"
+
 // codeNoDatabase is the code of what cannot be opened or changed because it cannot be
 // written.
 const codeNoDatabase = "no_database"
@@ -44,9 +60,15 @@ const issueTimeout = 10 * time.Second
 func (c *Control) issue(s *session, ch change) error {
 	s.issuing.Lock()
 	defer s.issuing.Unlock()
-	for {
+	for try := 0; ; try++ {
 		err := c.issueOnce(s, ch)
+		taken, isTaken := errors.AsType[*store.AddressTaken](err)
 		switch {
+		case isTaken && try < maxTries:
+			c.denyAddress(taken)
+			continue
+		case isTaken:
+			return fail(http.StatusServiceUnavailable, codeNoAddress, "no address could be had")
 		case errors.Is(err, store.ErrLost), errors.Is(err, store.ErrFenced), errors.Is(err, context.DeadlineExceeded):
 			c.log.Error("no grant", zap.String("session", s.id), zap.Error(err))
 			return fail(http.StatusServiceUnavailable, codeNoDatabase, "what has to be written first cannot be: the database is away")
@@ -77,15 +99,15 @@ func (c *Control) issueOnce(s *session, ch change) error {
 				return err
 			}
 		}
+		if err := takeAll(tx, d.addresses); err != nil {
+			return err
+		}
 		for _, r := range append(d.before, record{d.row, d.notes}) {
 			if err := r.put(tx); err != nil {
 				return err
 			}
 		}
-		if err := tx.AddGrant(s.id, d.grant.Rev, string(token), now); err != nil {
-			return err
-		}
-		return takeAll(tx, d.addresses)
+		return tx.AddGrant(s.id, d.grant.Rev, string(token), now)
 	})
 	if err != nil {
 		return err
@@ -223,7 +245,7 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 
 // addresses gives the device and every operator theirs.
 func (c *Control) addresses(s *session, d *draft, now time.Time) error {
-	exhausted := func(err error) error { return fail(http.StatusServiceUnavailable, "no_address", err.Error()) }
+	exhausted := func(err error) error { return fail(http.StatusServiceUnavailable, codeNoAddress, err.Error()) }
 	a, err := c.pool.Take(pool.Device, s.dev.row.ID, now)
 	if err != nil {
 		return exhausted(err)

@@ -140,7 +140,7 @@ func (c *Control) newClaim(ctx context.Context, u User, name string) (client.Cla
 	a, err := c.pool.Take(pool.Node, name, now)
 	if err != nil {
 		c.mu.Unlock()
-		return client.Claim{}, fail(http.StatusServiceUnavailable, "no_address", err.Error())
+		return client.Claim{}, fail(http.StatusServiceUnavailable, codeNoAddress, err.Error())
 	}
 	if n == nil {
 		n = &node{row: store.Node{Name: name, Created: now, Proof: a.Addr.String()}, proof: a.Addr, sessions: make(map[string]*session), standing: newStanding()}
@@ -156,6 +156,10 @@ func (c *Control) newClaim(ctx context.Context, u User, name string) (client.Cla
 		}
 		return tx.PutNode(row)
 	}); err != nil {
+		if taken, ok := errors.AsType[*store.AddressTaken](err); ok {
+			c.denyAddress(taken)
+			err = fail(http.StatusServiceUnavailable, codeNoAddress, "the address is somebody's; the next claim tries another")
+		}
 		return client.Claim{}, err
 	}
 	c.note(store.Audit{Who: u.Name, What: auditClaim, Node: name})

@@ -408,7 +408,8 @@ func (c *Control) forget(s *session, now time.Time) {
 
 func takeAll(tx *store.Tx, list []pool.Address) error {
 	for _, a := range list {
-		if err := tx.TakeAddress(store.Address{Address: a.Addr.String(), Kind: string(a.Kind), Holder: a.Holder, Used: a.Used}); err != nil {
+		row := store.Address{Address: a.Addr.String(), Kind: string(a.Kind), Holder: a.Holder, Used: a.Used}
+		if err := tx.TakeAddress(row, a.Used.Add(-pool.Rest)); err != nil {
 			return err
 		}
 	}

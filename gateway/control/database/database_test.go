@@ -34,7 +34,7 @@ func filled(t *testing.T) string {
 		}
 		_, err := tx.PushCommand("kiosk-1", []byte("\x00\xff"), 5, at, at, 9)
 		errs = append(errs, err, tx.InitMeta("a", "b"), tx.EndBoot("kiosk-1", "boot", at), tx.SpendPrekey("p", "kiosk-1", "s", at),
-			tx.PutNode(store.Node{Name: "wg-1", Draining: true}), tx.TakeAddress(store.Address{Address: "10.166.0.1", Kind: "device", Holder: "kiosk-1", Used: at}),
+			tx.PutNode(store.Node{Name: "wg-1", Draining: true}), tx.TakeAddress(store.Address{Address: "10.166.0.1", Kind: "device", Holder: "kiosk-1", Used: at}, at),
 			tx.PutSession(store.Session{
 				ID: "s", Device: "kiosk-1", Opened: at, Ends: at.Add(time.Hour),
 				Operators: []store.Operator{{ID: "o", Added: at}}, Steps: []store.Step{{Stage: "granted", By: "control"}},

@@ -160,3 +160,12 @@ func (p *Pool) Of(kind Kind, name string) (netip.Addr, bool) {
 	}
 	return e.Addr, true
 }
+
+// Deny takes an address out of use that turned out to be somebody's: who has it here
+// gets another.
+func (p *Pool) Deny(a netip.Addr) {
+	if e := p.held[a]; e != nil {
+		delete(p.byName, holder{e.Kind, e.Holder})
+	}
+	p.held[a] = &entry{Address{Addr: a}, true}
+}

@@ -319,16 +319,61 @@ func nodes(t *testing.T, open opener) {
 func addresses(t *testing.T, open opener) {
 	s := open(t)
 	defer s.Close()
-	take := func(a Address) { t.Helper(); do(t, s, func(tx *Tx) error { return tx.TakeAddress(a) }) }
-	take(Address{"10.166.0.1", "device", "a", at(1)})
-	take(Address{"10.166.0.2", "device", "b", at(1)})
-	take(Address{"10.166.0.1", "device", "a", at(2)})
-	take(Address{"10.166.0.1", "device", "b", at(3)}) // from a, and b's former one is free
+	for i, tc := range []struct {
+		a      Address
+		rested int
+		taken  bool
+	}{
+		{Address{"10.166.0.1", "device", "a", at(1)}, 0, false},
+		{Address{"10.166.0.2", "device", "b", at(1)}, 0, false},
+		{Address{"10.166.0.1", "device", "a", at(2)}, 0, false},
+		{Address{"10.166.0.1", "device", "c", at(3)}, 1, true},    // a gave it up a moment ago
+		{Address{"10.166.0.1", "device", "b", at(100)}, 2, false}, // at rest; and b's former one is free
+		{Address{"10.166.0.2", "operator", "o", at(100)}, 0, false},
+		{Address{"10.166.0.3", "node", "n", at(1)}, 0, false},
+		{Address{"10.166.0.3", "node", "m", at(200)}, 150, true},
+		{Address{"10.166.0.1", "device", "c", at(300)}, 200, true}, // b's open session has it
+		{Address{"10.166.0.2", "operator", "p", at(300)}, 200, true},
+	} {
+		if i == 8 {
+			do(t, s, func(tx *Tx) error {
+				return tx.PutSession(Session{ID: "s", Device: "b", Address: "10.166.0.1", Operators: []Operator{{ID: "o", Address: "10.166.0.2"}}})
+			})
+		}
+		err := s.Do(t.Context(), func(tx *Tx) error { return tx.TakeAddress(tc.a, at(tc.rested)) })
+		var taken *AddressTaken
+		if errors.As(err, &taken) != tc.taken || err != nil && !tc.taken {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	do(t, s, func(tx *Tx) error { return tx.PutSession(Session{ID: "s", Device: "b", Clean: true}) })
+	do(t, s, func(tx *Tx) error { return tx.TakeAddress(Address{"10.166.0.2", "operator", "p", at(300)}, at(200)) })
 	list, err := s.Addresses(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, "addresses", list, []Address{{"10.166.0.1", "device", "b", at(3)}})
+	same(t, "addresses", list, []Address{
+		{"10.166.0.1", "device", "b", at(100)}, {"10.166.0.2", "operator", "p", at(300)}, {"10.166.0.3", "node", "n", at(1)},
+	})
+	// Of many who want a new one at once one gets it.
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			err := s.Do(t.Context(), func(tx *Tx) error {
+				return tx.TakeAddress(Address{"10.166.0.9", "device", fmt.Sprint("d", i), at(1)}, at(0))
+			})
+			if err == nil {
+				won.Add(1)
+			} else if !errors.As(err, new(*AddressTaken)) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d have one address", won.Load())
+	}
 }
 
 func audit(t *testing.T, open opener) {
