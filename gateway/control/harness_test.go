@@ -41,7 +41,12 @@ type world struct {
 
 func newWorld(t testing.TB, cfg *Config) *world {
 	t.Helper()
-	w := &world{t: t, dsn: "file:" + filepath.Join(t.TempDir(), "control.db"), broker: signalingtest.New()}
+	return newWorldOn(t, "file:"+filepath.Join(t.TempDir(), "control.db"), cfg)
+}
+
+func newWorldOn(t testing.TB, dsn string, cfg *Config) *world {
+	t.Helper()
+	w := &world{t: t, dsn: dsn, broker: signalingtest.New()}
 	if cfg != nil {
 		w.cfg = *cfg
 	}
