@@ -61,8 +61,8 @@ type Control struct {
 
 // counts are what Stats tells.
 type counts struct {
-	statuses, refused, replayed, sent, sendFailed, opened, failed atomic.Uint64
-	nodeSpent, alone                                              spent
+	statuses, refused, replayed, sent, sendFailed, opened, moved, failed atomic.Uint64
+	nodeSpent, alone                                                     spent
 }
 
 // Open opens control's database, makes the signing keys if there are none, and finds

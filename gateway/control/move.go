@@ -103,6 +103,7 @@ func (c *Control) moved(s *session, now time.Time) {
 	for _, n := range s.former {
 		from = append(from, n.row.Name)
 	}
+	c.counts.moved.Add(1)
 	c.note(store.Audit{What: auditMoved, Device: s.dev.row.ID, Session: s.id, Node: s.name, Detail: "rev " + strconv.Itoa(s.m.Rev)})
 	c.log.Info("moved", zap.String("session", s.id), zap.String("node", s.name), zap.Strings("from", from))
 	for _, n := range s.former {

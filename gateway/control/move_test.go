@@ -107,7 +107,7 @@ func TestNodeLost(t *testing.T) {
 	if n := w.nodeNow("wg-1"); n.State != "lost" || n.Sessions != 0 {
 		t.Errorf("the lost one is %+v", n)
 	}
-	if w.audited(auditLost, "") != 1 || w.audited(auditMoved, "") != 1 {
+	if w.audited(auditLost, "") != 1 || w.audited(auditMoved, "") != 1 || w.c.Stats().Moved != 1 || w.c.Stats().Moving != 0 {
 		t.Error("not audited")
 	}
 	// Back, it is shown that the session is another's, and drops it.

@@ -19,6 +19,8 @@ type Stats struct {
 	NodeState map[string]int // nodes, by state: connected, draining, disconnected, lost, claimed
 	NodeLoads []NodeLoad     // by name, at most the first 200
 	Waiting   int            // commands that wait for a line
+	Queued    int            // devices that wait for their turn to be woken
+	Moving    int            // sessions on their way to another node
 
 	Statuses   uint64            // received
 	Refused    uint64            // of them, not believed
@@ -29,6 +31,7 @@ type Stats struct {
 	Opened     uint64            // sessions
 	Failed     uint64            // of them, ended for a fault
 	FailedBy   map[string]uint64 // of these, by code
+	Moved      uint64            // of them, to another node; one may be so often
 
 	Wakes  map[Wake]Histogram // seconds from a session's first wake to its outcome
 	Stages map[Rung]Histogram // seconds to each step of sessions that became ready, as their ladders count them
@@ -60,7 +63,7 @@ func (c *Control) Stats() Stats {
 	s := Stats{
 		Statuses: c.counts.statuses.Load(), Refused: c.counts.refused.Load(), Replayed: c.counts.replayed.Load(),
 		Commands: c.counts.sent.Load(), SendFailed: c.counts.sendFailed.Load(),
-		Opened: c.counts.opened.Load(), Failed: c.counts.failed.Load(),
+		Opened: c.counts.opened.Load(), Moved: c.counts.moved.Load(), Failed: c.counts.failed.Load(),
 		NodePaths: c.counts.nodeSpent.sum(), EndToEndPaths: c.counts.alone.sum(),
 		States:    map[string]int{},
 		NodeState: map[string]int{"connected": 0, "draining": 0, "disconnected": 0, "lost": 0, "claimed": 0},
@@ -78,6 +81,9 @@ func (c *Control) Stats() Stats {
 		if !v.m.Ended() {
 			s.Sessions++
 		}
+		if v.m.Moving() {
+			s.Moving++
+		}
 	}
 	for _, n := range c.nodes {
 		s.add(n)
@@ -88,6 +94,9 @@ func (c *Control) Stats() Stats {
 }
 
 func (s *Stats) add(n *node) {
+	if n.gate != nil {
+		s.Queued += n.gate.queue.Len()
+	}
 	v := n.show()
 	l := NodeLoad{Name: v.Name, Connected: n.link != nil, Draining: v.Draining, Sessions: v.Sessions}
 	s.NodeLoads = append(s.NodeLoads, l)
