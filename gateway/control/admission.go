@@ -38,7 +38,7 @@ func (c *Control) admit(s *session, now time.Time) {
 		n.gate = g
 	}
 	if g.queue.Ask(now, c.wakeOf(s)) {
-		s.m.Admitted(now)
+		c.depart(s, g, now)
 		return
 	}
 	if s.waits != g {
@@ -68,6 +68,25 @@ func (c *Control) leave(s *session) {
 	}
 }
 
+// depart lets the device of s be woken now; mu is held.
+func (c *Control) depart(s *session, g *gate, now time.Time) {
+	if s.goes != g {
+		c.arrive(s, now)
+	}
+	s.goes = g
+	s.m.Admitted(now)
+}
+
+// arrive makes room for others, when the device of s has shaken hands or never will;
+// mu is held.
+func (c *Control) arrive(s *session, now time.Time) {
+	if g := s.goes; g != nil {
+		s.goes = nil
+		g.queue.Arrived(s.id)
+		c.armGate(g, now)
+	}
+}
+
 // armGate sets the timer of g to who goes next.
 func (c *Control) armGate(g *gate, now time.Time) {
 	at := g.queue.Next(now)
@@ -89,7 +108,7 @@ func (c *Control) openGate(n *node) {
 	for _, id := range g.queue.Due(now) {
 		if s := c.sessions[id]; s != nil && s.waits == g {
 			s.waits = nil
-			s.m.Admitted(now)
+			c.depart(s, g, now)
 			c.act(s, now)
 		}
 	}

@@ -59,6 +59,7 @@ type session struct {
 
 	batch   bool      // one of many
 	waits   *gate     // where its device waits for its turn; nil: it does not
+	goes    *gate     // through which it was woken, until it has shaken hands; nil: it has
 	carrier *node     // at which the device was proved last; nil: at none, or not known
 	former  []*node   // that hold an earlier revision
 	moveAt  time.Time // no other node is looked for before
@@ -256,6 +257,9 @@ func (c *Control) act(s *session, now time.Time) {
 	}
 	if s.m.Proved {
 		s.carrier = s.node
+	}
+	if s.m.Proved || s.m.Ended() {
+		c.arrive(s, now)
 	}
 	if s.m.State == machine.Connected && !s.climbed(signaling.Ready, client.ByControl) {
 		s.own(client.ByControl, signaling.Ready, now)

@@ -9,6 +9,10 @@
 //	       moved  ─┼─ by class, then by age ──► Due
 //	       batch  ─┘
 //
+// Nor are more than a second and a half's worth on their way at once: where devices, the
+// node or whatever is between them make less than the pace, all that is woken beyond it
+// only has them do things twice. Who has not arrived after 5 s counts no more.
+//
 // WireGuard's limiter counts by public address, so within a class whoever comes from an
 // address that has had its share lets the others go first. It does not wait for more:
 // the limiter works under load only, which is what the pace prevents.
@@ -45,6 +49,10 @@ const (
 	// burstFor is how long a node's pace is saved up for: a handful go at once. It
 	// stays below the 128 handshakes that wireguard-go takes for load.
 	burstFor = 200 * time.Millisecond
+	// flightsFor is how many seconds of the pace may be on their way at once: half of the
+	// time after which a wake is sent again, and more than any network takes.
+	flightsFor = 1500 * time.Millisecond
+	flightTime = 5 * time.Second
 	// The limiter of wireguard-go, ratelimiter.go: packets a second of an address, and
 	// at once.
 	sharePace  = 20
@@ -64,6 +72,15 @@ type Queue struct {
 	users   map[string]int
 	shares  map[netip.Addr]*bucket
 	gone    int // that went or left, ever
+
+	flights list.List // of flight, the earliest first
+	flying  map[string]*list.Element
+}
+
+// A flight is a wake that went and has not arrived.
+type flight struct {
+	id string
+	at time.Time
 }
 
 type entry struct {
@@ -74,7 +91,7 @@ type entry struct {
 
 // New returns a queue that lets pace wakes a second go.
 func New(pace int, now time.Time) *Queue {
-	q := &Queue{byID: make(map[string]*list.Element), users: make(map[string]int), shares: make(map[netip.Addr]*bucket)}
+	q := &Queue{byID: make(map[string]*list.Element), users: make(map[string]int), shares: make(map[netip.Addr]*bucket), flying: make(map[string]*list.Element)}
 	q.node = newBucket(float64(pace), max(1, float64(pace)*burstFor.Seconds()), now)
 	return q
 }
@@ -87,7 +104,7 @@ func (q *Queue) Ask(now time.Time, w Wake) bool {
 	if q.byID[w.ID] != nil {
 		return false
 	}
-	if len(q.byID) == 0 && q.node.take(now) {
+	if len(q.byID) == 0 && q.depart(now, w.ID) {
 		q.share(now, w.From)
 		return true
 	}
@@ -122,14 +139,46 @@ func (q *Queue) remove(e *list.Element) {
 
 // Due returns who may go now, in their order.
 func (q *Queue) Due(now time.Time) (ids []string) {
-	for len(q.byID) > 0 && q.node.take(now) {
+	for len(q.byID) > 0 {
 		e := q.next(now)
 		w := e.Value.(*entry)
+		if !q.depart(now, w.ID) {
+			break
+		}
 		q.share(now, w.From)
 		q.remove(e)
 		ids = append(ids, w.ID)
 	}
 	return ids
+}
+
+// depart lets one go where there is room for it.
+func (q *Queue) depart(now time.Time, id string) bool {
+	q.land(now)
+	if q.flights.Len() >= q.room() || !q.node.take(now) {
+		return false
+	}
+	q.Arrived(id) // it went before, and goes again
+	q.flying[id] = q.flights.PushBack(flight{id, now})
+	return true
+}
+
+// room is how many may be on their way at once.
+func (q *Queue) room() int { return max(1, int(q.node.pace*flightsFor.Seconds())) }
+
+// land counts no more who should have arrived long ago.
+func (q *Queue) land(now time.Time) {
+	for e := q.flights.Front(); e != nil && now.Sub(e.Value.(flight).at) >= flightTime; e = q.flights.Front() {
+		q.Arrived(e.Value.(flight).id)
+	}
+}
+
+// Arrived makes room: the device of a wake that went has shaken hands, or never will.
+func (q *Queue) Arrived(id string) {
+	if e := q.flying[id]; e != nil {
+		q.flights.Remove(e)
+		delete(q.flying, id)
+	}
 }
 
 // next is whose turn it is; somebody waits.
@@ -183,6 +232,10 @@ func (q *Queue) forget(now time.Time) {
 func (q *Queue) Next(now time.Time) time.Time {
 	if len(q.byID) == 0 {
 		return time.Time{}
+	}
+	q.land(now)
+	if q.flights.Len() >= q.room() {
+		return q.flights.Front().Value.(flight).at.Add(flightTime) // unless one arrives before
 	}
 	return q.node.when(now)
 }

@@ -10,7 +10,7 @@ import (
 
 var start = time.Unix(1_800_000_000, 0)
 
-// drain lets time pass until nobody waits, and returns who went when.
+// drain lets time pass until nobody waits, and returns who went when; all arrive at once.
 func drain(t testing.TB, q *Queue, now time.Time) (order []string, at map[string]time.Duration) {
 	t.Helper()
 	at = make(map[string]time.Duration)
@@ -27,6 +27,7 @@ func drain(t testing.TB, q *Queue, now time.Time) (order []string, at map[string
 		for _, id := range due {
 			order = append(order, id)
 			at[id] = now.Sub(start)
+			q.Arrived(id)
 		}
 	}
 	if !q.Next(now).IsZero() {
@@ -48,6 +49,46 @@ func TestIdle(t *testing.T) {
 		if !q.Ask(start.Add(time.Duration(i)*4*time.Millisecond), Wake{ID: fmt.Sprint(i)}) {
 			t.Fatalf("wake %d waits", i)
 		}
+		q.Arrived(fmt.Sprint(i))
+	}
+}
+
+// Where devices shake hands more slowly than the pace, they are woken as they do; what
+// never arrives stands in nobody's way for long.
+func TestFlights(t *testing.T) {
+	q := New(100, start)
+	for i := range 1000 {
+		q.Ask(start, Wake{ID: fmt.Sprint(i), Class: Batch})
+	}
+	now, gone := start, 20
+	step := func(d time.Duration, arrivals int) {
+		for range arrivals {
+			q.Arrived(q.flights.Front().Value.(flight).id)
+		}
+		now = now.Add(d)
+		gone += len(q.Due(now))
+	}
+	for range 100 {
+		step(10*time.Millisecond, 0)
+	}
+	for range 100 {
+		step(10*time.Millisecond, 0)
+	}
+	if gone != 150 || q.Next(now) != start.Add(flightTime) {
+		t.Errorf("%d went without an arrival, the next goes at %v", gone, q.Next(now).Sub(start))
+	}
+	for range 100 { // fifty arrive in each second
+		step(20*time.Millisecond, 1)
+	}
+	if gone != 250 {
+		t.Errorf("%d went for a hundred that arrived", gone)
+	}
+	q.Arrived("nobody")
+	for range 600 { // none arrives any more
+		step(10*time.Millisecond, 0)
+	}
+	if gone <= 350 {
+		t.Errorf("%d went: the lost ones stand in the way", gone)
 	}
 }
 
