@@ -132,21 +132,6 @@ func TestKillAgent(t *testing.T) {
 	}
 }
 
-func TestKillNode(t *testing.T) {
-	w := newWorld(t, options{})
-	k := w.talk()
-	w.gateway.kill()
-	w.gateway.run()
-	gap := k.say(patience)
-	t.Logf("packets flow again %v after the node was killed and started", gap.Round(time.Millisecond))
-	k.say(patience)
-	if s := w.one(); s.State != "connected" && s.State != "degraded" {
-		t.Errorf("control holds the session for %+v", s)
-	}
-	k.in.Close()
-	w.settle()
-}
-
 func TestKillControl(t *testing.T) {
 	w := newWorld(t, options{})
 	k := w.talk()
