@@ -91,7 +91,8 @@ func (n *Node) listenAround() {
 	for id, h := range n.sessions {
 		at := make(map[keys.PublicKey]netip.AddrPort)
 		for _, k := range keysOf(h.grant) {
-			if a, ok := heard[k]; ok {
+			// A leg at a relay has another address after a restart, and is called itself.
+			if a, ok := heard[k]; ok && !(n.legs.cfg != nil && a.Addr().IsLoopback()) {
 				at[k] = a
 			} else if a, ok := h.heard[k]; ok {
 				at[k] = a

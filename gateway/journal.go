@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -207,6 +208,12 @@ func (n *Node) recallGrant(session string, r *remembered, now instant, latest ti
 	}
 	n.sessions[session] = h
 	n.remind(now.mono+h.left(now), session)
-	n.lay(g, n.named(g, r.Relays))
+	met := n.named(g, r.Relays)
+	if c, ok := n.plane.(caller); ok {
+		for i := range met {
+			met[i].called = func(at netip.AddrPort) { c.Call(session, met[i].key, at) }
+		}
+	}
+	n.lay(g, met)
 	return nil
 }

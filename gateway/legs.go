@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -49,8 +50,9 @@ func newLegs(n *Node, key keys.PrivateKey) *legs {
 // named is where one key of a session is met.
 type named struct {
 	key    keys.PublicKey
-	port   uint16       // the node's, for that key
-	relays []keys.Relay // in order
+	port   uint16                  // the node's, for that key
+	relays []keys.Relay            // in order
+	called func(at netip.AddrPort) // when it is met, to be called there; nil: it comes
 }
 
 // named returns the legs that g's peers are met at. A token that is not for this node
@@ -142,7 +144,7 @@ func (l *legs) start(session string, p named) {
 		of = make(map[keys.PublicKey]*standing)
 		l.sessions[session] = of
 	}
-	s := &standing{Leg: leg.Start(l.cfg, p.port, p.relays, log)}
+	s := &standing{Leg: leg.Start(l.cfg, p.port, p.relays, p.called, log)}
 	of[p.key] = s
 	l.n++
 	l.work.Go(s.Wait)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -186,6 +187,35 @@ func TestLegs(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "no leg of the node", func() bool { return m.srv.Stats().Sessions == 0 && n.Stats().Legs == 0 })
+}
+
+// A restarted node knows its legs, and calls whom it meets at them.
+func TestLegsAfterARestart(t *testing.T) {
+	a := newAuthority(t, "test")
+	m := newMeeting(t, a)
+	cfg := &Config{Relay: m.dial, Store: keys.NewMemory(), Journal: filepath.Join(t.TempDir(), "journal")}
+	n, r := newNode(t, a, cfg)
+	p := newPair(n, 1, keys.TCP(22))
+	legs := m.relays(p, p.device.Public(), 1, nil)
+	if err := n.admitFor(t.Context(), "", a.sign(t, &p.grant), legs); err != nil {
+		t.Fatal(err)
+	}
+	device := up(t, m.far(n.FarEnd(), m.relays(p, p.device.Public(), 0, nil), p.device), p.device, p.devAddr())
+	if !device.ping(n.FarEnd().Proof, 15*time.Second) {
+		t.Fatal("no proof through the relay")
+	}
+	wait(t, r, KindProved, p.grant.Session)
+	time.Sleep(2 * hearSoon) // it must not take the leg's address for the device's
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	n, r = newNode(t, a, cfg)
+	wait(t, r, KindHandshake, p.grant.Session) // the device sends nothing by itself
+	t.Logf("the device is back after %v", time.Since(began).Round(time.Millisecond))
+	if s := n.Stats(); s.Legs != 1 || s.Restored != 1 {
+		t.Errorf("stats %+v", s)
+	}
 }
 
 // What comes beside a grant is believed no more than the grant.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -39,7 +40,8 @@ type Leg struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
-	again  chan struct{} // of one: there are later tokens
+	again  chan struct{}           // of one: there are later tokens
+	up     func(at netip.AddrPort) // nil: it was told
 
 	mu     sync.Mutex
 	relays []keys.Relay
@@ -47,9 +49,10 @@ type Leg struct {
 }
 
 // Start makes a leg at the first of relays that takes it, and keeps it. It does not
-// wait for it. port is the node's UDP port for the peer, log names the leg.
-func Start(cfg *Config, port uint16, relays []keys.Relay, log *zap.Logger) *Leg {
-	l := &Leg{cfg: cfg, port: port, log: log, relays: slices.Clone(relays), done: make(chan struct{}), again: make(chan struct{}, 1)}
+// wait for it. port is the node's UDP port for the peer, log names the leg. up, unless
+// nil, is told once, when the leg is at a relay, where the peer is from there on.
+func Start(cfg *Config, port uint16, relays []keys.Relay, up func(at netip.AddrPort), log *zap.Logger) *Leg {
+	l := &Leg{cfg: cfg, port: port, log: log, up: up, relays: slices.Clone(relays), done: make(chan struct{}), again: make(chan struct{}, 1)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	go l.run()
 	return l
@@ -151,6 +154,10 @@ func (l *Leg) once(local *socket) error {
 	}()
 	if r, ok := conn.(interface{ Renew([]keys.Relay) }); ok && later {
 		r.Renew(relays)
+	}
+	if l.up != nil {
+		l.up(local.LocalAddr().(*net.UDPAddr).AddrPort())
+		l.up = nil
 	}
 	return l.carry(conn, local)
 }

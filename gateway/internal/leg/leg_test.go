@@ -119,7 +119,7 @@ func get(t *testing.T, ch chan []byte) string {
 func start(t *testing.T, port uint16, dial Dial) *Leg {
 	t.Helper()
 	leak := goleak.IgnoreCurrent()
-	l := Start(&Config{Dial: dial, Logger: zap.NewNop()}, port, []keys.Relay{{URL: "1"}}, zap.NewNop())
+	l := Start(&Config{Dial: dial, Logger: zap.NewNop()}, port, []keys.Relay{{URL: "1"}}, nil, zap.NewNop())
 	t.Cleanup(func() {
 		l.Stop()
 		l.Wait()
