@@ -3,14 +3,20 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/boothwire/boothwire/internal/netlab"
 )
 
 // outage is how long something is away here: shorter than a soak's, which is what the
@@ -116,6 +122,24 @@ func TestRecovery(t *testing.T) {
 	})
 }
 
+// page fetches a page on a host.
+func page(h *netlab.Host, url string) (text string, err error) {
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, address string) (c net.Conn, err error) {
+		dial := func() error {
+			c, err = net.Dial(network, address)
+			return err
+		}
+		return c, h.Do(dial)
+	}}}
+	r, err := c.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	return string(b), err
+}
+
 // stays checks that control has its session as it was, or comes to have.
 func (w *world) stays(id string) {
 	w.t.Helper()
@@ -195,7 +219,10 @@ func TestFullDisk(t *testing.T) {
 	ready := func(want bool) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("limited is %t", want), func() error {
-			out := w.nodeHost.Run("curl", "-s", "http://"+listen+"/readyz")
+			out, err := page(w.nodeHost, "http://"+listen+"/readyz")
+			if err != nil {
+				return err
+			}
 			if !strings.Contains(out, `"ready":true`) || strings.Contains(out, `"journal"`) != want {
 				return errors.New(out)
 			}
