@@ -24,6 +24,7 @@ func TestExample(t *testing.T) {
 	for _, tt := range []struct{ old, new, want string }{
 		{"", "", ""},
 		{`"0.0.0.0:443"`, `"443"`, "listen:"},
+		{`# url  = "https://10.0.0.5:443"`, `url = "10.0.0.5:443"`, `: url: "10.0.0.5:443"`},
 		{`"10.166.0.0/16"`, `"fd00::/64"`, "pool:"},
 		{`bare_nodes = []`, `bare_nodes = ["wg 1"]`, "bare_nodes:"},
 		{`# cert = "/etc/boothwire/control.pem"`, `cert = "/etc/boothwire/control.pem"`, "tls.cert: cert and key go together"},
