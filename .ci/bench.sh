@@ -19,6 +19,9 @@ programs='
 ./internal/wgbench | BenchmarkThroughput | tunnel/throughput tunnel/throughput-{quarter,three-quarters,least,most,rate,plain,ours}
 ./internal/wgbench | BenchmarkNetstack   | path/netstack-send-x-upstream{,-quarter,-three-quarters,-cpu} path/netstack-send-x-tun{,-quarter,-three-quarters,-rate} path/netstack-recv-x-tun{,-quarter,-three-quarters,-rate}
 ./internal/relaybench | BenchmarkRelay  | relay/{cpu-per-gb,throughput,cpu-per-gb-unbatched,idle-rss,last-mile-p50,last-mile-goodput}{,-quarter,-three-quarters,-ours,-derper} relay/{delivered,throughput-unbatched}{,-ours,-derper} relay/stall-gap{,-quarter,-three-quarters,-derper} relay/stall-gap-before{,-derper}
+./gateway/internal/planebench | BenchmarkScale | gateway/userspace-{open-p99,close-p99,cut-p99,rss-per-peer,idle-cpu,shutdown}
+./gateway/internal/planebench | BenchmarkPPS   | gateway/userspace-pps{,-quarter,-three-quarters,-cpu,-ours} gateway/userspace-pps-full{,-quarter,-three-quarters,-cpu,-ours}
+./gateway/internal/planebench | BenchmarkFair  | gateway/userspace-share-{least,most,total,rtt}{,-policed} gateway/userspace-share-resent{,-ours,-policed}
 ./internal/e2e     | BenchmarkPath       | path/rebind-gap-{node,end-to-end}{,-most,-none} path/blackhole{,-most,-none} path/upgrade-{lost,gap-most}
 ./internal/e2e     | BenchmarkConnect    | path/connect-{step,p50,p99,most}
 ./internal/e2e     | BenchmarkAgent      | agent/idle-rss agent/binary-size agent/core-size

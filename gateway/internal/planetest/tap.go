@@ -33,6 +33,7 @@ type tap struct {
 	arrived [][]byte
 	first   int // how many of arrived were forgotten
 	bytes   uint64
+	arrival func()        // called at each, unless nil
 	more    chan struct{} // closed at the next arrival
 }
 
@@ -93,6 +94,13 @@ func (t *tap) wait(mark int, limit time.Duration, match func(p *packet.Info, b [
 	}
 }
 
+// watch has f called whenever packets arrive; f must not call the tap.
+func (t *tap) watch(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.arrival = f
+}
+
 func (t *tap) Write(bufs [][]byte, offset int) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,6 +115,9 @@ func (t *tap) Write(bufs [][]byte, offset int) (int, error) {
 	if over := len(t.arrived) - 2*memory; over > 0 {
 		t.first += over + memory
 		t.arrived = slices.Clone(t.arrived[over+memory:])
+	}
+	if t.arrival != nil {
+		t.arrival()
 	}
 	close(t.more)
 	t.more = make(chan struct{})

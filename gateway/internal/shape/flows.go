@@ -1,6 +1,7 @@
 package shape
 
-// flowQueues is how many queues a session has; flows that fall into one share it.
+// flowQueues is how many queues a session has. A flow that has none takes an idle
+// one; only when there is none does it share another's.
 const flowQueues = 8
 
 // flow is one queue of a session.
@@ -8,7 +9,8 @@ type flow struct {
 	head, tail int32
 	packets    int32
 	deficit    int32
-	next       int8 // behind it in its list
+	hash       uint8 // of the flow that has it
+	next       int8  // behind it in its list
 	in         kind
 	aqm        codel
 }
@@ -44,8 +46,30 @@ func (q *queues) unlist(l *list) {
 	q.flows[i].in = idle
 }
 
-// add puts a packet at the end of flow i.
-func (q *queues) add(p *pool, slot int32, i uint8) {
+// find returns the queue of a flow.
+func (q *queues) find(hash uint8) int8 {
+	first := int8(hash % flowQueues)
+	place := int8(-1)
+	for k := range int8(flowQueues) {
+		i := (first + k) % flowQueues
+		f := &q.flows[i]
+		if f.in == idle && place < 0 {
+			place = i
+		}
+		if f.in != idle && f.hash == hash {
+			return i
+		}
+	}
+	if place < 0 {
+		return first
+	}
+	q.flows[place].hash = hash
+	return place
+}
+
+// add puts a packet at the end of its flow's queue.
+func (q *queues) add(p *pool, slot int32, hash uint8) {
+	i := q.find(hash)
 	f := &q.flows[i]
 	if f.packets == 0 {
 		f.head = slot
@@ -58,7 +82,7 @@ func (q *queues) add(p *pool, slot int32, i uint8) {
 	if f.in == idle {
 		f.deficit = int32(p.size)
 		f.aqm = codel{}
-		q.enlist(&q.fresh, int8(i), fresh)
+		q.enlist(&q.fresh, i, fresh)
 	}
 }
 

@@ -176,6 +176,9 @@ func (s *Scheduler) Take(now int64, slots []int32) (n int, at int64) {
 	return n, at
 }
 
+// Ready returns the time from which Take has something; Never if nothing waits.
+func (s *Scheduler) Ready() int64 { return min(s.ways[Up].ready(), s.ways[Down].ready()) }
+
 // Len returns how many packets there are: those that wait, and those that were taken
 // and not yet released.
 func (s *Scheduler) Len() int { return len(s.pool.slots) - len(s.pool.free) }

@@ -168,7 +168,11 @@ func chaos(t *testing.T, choose func(n int) int) {
 	in, out := 0, 0
 	read := func() int {
 		slots := make([]int32, 1+choose(20))
+		ready := s.Ready()
 		k, at := s.Take(now, slots)
+		if k > 0 && ready > now || k == 0 && at != Never && ready < at && ready > now {
+			t.Fatalf("%d packets at %d, then at %d; ready at %d", k, now, at, ready)
+		}
 		for _, i := range slots[:k] {
 			b := s.Packet(i)
 			f := flowOf{binary.BigEndian.Uint32(b), Direction(b[8]), b[9]}

@@ -39,14 +39,14 @@ type way struct {
 	late     uint64    // packets that CoDel dropped
 }
 
-// add lets a packet of a session wait for its turn in flow i.
-func (w *way) add(now int64, s *session, i uint8, packet []byte) int32 {
+// add lets a packet of a session wait for its turn, behind those of its flow.
+func (w *way) add(now int64, s *session, hash uint8, packet []byte) int32 {
 	q := s.queues
 	if q == nil {
 		q = w.begin(s)
 	}
 	slot := w.pool.put(now, packet)
-	q.add(w.pool, slot, i%flowQueues)
+	q.add(w.pool, slot, hash)
 	switch {
 	case q.packets > 1:
 		w.hurry(q, now)
@@ -108,6 +108,17 @@ func (w *way) leave(q *queues) {
 		w.parked.remove(q)
 		q.parked = false
 	}
+}
+
+// ready returns when the next packet may go; not later than now: it may already.
+func (w *way) ready() int64 {
+	switch {
+	case w.active == 0:
+		return Never
+	case w.turns.head != nil:
+		return w.line.due // 0 without a limit
+	}
+	return max(w.line.due, w.parked.first().of.limit.due)
 }
 
 // next returns the packet to send at now, or none and when to ask again.

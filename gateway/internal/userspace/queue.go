@@ -29,7 +29,8 @@ type queue struct {
 
 	mu       sync.Mutex
 	packets  *shape.Scheduler
-	sleeping bool // the reader waits, at most until a time
+	sleeping bool  // the reader waits,
+	until    int64 // at most until then
 	closed   bool
 }
 
@@ -46,7 +47,7 @@ func (q *queue) set(n uint32, up, down int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.packets.Set(n, up, down)
-	q.rouse() // a higher limit may be due earlier
+	q.rouse() // a higher limit is due earlier
 }
 
 func (q *queue) remove(n uint32) {
@@ -77,9 +78,9 @@ func (q *queue) push(now time.Time, v reach.Verdict, packet []byte) []byte {
 	return q.packets.Push(int64(now.Sub(q.start)), v.Session, d, v.Flow, packet)
 }
 
-// rouse wakes the reader.
+// rouse wakes the reader if it would sleep for too long.
 func (q *queue) rouse() {
-	if q.sleeping {
+	if q.sleeping && (q.closed || q.packets.Ready() < q.until) {
 		q.sleeping = false
 		select {
 		case q.wake <- struct{}{}:
@@ -129,7 +130,7 @@ func (q *queue) take() (until int64, err error) {
 	q.packets.Release(q.taken)
 	n, until := q.packets.Take(q.now(), q.taken[:cap(q.taken)])
 	q.taken, q.given = q.taken[:n], 0
-	q.sleeping = n == 0
+	q.sleeping, q.until = n == 0, until
 	q.count()
 	return until, nil
 }
