@@ -30,7 +30,6 @@ fleet: deps build ## put ten thousand devices under load, with every part as shi
 matrix: deps ## measure every pair of networks anew, with the real programs, into docs/NAT.md (root)
 	BOOTHWIRE_MATRIX=1 CI=true go test -v -count=1 -timeout 15m -run 'TestMatrix$$' ./internal/e2e
 
-soak: deps ## the long versions: 1,000 cycles, 10,000 legs, 30 s of every fuzz target
-	BOOTHWIRE_SOAK=1 go test -race -count=1 -timeout 60m ./tunnel/... ./gateway/... ./internal/...
-	BOOTHWIRE_SOAK=1 go test -v -count=1 -timeout 15m -run 'TestFleet' ./cmd/boothwire-relay
-	./.ci/fuzz.sh 30s
+soak: deps ## the long versions of tests (SOAK=regexp picks), then 30 s of every fuzz target
+	@./.ci/soak.sh '$(value SOAK)'
+	$(if $(value SOAK),,./.ci/fuzz.sh 30s)

@@ -59,9 +59,9 @@ func TestCycles(t *testing.T) {
 		n, _ := c.Read(buf)
 		_, _ = c.Write(buf[:n])
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
-	defer cancel()
 	cycle := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
 		device, operator := pair(t, keys.TCP(22))
 		device.Logger, operator.Logger = nil, nil
 		device.Services = map[keys.Port]string{keys.TCP(22): address}
