@@ -15,6 +15,7 @@ printf x | grep -qE -e "$want" 2>/dev/null || [ $? -lt 2 ] || { echo "bench: not
 # package | benchmark | the figures that it prints
 programs='
 ./signaling/https  | BenchmarkParked     | signaling/https-parked-kib signaling/https-parked-up signaling/https-woken-kib
+./gateway/control  | BenchmarkNodeLost   | control/node-lost-{1000,2000}
 ./internal/bind    | BenchmarkBind       | tunnel/bind-ns tunnel/bind-allocs tunnel/bind-inner-ns
 ./internal/wgbench | BenchmarkThroughput | tunnel/throughput tunnel/throughput-{quarter,three-quarters,least,most,rate,plain,ours}
 ./internal/wgbench | BenchmarkNetstack   | path/netstack-send-x-upstream{,-quarter,-three-quarters,-cpu} path/netstack-send-x-tun{,-quarter,-three-quarters,-rate} path/netstack-recv-x-tun{,-quarter,-three-quarters,-rate}

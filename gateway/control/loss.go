@@ -105,7 +105,7 @@ func (c *Control) evacuate(n *node, most int, now time.Time) {
 		if !s.movable(now) || !n.lost && !s.settled() {
 			continue
 		}
-		if to := c.best(s.dev, n, now); to != nil {
+		if to := c.best(s.dev, now, n); to != nil {
 			c.move(s, to)
 			most--
 		} else {

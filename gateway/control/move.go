@@ -60,13 +60,24 @@ func (c *Control) replace(s *session, now time.Time) {
 	if s.placing {
 		return
 	}
-	n := c.best(s.dev, s.node, now)
+	left := []*node{s.node}
+	if !s.m.Woken {
+		left = append(left, s.former...) // each is asked once
+	}
+	var n *node
+	if s.m.Woken || !s.named {
+		n = c.best(s.dev, now, left...)
+	}
 	if n == nil && s.carrier != nil && s.carrier != s.node && s.carrier.reachable() {
 		n = s.carrier // rather than nowhere
 	}
 	if n == nil {
 		s.moveAt = now.Add(moveAgain)
-		s.m.Unplaced(now, s.m.Why)
+		code := machine.CodeNodeUnreachable
+		if s.node != nil && now.Before(s.node.full) {
+			code = machine.CodeNodeRefused
+		}
+		s.m.Unplaced(now, code, s.m.Why)
 		return
 	}
 	c.move(s, n)
@@ -92,7 +103,7 @@ func (c *Control) move(s *session, n *node) {
 		c.log.Warn("not moved", zap.String("session", s.id), zap.String("node", n.row.Name), zap.Error(err))
 		now := c.cfg.Now()
 		s.moveAt = now.Add(moveAgain)
-		s.m.Unplaced(now, codeOf(err, machine.CodeInternal))
+		s.m.Unplaced(now, codeOf(err, machine.CodeInternal), "")
 		c.act(s, now)
 	}()
 }

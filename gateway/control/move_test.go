@@ -299,6 +299,43 @@ func TestFullNode(t *testing.T) {
 	}
 }
 
+// A node that says nothing is passed over, each is asked once, and the opening fails
+// when none has answered.
+func TestMuteNodes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	nodes := []*fakeNode{w.node("wg-1"), w.node("wg-2")}
+	mute := func(n *fakeNode, on bool) { n.mu.Lock(); n.mute = on; n.mu.Unlock() }
+	mute(nodes[0], true)
+	mute(nodes[1], true)
+	w.booth("kiosk-1", true).serve().known()
+	if _, err := w.open(op("ann"), "kiosk-1"); code(err) != "node_unreachable" {
+		t.Errorf("with two mute nodes: %v", err)
+	}
+	for _, n := range nodes {
+		asked := 0
+		n.mu.Lock()
+		for _, l := range n.lines {
+			if l.Kind == lineGrant {
+				asked++
+			}
+		}
+		n.mu.Unlock()
+		if asked != 1 {
+			t.Errorf("%s was asked %d times", n.name, asked)
+		}
+	}
+	mute(nodes[0], false)
+	w.booth("kiosk-3", true).serve().known()
+	if _, err := w.c.Client(op("ann")).OpenSession(t.Context(), "kiosk-3", &client.OpenRequest{Key: keys.NewPrivateKey().Public(), Node: "wg-2"}); code(err) != "node_unreachable" {
+		t.Errorf("at the one that was asked for: %v", err)
+	}
+	w.booth("kiosk-2", true).serve().known()
+	if s := w.mustOpen(op("ann"), "kiosk-2"); s.Node != "wg-1" {
+		t.Errorf("opened at %s", s.Node)
+	}
+}
+
 // Devices of a group get the nodes of their region.
 func TestRegions(t *testing.T) {
 	w := newWorld(t, &Config{Regions: map[string]string{"mall-7": "sh"}})

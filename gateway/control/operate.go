@@ -153,7 +153,7 @@ func (c *Control) claim(ctx context.Context, u User, in *client.OpenRequest) (s 
 	if err != nil {
 		return nil, false, err
 	}
-	s.user, s.reason, s.ticket, s.batch = u, in.Reason, in.Ticket, in.Batch
+	s.user, s.reason, s.ticket, s.batch, s.named = u, in.Reason, in.Ticket, in.Batch, in.Node != ""
 	return s, false, nil
 }
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/internal/machine"
@@ -63,7 +64,7 @@ func (c *Control) choose(d *device, name string) (*node, error) {
 		}
 		return n, nil
 	}
-	if n := c.best(d, nil, c.cfg.Now()); n != nil {
+	if n := c.best(d, c.cfg.Now()); n != nil {
 		return n, nil
 	}
 	for _, n := range c.nodes {
@@ -77,12 +78,12 @@ func (c *Control) choose(d *device, name string) (*node, error) {
 // codeFull is the code of a session for which no node has room.
 const codeFull = "nodes_full"
 
-// best is the node that suits d best and is not the one to be left; nil: there is
+// best is the node that suits d best and is none of those to be left; nil: there is
 // none. mu is held.
-func (c *Control) best(d *device, left *node, now time.Time) *node {
+func (c *Control) best(d *device, now time.Time, left ...*node) *node {
 	var list []place.Node
 	for _, n := range c.nodes {
-		if n == left || !n.takes(now) {
+		if slices.Contains(left, n) || !n.takes(now) {
 			continue
 		}
 		v := place.Node{Name: n.row.Name, Region: n.region, Capacity: n.capacity, Load: len(n.live) + n.coming}

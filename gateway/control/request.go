@@ -109,7 +109,7 @@ func (c *Control) bareSession(d *device, r requestPayload) (*session, error) {
 		return nil, err
 	}
 	s := c.newSession(d, n, c.cfg.Bare.Lifetime)
-	s.bare, s.user = true, User{Name: d.row.ID}
+	s.bare, s.named, s.user = true, true, User{Name: d.row.ID}
 	s.fresh, s.freshBoot, s.re = r.Prekey, d.row.Boot, r.Nonce
 	for _, o := range c.cfg.Bare.Standing {
 		ports := o.Ports

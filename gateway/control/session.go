@@ -58,6 +58,7 @@ type session struct {
 	notes     []store.Audit // of its beginning and end, since this process has it
 
 	batch   bool      // one of many
+	named   bool      // its node was asked for, and no other is as good at the opening
 	waits   *gate     // where its device waits for its turn; nil: it does not
 	goes    *gate     // through which it was woken, until it has shaken hands; nil: it has
 	carrier *node     // at which the device was proved last; nil: at none, or not known

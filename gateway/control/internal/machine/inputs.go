@@ -38,15 +38,11 @@ func (m *Machine) NodeRefused(now time.Time, rev int, code string) {
 		return
 	}
 	m.installAt = time.Time{}
-	switch {
-	case m.Woken:
-		m.notTaken("the node refused: " + code)
-	case code == codeBusy:
-		m.Why = code
-		m.do(Place)
-	default:
-		m.fail(now, CodeNodeRefused, code)
+	if !m.Woken && code != codeBusy {
+		m.fail(now, CodeNodeRefused, code) // as another node would
+		return
 	}
+	m.notTaken("the node refused: " + code)
 }
 
 // NotInstalled reports that the node refused the latest revision, or did not answer

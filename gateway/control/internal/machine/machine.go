@@ -186,10 +186,6 @@ func (m *Machine) Tick(now time.Time) {
 	}
 	if due(m.installAt) {
 		m.installAt = time.Time{}
-		if !m.Woken {
-			m.fail(now, CodeNodeUnreachable, "the node did not answer")
-			return
-		}
 		m.notTaken("the node did not answer")
 	}
 	if due(m.moveUntil) {

@@ -47,7 +47,7 @@ func (p *play) step(s string) {
 	case "admitted":
 		m.Admitted(p.now)
 	case "unplaced":
-		m.Unplaced(p.now, arg)
+		m.Unplaced(p.now, arg, "")
 	case "stays":
 		m.Stays()
 	case "nodebusy":
@@ -114,7 +114,9 @@ func TestMachine(t *testing.T) {
 		{"ready alone is not connected", "issued, installed 1, ready 1", "install wake", "connecting"},
 		{"proved alone is not connected", "issued, installed 1, proved", "install wake", "connecting"},
 		{"never woken before the node has it", "issued, +4s", "install", "opening"},
-		{"the node is silent", "issued, +6s", "install end", "failed node_unreachable"},
+		{"the node is silent", "issued, +6s", "install place", "opening"},
+		{"every node is silent", "issued, +6s, unplaced node_unreachable", "install place end", "failed node_unreachable"},
+		{"the next one is not", "issued, +6s, moves, installed 2, admitted, ready 2, proved", "install place install admit wake moved", "connected"},
 		{"the node refuses", "issued, noderefused", "install end", "failed node_refused"},
 		{"another revision's install", "issued, installed 2, +4s", "install", "opening"},
 		{"without a prekey", "ask, answered, issued, installed 1, ready 1, proved", "ask issue install wake", "connected"},
@@ -182,7 +184,7 @@ func TestMachine(t *testing.T) {
 		{"a later revision while it waits", "shakes, installed 1, issued, admitted, installed 2, admitted", "install admit install admit wake", "connecting"},
 		{"a later one after it", "shakes, installed 1, admitted, ready 1, issued, installed 2", "install admit wake install wake", "connecting"},
 		{"a full node", "shakes, nodebusy, shakes, installed 2", "install place install admit", "connecting"},
-		{"full nodes", "shakes, nodebusy, unplaced busy", "install place end", "failed node_refused"},
+		{"full nodes", "shakes, nodebusy, unplaced node_refused", "install place end", "failed node_refused"},
 		{"moved", "issued, installed 1, ready 1, proved, moves, installed 2, admitted, ready 2, proved", "install wake install admit wake moved", "connected"},
 		{"ready is not moved", "issued, installed 1, ready 1, proved, moves, installed 2, admitted, ready 2", "install wake install admit wake", "connected"},
 		{"moved before it was connected", "issued, installed 1, authorised 1, moves, +4s, installed 2, admitted, +60s, ready 2, proved", "install wake install admit" + strings.Repeat(" wake", 12) + " moved", "connected"},

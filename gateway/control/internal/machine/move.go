@@ -35,19 +35,20 @@ func (m *Machine) moveLate(now time.Time) {
 	m.moveUntil = now.Add(m.moveFor)
 }
 
-// notTaken says that node or device does not have the latest revision of a session
-// that goes on as it was.
+// notTaken says that node or device does not have the latest revision. One that is on
+// its way, or has not begun, looks for another node; the others go on as they were.
 func (m *Machine) notTaken(why string) {
 	m.Why = why
-	if m.Moving() {
+	if m.Moving() || !m.Woken {
 		m.do(Place)
 	}
 }
 
-// Unplaced says that no other node can take the session.
-func (m *Machine) Unplaced(now time.Time, why string) {
+// Unplaced says that no other node can take the session, which goes on as it was, or
+// fails for what code says.
+func (m *Machine) Unplaced(now time.Time, code, why string) {
 	if !m.Woken {
-		m.fail(now, CodeNodeRefused, why)
+		m.fail(now, code, why)
 		return
 	}
 	m.Why = why
