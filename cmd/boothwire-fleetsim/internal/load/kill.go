@@ -47,7 +47,7 @@ func (r *Run) kill(ctx context.Context, s scenario.Step) (report.Outcome, error)
 		o.All = max(o.All, report.In(after))
 	}
 	sum := report.Sum(times)
-	o.Ready, o.Wake = len(moved), &sum
+	o.Ready, o.Moved = len(moved), &sum
 	if left := o.Asked - o.Ready; left > 0 {
 		o.Failed["not_moved"] = left
 	}

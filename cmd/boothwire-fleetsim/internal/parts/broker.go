@@ -60,7 +60,7 @@ func startBroker(ctx context.Context, dir string, devices []string) (Broker, *Pr
 	if err != nil {
 		return Broker{}, nil, err
 	}
-	address, err := FreeAddress("tcp")
+	address, err := FreeAddress()
 	if err != nil {
 		return Broker{}, nil, err
 	}
@@ -107,20 +107,23 @@ func mosquitto() (string, error) {
 	return "", errors.New("mosquitto is not installed (apt-get install mosquitto); -broker names another broker")
 }
 
-// FreeAddress is one of loopback that nobody has at the moment.
-func FreeAddress(network string) (string, error) {
-	if network == "udp" {
-		c, err := net.ListenPacket(network, "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		defer c.Close()
-		return c.LocalAddr().String(), nil
-	}
-	l, err := net.Listen(network, "127.0.0.1:0")
+// FreeAddress is an address of loopback with a TCP port that nobody has at the moment.
+func FreeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
 	defer l.Close()
 	return l.Addr().String(), nil
+}
+
+// freePort is a UDP port that nobody has at the moment on any address: a node listens on
+// all, and the devices of another fleet have one each.
+func freePort() (int, error) {
+	c, err := net.ListenPacket("udp", ":0")
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).Port, nil
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/internal/daemon"
@@ -85,14 +84,14 @@ func (d *Deployment) program(name string) (string, error) {
 
 // shown is the lines of a part's configuration with what it shows of itself.
 func (d *Deployment) shown(name string) (string, error) {
-	figures, err := FreeAddress("tcp")
+	figures, err := FreeAddress()
 	if err != nil {
 		return "", err
 	}
 	d.Metrics[name] = figures
 	text := fmt.Sprintf("metrics = %q", figures)
 	if d.more {
-		if d.Debug[name], err = FreeAddress("tcp"); err != nil {
+		if d.Debug[name], err = FreeAddress(); err != nil {
 			return "", err
 		}
 		text += fmt.Sprintf("\ndebug = %q", d.Debug[name])
@@ -176,7 +175,7 @@ func (d *Deployment) startNode(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	endpoint, err := FreeAddress("udp")
+	port, err := freePort()
 	if err != nil {
 		return err
 	}
@@ -185,11 +184,11 @@ func (d *Deployment) startNode(ctx context.Context, name string) error {
 state = %q
 control = %q
 claim = %q
-listen = %s
-endpoints = [%q]
+listen = %d
+endpoints = ["127.0.0.1:%[5]d"]
 plane = "userspace"
 %s
-`, name, filepath.Join(d.dir, name), d.URL, claim.Claim, endpoint[strings.LastIndexByte(endpoint, ':')+1:], endpoint, shown)
+`, name, filepath.Join(d.dir, name), d.URL, claim.Claim, port, shown)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}

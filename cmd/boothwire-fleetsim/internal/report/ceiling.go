@@ -80,6 +80,6 @@ func (o *Outcome) Judge(p99, all time.Duration) {
 		o.Verdicts = append(o.Verdicts, Verdict{What: whatP99, Value: float64(o.Wake.P99), Limit: p99.Seconds(), Unit: "s", Holds: o.Wake.P99 <= In(p99)})
 	}
 	if all > 0 {
-		o.Verdicts = append(o.Verdicts, Verdict{What: "until all were ready", Value: float64(o.All), Limit: all.Seconds(), Unit: "s", Holds: o.All <= In(all)})
+		o.Verdicts = append(o.Verdicts, Verdict{What: "until all were", Value: float64(o.All), Limit: all.Seconds(), Unit: "s", Holds: o.All <= In(all)})
 	}
 }

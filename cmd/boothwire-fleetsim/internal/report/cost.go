@@ -118,6 +118,14 @@ func (o *Outcome) SortedUse() []NamedUse {
 	return all
 }
 
+// Times are those of what a step was about; nil: nothing was timed.
+func (o *Outcome) Times() *Times {
+	if o.Moved != nil {
+		return o.Moved
+	}
+	return o.Wake
+}
+
 // A NamedUse is what a part used, with its name.
 type NamedUse struct {
 	Name string

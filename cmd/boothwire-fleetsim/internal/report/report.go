@@ -51,6 +51,7 @@ type Outcome struct {
 
 	Wake     *Times         `json:"wake,omitempty"`     // from a device's own wake until control called its session connected
 	Admitted *Times         `json:"admitted,omitempty"` // the same, from when control sent the wake
+	Moved    *Times         `json:"moved,omitempty"`    // from the end of a node until another one carries its sessions
 	All      Seconds        `json:"all,omitempty"`      // from the step's beginning until the last was ready
 	Stages   []Stage        `json:"stages,omitempty"`
 	Use      map[string]Use `json:"use"`

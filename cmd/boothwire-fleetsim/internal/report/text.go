@@ -30,6 +30,9 @@ func (o *Outcome) writeText(w io.Writer) {
 	if o.Wake != nil && o.Wake.N > 0 {
 		fmt.Fprintf(w, "  ready after its own wake: p50 %.3f s, p90 %.3f s, p99 %.3f s, most %.3f s\n", o.Wake.P50, o.Wake.P90, o.Wake.P99, o.Wake.Most)
 	}
+	if o.Moved != nil && o.Moved.N > 0 {
+		fmt.Fprintf(w, "  carried by another node: p50 %.3f s, p99 %.3f s\n", o.Moved.P50, o.Moved.P99)
+	}
 	if o.Admitted != nil && o.Admitted.N > 0 {
 		fmt.Fprintf(w, "  ready after control sent its wake: p50 %.3f s, p99 %.3f s\n", o.Admitted.P50, o.Admitted.P99)
 	}

@@ -49,7 +49,7 @@ func Hire(ctx context.Context, n int, b Brief, profile bool) (*Crew, map[string]
 		mine := b
 		mine.Devices, mine.First = b.Devices[from:to], b.First+from
 		if profile {
-			if mine.Profile, err = parts.FreeAddress("tcp"); err != nil {
+			if mine.Profile, err = parts.FreeAddress(); err != nil {
 				c.Close()
 				return nil, nil, err
 			}
