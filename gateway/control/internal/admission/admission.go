@@ -9,9 +9,9 @@
 //	       moved  ─┼─ by class, then by age ──► Due
 //	       batch  ─┘
 //
-// Nor are more than a second and a half's worth on their way at once: where devices, the
-// node or whatever is between them make less than the pace, all that is woken beyond it
-// only has them do things twice. Who has not arrived after 5 s counts no more.
+// Nor are more than half a second's worth on their way at once: where devices, the node
+// or whatever is between them make less than the pace, all that is woken beyond it only
+// has them do things twice. Who has not arrived after 3 s counts no more.
 //
 // WireGuard's limiter counts by public address, so within a class whoever comes from an
 // address that has had its share lets the others go first. It does not wait for more:
@@ -49,10 +49,11 @@ const (
 	// burstFor is how long a node's pace is saved up for: a handful go at once. It
 	// stays below the 128 handshakes that wireguard-go takes for load.
 	burstFor = 200 * time.Millisecond
-	// flightsFor is how many seconds of the pace may be on their way at once: half of the
-	// time after which a wake is sent again, and more than any network takes.
-	flightsFor = 1500 * time.Millisecond
-	flightTime = 5 * time.Second
+	// flightsFor is how many seconds of the pace may be on their way at once. A device
+	// arrives after two round trips and a half: at 200 ms each that is the whole pace. One
+	// in ten that never arrives leaves the others room for it, too.
+	flightsFor = 500 * time.Millisecond
+	flightTime = 3 * time.Second
 	// The limiter of wireguard-go, ratelimiter.go: packets a second of an address, and
 	// at once.
 	sharePace  = 20

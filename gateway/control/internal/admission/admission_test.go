@@ -74,20 +74,20 @@ func TestFlights(t *testing.T) {
 	for range 100 {
 		step(10*time.Millisecond, 0)
 	}
-	if gone != 150 || q.Next(now) != start.Add(flightTime) {
+	if gone != 50 || q.Next(now) != start.Add(flightTime) {
 		t.Errorf("%d went without an arrival, the next goes at %v", gone, q.Next(now).Sub(start))
 	}
 	for range 100 { // fifty arrive in each second
 		step(20*time.Millisecond, 1)
 	}
-	if gone != 250 {
+	if gone != 150 {
 		t.Errorf("%d went for a hundred that arrived", gone)
 	}
 	q.Arrived("nobody")
 	for range 600 { // none arrives any more
 		step(10*time.Millisecond, 0)
 	}
-	if gone <= 350 {
+	if gone <= 200 {
 		t.Errorf("%d went: the lost ones stand in the way", gone)
 	}
 }
