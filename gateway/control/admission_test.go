@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,7 +13,13 @@ import (
 // Devices are woken at the node's pace, single ones before those of a batch, and each
 // session says its place.
 func TestWaiting(t *testing.T) {
-	w := newWorld(t, &Config{Wakes: 4})
+	var stopped atomic.Pointer[time.Time] // so that no gate opens while the test looks
+	w := newWorld(t, &Config{Wakes: 4, Now: func() time.Time {
+		if at := stopped.Load(); at != nil {
+			return *at
+		}
+		return time.Now()
+	}})
 	n := w.node("wg-1")
 	open := func(user, device string, batch bool) client.Session {
 		t.Helper()
@@ -24,28 +31,17 @@ func TestWaiting(t *testing.T) {
 		}
 		return s
 	}
+	now := time.Now()
+	stopped.Store(&now)
 	first := open("ann", "kiosk-0", false)
 	if first.Waiting != nil || !hasStep(&session{ladder: first.Ladder}, stageWoken) {
 		t.Errorf("alone, it waits: %+v", first)
 	}
-	hold := func(on bool) { // no gate opens while the test looks
-		w.c.mu.Lock()
-		defer w.c.mu.Unlock()
-		for _, v := range w.c.nodes {
-			if on {
-				v.gate.timer.Stop()
-			} else {
-				w.c.armGate(v.gate, time.Now())
-			}
-		}
-	}
 	var batch []client.Session
 	for i := range 3 {
 		batch = append(batch, open("job", fmt.Sprint("kiosk-", i+1), true))
-		hold(true)
 	}
 	single := open("bob", "kiosk-9", false)
-	hold(true)
 	waits := func(s client.Session) *client.Waiting {
 		v, err := w.admin.Session(t.Context(), s.ID)
 		if err != nil {
@@ -56,14 +52,14 @@ func TestWaiting(t *testing.T) {
 	if p := waits(single); p == nil || p.Position != 1 || p.For.Duration() != 250*time.Millisecond {
 		t.Errorf("the single one waits as %+v", p)
 	}
-	if p := waits(batch[2]); p == nil || p.Position < 2 {
+	if p := waits(batch[2]); p == nil || p.Position < 3 {
 		t.Errorf("the last of the batch waits as %+v", p)
 	}
 	if _, err := w.c.Client(op("job")).CloseSession(t.Context(), batch[1].ID); err != nil {
 		t.Fatal(err)
 	}
 	w.reaches(batch[1].ID, client.Closed)
-	hold(false)
+	stopped.Store(nil)
 	woken := func(s client.Session) time.Duration {
 		v := w.reaches(s.ID, client.Connected)
 		for _, p := range v.Ladder {
