@@ -23,6 +23,8 @@ programs='
 ./gateway/internal/planebench | BenchmarkScale | gateway/userspace-{open-p99,close-p99,cut-p99,rss-per-peer,idle-cpu,shutdown}
 ./gateway/internal/planebench | BenchmarkPPS   | gateway/userspace-pps{,-quarter,-three-quarters,-cpu,-ours} gateway/userspace-pps-full{,-quarter,-three-quarters,-cpu,-ours}
 ./gateway/internal/planebench | BenchmarkFair  | gateway/userspace-share-{least,most,total,rtt}{,-policed} gateway/userspace-share-resent{,-ours,-policed}
+./gateway/internal/kernel | BenchmarkForward | gateway/kernel-pps-{rules,shaped}{,-quarter,-three-quarters}
+./gateway/internal/kernel | BenchmarkTable | gateway/kernel-{x25519,fill,kib-per-session,open-p99,open-p50,open-p99-ms,close-p99,close-p50,close-p99-ms,idle-cpu,reconcile,reconcile-disturbed,shutdown}
 ./internal/e2e     | BenchmarkPath       | path/rebind-gap-{node,end-to-end}{,-most,-none} path/blackhole{,-most,-none} path/upgrade-{lost,gap-most}
 ./internal/e2e     | BenchmarkConnect    | path/connect-{step,p50,p99,most}
 ./internal/e2e     | BenchmarkAgent      | agent/idle-rss agent/binary-size agent/core-size

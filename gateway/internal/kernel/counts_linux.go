@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -81,19 +82,37 @@ func newAsker(f *firewall) (*asker, error) {
 	return &asker{conn: c, table: f.table.Name, family: byte(f.table.Family)}, nil
 }
 
-// sum is the bytes that the elements with these keys counted.
-func (a *asker) sum(set string, keys []tuple) (n uint64, err error) {
-	if len(keys) == 0 {
-		return 0, nil
+// element is one of a set that counts.
+type element struct {
+	key            []byte
+	packets, bytes uint64
+}
+
+// perQuestion bounds the elements of one question: each comes in a message of its
+// own, and where they do not all fit into the socket's buffer the kernel begins its
+// answer again, for ever.
+const perQuestion = 16
+
+// read returns the elements of a set with these keys, which must all be there.
+func (a *asker) read(set string, keys [][]byte) (list []element, err error) {
+	for part := range slices.Chunk(keys, perQuestion) {
+		list, err = a.readPart(list, set, part)
+		if err != nil {
+			return list, fmt.Errorf("kernel: the set %s: %w", set, err)
+		}
 	}
+	return list, nil
+}
+
+func (a *asker) readPart(list []element, set string, keys [][]byte) ([]element, error) {
 	e := netlink.NewAttributeEncoder()
 	e.String(unix.NFTA_SET_ELEM_LIST_TABLE, a.table)
 	e.String(unix.NFTA_SET_ELEM_LIST_SET, set)
-	e.Nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(list *netlink.AttributeEncoder) error {
-		for i := range keys {
-			list.Nested(uint16(i+1), func(elem *netlink.AttributeEncoder) error {
-				elem.Nested(unix.NFTA_SET_ELEM_KEY, func(key *netlink.AttributeEncoder) error {
-					key.Bytes(unix.NFTA_DATA_VALUE, keys[i][:])
+	e.Nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(all *netlink.AttributeEncoder) error {
+		for i, key := range keys {
+			all.Nested(uint16(i+1), func(one *netlink.AttributeEncoder) error {
+				one.Nested(unix.NFTA_SET_ELEM_KEY, func(k *netlink.AttributeEncoder) error {
+					k.Bytes(unix.NFTA_DATA_VALUE, key)
 					return nil
 				})
 				return nil
@@ -103,56 +122,73 @@ func (a *asker) sum(set string, keys []tuple) (n uint64, err error) {
 	})
 	attrs, err := e.Encode()
 	if err != nil {
-		return 0, err
+		return list, err
 	}
 	msg := netlink.Message{
 		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETSETELEM, Flags: netlink.Request | netlink.Acknowledge},
 		Data:   append([]byte{a.family, unix.NFNETLINK_V0, 0, 0}, attrs...),
 	}
 	if _, err := a.conn.Send(msg); err != nil {
-		return 0, err
+		return list, err
 	}
 	for {
 		replies, err := a.conn.Receive()
 		if err != nil {
-			return n, err
+			return list, err
 		}
 		for _, r := range replies {
 			if r.Header.Type == netlink.Error {
-				return n, nil // the acknowledgement, of no error
+				return list, nil // the acknowledgement, of no error
 			}
-			n += counterBytes(r.Data)
+			list = append(list, elementsOf(r.Data)...)
 		}
 	}
 }
 
-// counterBytes walks one reply to the bytes of its element's counter.
-func counterBytes(b []byte) (n uint64) {
+// elementsOf reads one reply.
+func elementsOf(b []byte) (list []element) {
 	if len(b) < 4 {
-		return 0
+		return nil
 	}
-	var walk func(b []byte, path []uint16)
-	walk = func(b []byte, path []uint16) {
-		d, err := netlink.NewAttributeDecoder(b)
-		if err != nil {
-			return
-		}
-		d.ByteOrder = binary.BigEndian
-		for d.Next() {
-			switch {
-			case path[0] != anyType && d.Type() != path[0]:
-			case len(path) > 1:
-				walk(d.Bytes(), path[1:])
-			case len(d.Bytes()) == 8:
-				n += binary.BigEndian.Uint64(d.Bytes())
-			}
-		}
-	}
-	walk(b[4:], []uint16{unix.NFTA_SET_ELEM_LIST_ELEMENTS, anyType, unix.NFTA_SET_ELEM_EXPR, unix.NFTA_EXPR_DATA, unix.NFTA_COUNTER_BYTES})
-	return n
+	nested(b[4:], unix.NFTA_SET_ELEM_LIST_ELEMENTS, func(all []byte) {
+		nested(all, anyType, func(one []byte) {
+			var e element
+			nested(one, unix.NFTA_SET_ELEM_KEY, func(k []byte) {
+				nested(k, unix.NFTA_DATA_VALUE, func(v []byte) { e.key = v })
+			})
+			nested(one, unix.NFTA_SET_ELEM_EXPR, func(x []byte) {
+				nested(x, unix.NFTA_EXPR_DATA, func(c []byte) {
+					nested(c, unix.NFTA_COUNTER_BYTES, func(v []byte) { e.bytes = number(v) })
+					nested(c, unix.NFTA_COUNTER_PACKETS, func(v []byte) { e.packets = number(v) })
+				})
+			})
+			list = append(list, e)
+		})
+	})
+	return list
 }
 
 const anyType = 0xffff
+
+// nested calls f with the value of each attribute of a type.
+func nested(b []byte, kind uint16, f func(value []byte)) {
+	d, err := netlink.NewAttributeDecoder(b)
+	if err != nil {
+		return
+	}
+	for d.Next() {
+		if kind == anyType || d.Type() == kind {
+			f(d.Bytes())
+		}
+	}
+}
+
+func number(b []byte) uint64 {
+	if len(b) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
 
 func (a *asker) close() error {
 	if err := a.conn.Close(); err != nil && !errors.Is(err, unix.EBADF) {

@@ -71,6 +71,9 @@ type firewall struct {
 	sets  sets
 	old   bool // the table was there
 
+	gathered int // elements in the batch
+	failed   error
+
 	// What the sets hold.
 	ways     map[way]bool
 	alive    map[netip.Addr]time.Time // until when
@@ -177,7 +180,8 @@ func (f *firewall) learn(now time.Time) error {
 	return nil
 }
 
-// delta is one change of the sets; the kernel makes it whole or not at all.
+// delta is one change of the sets; the kernel makes it whole or not at all, unless
+// it is one of thousands of elements.
 type delta struct {
 	opened, shut []way
 	alive        map[netip.Addr]time.Time // until when; the zero time: no more
@@ -186,8 +190,12 @@ type delta struct {
 	class        map[netip.Addr]uint16    // 0: none
 }
 
-// perMessage bounds the elements of one message: thousands do not fit.
-const perMessage = 256
+// Bounds of the elements of one message, and of one batch of them: a batch of
+// thousands the kernel may begin again and again, and never end.
+const (
+	perMessage = 128
+	perBatch   = 256
+)
 
 // apply makes d, and leaves alone what is as it should be.
 func (f *firewall) apply(d *delta, now time.Time) error {
@@ -210,10 +218,20 @@ func (f *firewall) apply(d *delta, now time.Time) error {
 			f.add(f.sets.classes, []nftables.SetElement{{Key: a.AsSlice(), Val: binary.NativeEndian.AppendUint32(nil, handle(class))}})
 		}
 	}
-	if err := f.nft.Flush(); err != nil {
-		return fmt.Errorf("kernel: the nftables table %s: %w", f.table.Name, err)
+	if err := f.flush(); err != nil {
+		return err
 	}
 	f.note(d, shut, opened)
+	return nil
+}
+
+// flush sends what was gathered.
+func (f *firewall) flush() error {
+	err := errors.Join(f.failed, f.nft.Flush())
+	f.failed, f.gathered = nil, 0
+	if err != nil {
+		return fmt.Errorf("kernel: the nftables table %s: %w", f.table.Name, err)
+	}
 	return nil
 }
 
@@ -284,15 +302,23 @@ func (f *firewall) note(d *delta, shut, opened []way) {
 }
 
 func (f *firewall) add(s *nftables.Set, list []nftables.SetElement) {
-	for part := range slices.Chunk(list, perMessage) {
-		// It fails only on elements that cannot be written at all, and Flush then does.
-		_ = f.nft.SetAddElements(s, part)
-	}
+	f.gather(list, func(part []nftables.SetElement) error { return f.nft.SetAddElements(s, part) })
 }
 
 func (f *firewall) remove(s *nftables.Set, list []nftables.SetElement) {
+	f.gather(list, func(part []nftables.SetElement) error { return f.nft.SetDeleteElements(s, part) })
+}
+
+// gather adds elements to the batch, and sends it when it holds as much as a socket
+// takes at once.
+func (f *firewall) gather(list []nftables.SetElement, put func([]nftables.SetElement) error) {
 	for part := range slices.Chunk(list, perMessage) {
-		_ = f.nft.SetDeleteElements(s, part)
+		err := put(part)
+		if f.gathered += len(part); f.gathered >= perBatch {
+			f.gathered = 0
+			err = errors.Join(err, f.nft.Flush())
+		}
+		f.failed = errors.Join(f.failed, err)
 	}
 }
 

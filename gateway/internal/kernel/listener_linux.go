@@ -2,14 +2,17 @@ package kernel
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
 // listener finds out which devices were heard of: the kernel has no word for it. It
-// asks only while somebody is awaited, and less often the longer that takes.
+// asks about those that are awaited since a moment often, about the rest now and
+// then, and not at all when nobody is awaited.
 type listener struct {
 	p    *Plane
 	wake chan struct{} // of one
@@ -18,15 +21,16 @@ type listener struct {
 	once sync.Once
 }
 
-// How often it asks, by how long nobody new is awaited.
 const (
+	recentFor = time.Minute // that a device counts as awaited since a moment
+	soonFor   = 5 * time.Second
+
 	askSoon  = 20 * time.Millisecond
 	askLater = 250 * time.Millisecond
-	askLate  = time.Second
-	soonFor  = 5 * time.Second
-	laterFor = time.Minute
-	// It spends at most a tenth of its time asking, however much there is to read.
-	askShare = 10
+	askRest  = 10 * time.Second
+	// Of its time it spends at most one part in so many on asking.
+	shareRecent = 10
+	shareRest   = 200
 )
 
 func listen(p *Plane) *listener {
@@ -37,9 +41,6 @@ func listen(p *Plane) *listener {
 
 // look says that somebody new is awaited.
 func (l *listener) look() {
-	if l == nil {
-		return
-	}
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -52,64 +53,123 @@ func (l *listener) stop() {
 }
 
 func (l *listener) run() {
-	last := time.Now() // that somebody new was awaited
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	rest := time.Now() // when to ask about the rest
 	for {
 		select {
 		case <-l.done:
 			return
 		case <-l.wake:
-			last = time.Now()
 			timer.Reset(askSoon)
 			continue
 		case <-timer.C:
 		}
-		began := time.Now()
-		if !l.p.listen() {
-			continue // until somebody is
+		now := time.Now()
+		pause := l.p.hearRecent(now)
+		if took := time.Since(now); pause > 0 {
+			pause = max(pause, shareRecent*took)
 		}
-		pause := askSoon
-		switch waited := time.Since(last); {
-		case waited > laterFor:
-			pause = askLate
-		case waited > soonFor:
-			pause = askLater
+		if now := time.Now(); !now.Before(rest) {
+			l.p.hearRest()
+			rest = now.Add(max(askRest, shareRest*time.Since(now)))
 		}
-		timer.Reset(max(pause, askShare*time.Since(began)))
+		if left := time.Until(rest); pause == 0 || left < pause {
+			pause = left
+		}
+		timer.Reset(max(pause, askSoon))
 	}
 }
 
-// listen takes note of devices that were heard of, and reports whether others are
-// still awaited.
-func (p *Plane) listen() bool {
+// await takes note that devices are awaited from now on; p.mu is held.
+func (p *Plane) await(devices []netip.Addr, now time.Time) {
+	for _, a := range devices {
+		p.recent[a] = now
+	}
+	if (len(devices) > 0 || len(p.turning) > 0) && p.heard != nil {
+		p.heard.look()
+	}
+}
+
+// hearRecent asks about devices that are awaited since a moment, and about next
+// keys. It returns when to ask again, 0: not before somebody new is awaited.
+func (p *Plane) hearRecent(now time.Time) (pause time.Duration) {
 	p.mu.Lock()
-	proved := p.proved()
-	pending := p.pending()
-	more := !p.closed && (len(p.firewall.unproved) > 0 || len(pending) > 0)
+	var keys [][]byte
+	all := now.Sub(p.asked) >= askLater
+	if all {
+		p.asked = now
+	}
+	for a, since := range p.recent {
+		waited := now.Sub(since)
+		switch {
+		case !p.firewall.unproved[a] || waited > recentFor:
+			delete(p.recent, a)
+			continue
+		case waited < soonFor:
+			pause = askSoon
+		case pause == 0:
+			pause = askLater
+		}
+		if waited >= soonFor && !all {
+			continue
+		}
+		keys = append(keys, a.AsSlice())
+	}
+	if len(p.turning) > 0 && pause == 0 {
+		pause = askLater
+	}
+	var ids []string
+	if !p.closed && len(keys) > 0 {
+		list, err := p.asker.read(p.firewall.sets.unproved.Name, keys)
+		if err != nil {
+			p.cfg.Logger.Warn("who was heard of", zap.Error(err))
+		}
+		ids = p.proved(list)
+	}
+	shook := p.shook()
 	p.mu.Unlock()
-	for _, id := range proved {
+	p.tell(ids)
+	for id, key := range shook {
+		p.promote(id, key)
+	}
+	return pause
+}
+
+// hearRest asks about all devices that are awaited.
+func (p *Plane) hearRest() {
+	p.mu.Lock()
+	var ids []string
+	if !p.closed && len(p.firewall.unproved) > 0 {
+		found, err := p.firewall.nft.GetSetElements(p.firewall.sets.unproved)
+		if err != nil {
+			p.cfg.Logger.Warn("who was heard of", zap.Error(err))
+		}
+		var list []element
+		for _, e := range found {
+			if e.Counter != nil {
+				list = append(list, element{key: e.Key, packets: e.Counter.Packets})
+			}
+		}
+		ids = p.proved(list)
+	}
+	p.mu.Unlock()
+	p.tell(ids)
+}
+
+func (p *Plane) tell(ids []string) {
+	for _, id := range ids {
 		p.cfg.Handshake(id)
 		p.cfg.Proved(id)
 	}
-	for id, key := range p.shook(pending) {
-		p.promote(id, key)
-	}
-	return more
 }
 
-// proved returns the sessions whose device sent its first packet; p.mu is held.
-func (p *Plane) proved() (ids []string) {
-	if p.closed || len(p.firewall.unproved) == 0 {
-		return nil
-	}
-	list, err := p.firewall.nft.GetSetElements(p.firewall.sets.unproved)
-	if err != nil {
-		return nil
-	}
+// proved returns the sessions of those devices that sent something, and awaits them
+// no more; p.mu is held.
+func (p *Plane) proved(list []element) (ids []string) {
 	heard := make(map[netip.Addr]bool)
 	for _, e := range list {
-		if a, ok := netip.AddrFromSlice(e.Key); ok && e.Counter != nil && e.Counter.Packets > 0 {
+		if a, ok := netip.AddrFromSlice(e.key); ok && e.packets > 0 {
 			heard[a] = true
 		}
 	}
@@ -118,40 +178,22 @@ func (p *Plane) proved() (ids []string) {
 	}
 	var d delta
 	for id, s := range p.sessions {
-		for _, a := range s.now.Device.Addresses {
-			if heard[a] {
-				ids = append(ids, id)
-				d.heard = append(d.heard, s.now.Device.Addresses...)
-				break
-			}
+		if slices.ContainsFunc(s.now.Device.Addresses, func(a netip.Addr) bool { return heard[a] }) {
+			ids = append(ids, id)
+			d.heard = append(d.heard, s.now.Device.Addresses...)
 		}
 	}
 	if err := p.firewall.apply(&d, time.Now()); err != nil {
+		p.cfg.Logger.Warn("who was heard of", zap.Error(err))
 		return nil // asked again
 	}
 	return ids
 }
 
-// pending returns the next keys of devices, by session; p.mu is held.
-func (p *Plane) pending() map[string][32]byte {
-	list := make(map[string][32]byte)
-	for id, s := range p.sessions {
-		if s.pending != nil {
-			list[id] = *s.pending
-		}
-	}
-	return list
-}
-
-// shook returns those of pending that completed a handshake: the peer that answers
-// one learns of it by the first packet under the new keys.
-func (p *Plane) shook(pending map[string][32]byte) map[string][32]byte {
-	if len(pending) == 0 {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
+// shook returns the next keys that completed a handshake: the peer that answers one
+// learns of it by the first packet under the new keys. p.mu is held.
+func (p *Plane) shook() map[string][32]byte {
+	if len(p.turning) == 0 || p.closed {
 		return nil
 	}
 	d, err := p.wg.Device(p.cfg.Devices)
@@ -163,7 +205,7 @@ func (p *Plane) shook(pending map[string][32]byte) map[string][32]byte {
 		at[peer.PublicKey] = peer.LastHandshakeTime
 	}
 	ready := make(map[string][32]byte)
-	for id, key := range pending {
+	for id, key := range p.turning {
 		if t := at[key]; !t.IsZero() && t.Unix() > 0 {
 			ready[id] = key
 		}

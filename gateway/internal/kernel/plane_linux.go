@@ -32,6 +32,9 @@ type Plane struct {
 	devices   peers
 	operators peers
 	sessions  map[string]*session
+	turning   map[string][32]byte      // the next keys of devices, by session
+	recent    map[netip.Addr]time.Time // devices awaited since a moment
+	asked     time.Time                // when all of those were asked about
 	proof     netip.Addr
 	closed    bool
 	counters  cache
@@ -45,7 +48,10 @@ func Open(cfg Config) (*Plane, error) {
 	if !cfg.Pool.Addr().Is4() || !cfg.Proof.Is4() {
 		return nil, fmt.Errorf("kernel: %v is no IPv4 pool with the proof address %v", cfg.Pool, cfg.Proof)
 	}
-	p := &Plane{cfg: cfg, proof: cfg.Proof, sessions: make(map[string]*session), ledger: reach.NewTable(cfg.Proof, &reach.Tally{}, nil)}
+	p := &Plane{
+		cfg: cfg, proof: cfg.Proof, ledger: reach.NewTable(cfg.Proof, &reach.Tally{}, nil),
+		sessions: make(map[string]*session), turning: make(map[string][32]byte), recent: make(map[netip.Addr]time.Time),
+	}
 	if err := p.open(); err != nil {
 		p.abandon()
 		return nil, err

@@ -66,6 +66,7 @@ func (p *Plane) Set(v reach.Session) error {
 		p.adopt(next)
 	}
 	p.sessions[v.ID] = next
+	delete(p.turning, v.ID)
 	if err := p.change(old, next); err != nil {
 		p.remove(v.ID)
 		return err
@@ -85,6 +86,9 @@ func (p *Plane) change(old, next *session) error {
 	now := time.Now()
 	var devices, operators change
 	p.carry(&devices, old, next)
+	if next.pending != nil {
+		p.turning[next.now.ID] = *next.pending
+	}
 	devices.add(next.now.Device.Key, next.now.Device.Addresses...)
 	if next.pending != nil {
 		devices.add(*next.pending)
@@ -124,7 +128,7 @@ func (p *Plane) change(old, next *session) error {
 	if err := p.operators.apply(&operators); err != nil {
 		return err
 	}
-	p.heard.look()
+	p.await(d.await, now)
 	return nil
 }
 
@@ -211,21 +215,24 @@ func (p *Plane) past(old *session, shut []way) reach.Counters {
 
 // count asks the kernel for the bytes of some ways.
 func (p *Plane) count(list []way) (c reach.Counters) {
-	for part := range slices.Chunk(list, perMessage) {
-		var out, back []tuple
-		for _, w := range part {
-			if p.firewall.ways[w] {
-				out, back = append(out, w.out()), append(back, w.back())
-			}
+	var out, back [][]byte
+	for _, w := range list {
+		if p.firewall.ways[w] {
+			o, b := w.out(), w.back()
+			out, back = append(out, o[:]), append(back, b[:])
 		}
-		tx, err := p.asker.sum(p.firewall.sets.toDevice.Name, out)
-		if err == nil {
-			c.Tx += tx
-			tx, err = p.asker.sum(p.firewall.sets.fromDevice.Name, back)
-			c.Rx += tx
-		}
+	}
+	for _, side := range []struct {
+		set  string
+		keys [][]byte
+		sum  *uint64
+	}{{p.firewall.sets.toDevice.Name, out, &c.Tx}, {p.firewall.sets.fromDevice.Name, back, &c.Rx}} {
+		found, err := p.asker.read(side.set, side.keys)
 		if err != nil {
 			p.cfg.Logger.Warn("counters", zap.Error(err))
+		}
+		for _, e := range found {
+			*side.sum += e.bytes
 		}
 	}
 	return c
@@ -252,6 +259,7 @@ func (p *Plane) promote(id string, key [32]byte) {
 	c.remove(s.now.Device.Key)
 	c.add(key, s.now.Device.Addresses...)
 	s.now.Device.Key, s.pending = key, nil
+	delete(p.turning, id)
 	err := p.devices.apply(&c)
 	if err == nil {
 		err = p.firewall.apply(&delta{await: s.now.Device.Addresses}, time.Now())
@@ -261,7 +269,7 @@ func (p *Plane) promote(id string, key [32]byte) {
 		p.remove(id)
 		return
 	}
-	p.heard.look()
+	p.await(s.now.Device.Addresses, time.Now())
 }
 
 // Remove ends a session at once, live connections included, and returns its
@@ -280,6 +288,7 @@ func (p *Plane) remove(id string) reach.Counters {
 	}
 	s.stop()
 	delete(p.sessions, id)
+	delete(p.turning, id)
 	// The door first, then the count, which nothing changes any more.
 	d := &delta{alive: make(map[netip.Addr]time.Time), class: make(map[netip.Addr]uint16), heard: s.now.Device.Addresses}
 	for _, a := range members(&s.now) {
