@@ -70,10 +70,16 @@ func (h *hearing) due(now time.Duration, passed uint64) bool {
 	return moved
 }
 
+// listens reports whether the node has to know where peers are heard.
+func (n *Node) listens() (c caller, ok bool) {
+	c, ok = n.plane.(caller)
+	return c, ok && n.journal != nil
+}
+
 // listenAround notes where peers are heard, when that is due.
 func (n *Node) listenAround() {
-	c, ok := n.plane.(caller)
-	if !ok || n.journal == nil {
+	c, ok := n.listens()
+	if !ok {
 		return
 	}
 	forwarded, echoes := n.plane.Passed()

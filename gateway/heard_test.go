@@ -93,6 +93,17 @@ func TestHeardLines(t *testing.T) {
 	}
 }
 
+// A node whose plane has nobody to call sleeps until something is due.
+func TestNobodyToCall(t *testing.T) {
+	a := newAuthority(t, "test")
+	n, _ := newLives(t, a).next()
+	admit(t, n, a, &newPair(n, 1).grant)
+	n.listenAround()
+	if d := n.look(); d < maxSleep {
+		t.Errorf("looks again after %v", d)
+	}
+}
+
 // How often the node looks where peers are heard: soon after somebody new came, ever
 // more rarely then, and not at all while nothing flows.
 func TestHearing(t *testing.T) {

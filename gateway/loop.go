@@ -41,7 +41,7 @@ func (n *Node) look() time.Duration {
 		n.due(id, now)
 	}
 	rest := maxSleep
-	if n.journal != nil && len(n.sessions) > 0 {
+	if _, ok := n.listens(); ok && len(n.sessions) > 0 {
 		rest = min(rest, max(n.hearing.at-now.mono, 0))
 	}
 	if at, ok := n.agenda.next(); ok {
