@@ -97,6 +97,29 @@ func TestNobodyGainsByManyFlows(t *testing.T) {
 	}
 }
 
+// Flows of a session do not share a queue while one is idle, whatever their hashes.
+func TestFlowsKeepApart(t *testing.T) {
+	s := New(Config{Packets: 512, Size: full, Line: 1_000_000})
+	s.Set(0, 0, 0)
+	for seq := range uint32(100) {
+		push(s, 0, 0, Up, 1, seq, full)
+	}
+	var slots [8]int32
+	now := second // the first flow has had its time to be fresh
+	if n, _ := s.Take(now, slots[:]); n == 0 {
+		t.Fatal("nothing passes")
+	}
+	for i := range uint8(flowQueues - 1) {
+		push(s, now, 0, Up, 1+(i+1)*flowQueues, 0, 60)
+	}
+	for range flowQueues - 1 {
+		now += second
+		if n, _ := s.Take(now, slots[:1]); n != 1 || len(s.Packet(slots[0])) != 60 {
+			t.Fatal("a small packet stands behind another flow's")
+		}
+	}
+}
+
 // Memory that is full costs those who filled it.
 func TestFattestPays(t *testing.T) {
 	s := New(Config{Packets: 600, Size: full, Line: 1000})
