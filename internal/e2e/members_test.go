@@ -246,3 +246,33 @@ func TestDatabaseAway(t *testing.T) {
 		})
 	}
 }
+
+// TestControlFrozen stops the control that decides where it stands until another does.
+// When it goes on it neither says nor writes anything of its term.
+func TestControlFrozen(t *testing.T) {
+	if os.Getenv("BOOTHWIRE_SOAK") != "1" {
+		t.Skip("half a minute long: make soak runs it")
+	}
+	database := postgrestest.Start(t).Database()
+	w := newWorld(t, options{database: database, lines: []string{"mqtts"}})
+	k := w.talk()
+	id := w.one().ID
+	from, second := w.control.log.len(), w.second.log.len()
+	thaw := freeze(w.control)
+	t.Cleanup(thaw)
+	w.second.waitLog(second, "this process has the lead")
+	if s := w.one(); s.ID != id || s.State != "connected" {
+		t.Errorf("with the next: %+v", s)
+	}
+	thaw()
+	w.control.waitLog(from, "another process has the lead")
+	w.control.waitLog(from, "https://"+addrSecond)
+	time.Sleep(5 * time.Second) // what it might still say
+	if s := w.one(); s.ID != id || s.State != "connected" {
+		t.Errorf("after the first goes on: %+v", s)
+	}
+	k.say(patience)
+	k.in.Close()
+	w.over()
+	sound(t, database)
+}
