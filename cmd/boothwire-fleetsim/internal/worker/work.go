@@ -21,6 +21,7 @@ import (
 const (
 	gcPercent = 400
 	heapEach  = 1600 << 10 // bytes, as the runtime counts them
+	heapLeast = 512 << 20  // beside: a few devices that send much
 )
 
 // Work is a worker's life: it serves until in ends or ctx does, and leaves nothing
@@ -32,7 +33,7 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 		return fmt.Errorf("read the brief: %w", err)
 	}
 	debug.SetGCPercent(gcPercent)
-	debug.SetMemoryLimit(int64(len(b.Devices)) * heapEach)
+	debug.SetMemoryLimit(heapLeast + int64(len(b.Devices))*heapEach)
 	say := json.NewEncoder(out)
 	if b.Profile != "" {
 		l, err := net.Listen("tcp", b.Profile)
