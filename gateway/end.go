@@ -80,14 +80,14 @@ func (n *Node) endSigned(session string, token []byte) error {
 // close takes a session in force out and leaves t in its place; n.mu is held.
 func (n *Node) close(session, code string, t tombstone) {
 	h := n.sessions[session]
-	t.keys = h.keys
+	t.keys, t.latest = h.keys, h.latest
 	n.bury(session, t)
 	last := n.plane.Remove(session)
 	n.legs.end(session)
 	n.release(h.grant)
 	delete(n.sessions, session)
 	now := n.clock()
-	n.remind(now.mono+now.until(t.until), session)
+	n.remind(now.mono+t.left(now), session)
 	n.counts.ended[endedBy(code)]++
 	n.counts.rx += last.Rx
 	n.counts.tx += last.Tx

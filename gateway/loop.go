@@ -92,7 +92,7 @@ func (n *Node) due(id string, now instant) {
 	if !ok {
 		return
 	}
-	if left := now.until(t.until); left > 0 {
+	if left := t.left(now); left > 0 {
 		n.remind(now.mono+left, id)
 		return
 	}
@@ -116,7 +116,7 @@ func (n *Node) replan(now instant) {
 		n.agenda.add(now.mono+h.left(now), id)
 	}
 	for id, t := range n.closed {
-		n.agenda.add(now.mono+now.until(t.until), id)
+		n.agenda.add(now.mono+t.left(now), id)
 	}
 	n.cfg.Logger.Warn("the clock was set")
 }

@@ -46,9 +46,16 @@ func (h *held) left(now instant) time.Duration {
 // tombstone remembers a session that is over here, until no grant of it can be
 // valid any more.
 type tombstone struct {
-	until time.Time
-	moved int // the rev that named another node; a later one may come back; 0: closed
-	keys  []keys.PublicKey
+	until  time.Time
+	latest time.Duration // the same on the monotonic clock, as of the last grant
+	moved  int           // the rev that named another node; a later one may come back; 0: closed
+	keys   []keys.PublicKey
+}
+
+// left is how long it has to be remembered: until both clocks say that no grant can
+// be valid, for one that was set ahead may be set back.
+func (t tombstone) left(now instant) time.Duration {
+	return max(now.until(t.until), t.latest-now.mono)
 }
 
 // installed turns a grant into what a data plane takes.
