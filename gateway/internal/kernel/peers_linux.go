@@ -21,6 +21,7 @@ type peers struct {
 	wg   *wgctrl.Client
 	name string // of the interface
 	have map[wgtypes.Key][]netip.Addr
+	met  map[wgtypes.Key]bool // that shook hands with a former process
 }
 
 // learn reads the peers that a former process left.
@@ -29,7 +30,7 @@ func (p *peers) learn() error {
 	if err != nil {
 		return fmt.Errorf("kernel: peers of %s: %w", p.name, err)
 	}
-	p.have = make(map[wgtypes.Key][]netip.Addr, len(d.Peers))
+	p.have, p.met = make(map[wgtypes.Key][]netip.Addr, len(d.Peers)), make(map[wgtypes.Key]bool)
 	for _, peer := range d.Peers {
 		list := []netip.Addr{}
 		for _, n := range peer.AllowedIPs {
@@ -38,6 +39,7 @@ func (p *peers) learn() error {
 			}
 		}
 		p.have[peer.PublicKey] = list
+		p.met[peer.PublicKey] = peer.LastHandshakeTime.Unix() > 0
 	}
 	return nil
 }

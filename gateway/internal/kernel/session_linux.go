@@ -61,9 +61,10 @@ func (p *Plane) Set(v reach.Session) error {
 	v.Device.Addresses = slices.Clone(v.Device.Addresses)
 	old := p.sessions[v.ID]
 	next := &session{now: v, ways: ways(&v)}
+	kept := false
 	if old == nil {
 		old = &session{}
-		p.adopt(next)
+		kept = p.adopt(next)
 	}
 	p.sessions[v.ID] = next
 	delete(p.turning, v.ID)
@@ -71,14 +72,18 @@ func (p *Plane) Set(v reach.Session) error {
 		p.remove(v.ID)
 		return err
 	}
+	if kept {
+		p.tell([]string{v.ID})
+	}
 	return nil
 }
 
-// adopt gives a session that is new here the class that a former process gave it.
-func (p *Plane) adopt(s *session) {
-	if a := s.now.Device.Addresses[0]; a.Is4() {
-		s.class = p.firewall.classes[a]
-	}
+// adopt gives a session that is new here the class that a former process gave it,
+// and reports whether its device shook hands with that one: the kernel still has the
+// keys that came of it.
+func (p *Plane) adopt(s *session) (kept bool) {
+	s.class = p.firewall.classes[s.now.Device.Addresses[0]]
+	return p.devices.met[s.now.Device.Key]
 }
 
 // change makes the kernel hold next instead of old.
@@ -200,6 +205,8 @@ func (p *Plane) delta(old, next *session) *delta {
 	}
 	switch {
 	case next.pending != nil: // what the old key sends proves nothing about the next
+		d.heard = append(d.heard, next.now.Device.Addresses...)
+	case old.now.ID == "" && p.devices.met[next.now.Device.Key]: // it was heard of
 		d.heard = append(d.heard, next.now.Device.Addresses...)
 	case old.now.ID == "" || old.now.Device.Key != next.now.Device.Key:
 		d.await = next.now.Device.Addresses
