@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boothwire/boothwire/internal/leaktest"
+	"github.com/boothwire/boothwire/internal/kernelvm"
 	"github.com/boothwire/boothwire/keys"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { kernelvm.Main(m) }
 
 func TestSession(t *testing.T) {
 	a := newAuthority(t, "test")
