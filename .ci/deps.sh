@@ -6,7 +6,7 @@ set -u
 
 # program:package
 wanted="ip:iproute2 ss:iproute2 ping:iputils-ping nft:nftables mosquitto:mosquitto mosquitto_pub:mosquitto-clients
-sshd:openssh-server ssh:openssh-client smbd:samba smbclient:smbclient wg:wireguard-tools wg-quick:wireguard-tools unshare:util-linux gcc:gcc qemu-system-x86_64:qemu-system-x86"
+sshd:openssh-server ssh:openssh-client smbd:samba smbclient:smbclient wg:wireguard-tools wg-quick:wireguard-tools unshare:util-linux gcc:gcc qemu-system-x86_64:qemu-system-x86 mkfs.ext4:e2fsprogs"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=""
