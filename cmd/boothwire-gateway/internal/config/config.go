@@ -32,6 +32,8 @@ type Config struct {
 	Plane     string   `toml:"plane"`
 	Listen    int      `toml:"listen"`
 	Endpoints []string `toml:"endpoints"`
+	Operators []string `toml:"operator_endpoints"`
+	Uplink    int64    `toml:"uplink"`
 	MTU       int      `toml:"mtu"`
 	Region    string   `toml:"region"`
 	Capacity  int      `toml:"capacity"`
@@ -42,6 +44,7 @@ type Config struct {
 	Relay *relayd.Config `toml:"relay"`
 
 	endpoints []netip.AddrPort
+	operators []netip.AddrPort
 }
 
 // Validate checks what types cannot say, before anything is opened.
@@ -69,12 +72,21 @@ func (c *Config) Validate() error {
 	default:
 		return daemon.Wrong("plane", "%q is neither userspace nor kernel", c.Plane)
 	}
-	for _, text := range c.Endpoints {
-		e, err := netip.ParseAddrPort(text)
-		if err != nil {
-			return daemon.Wrong("endpoints", "%q is no ip:port", text)
+	for _, list := range []struct {
+		name string
+		from []string
+		to   *[]netip.AddrPort
+	}{{"endpoints", c.Endpoints, &c.endpoints}, {"operator_endpoints", c.Operators, &c.operators}} {
+		for _, text := range list.from {
+			e, err := netip.ParseAddrPort(text)
+			if err != nil {
+				return daemon.Wrong(list.name, "%q is no ip:port", text)
+			}
+			*list.to = append(*list.to, e)
 		}
-		c.endpoints = append(c.endpoints, e)
+	}
+	if c.Uplink < 0 {
+		return daemon.Wrong("uplink", "%d is no rate in bit/s", c.Uplink)
 	}
 	if err := stun.Validate(c.STUN); err != nil {
 		return err
@@ -149,11 +161,15 @@ func (c *Config) Node(store keys.Store, near Near, log *zap.Logger) (*gateway.Co
 		Plane:     gateway.Plane(c.Plane),
 		Listen:    uint16(c.Listen),
 		Endpoints: c.endpoints,
-		MTU:       c.MTU,
-		Region:    c.Region,
-		Capacity:  c.Capacity,
-		Relay:     dial,
-		Version:   daemon.Version(),
-		Logger:    log,
+
+		OperatorEndpoints: c.operators,
+		Uplink:            keys.Rate(c.Uplink),
+
+		MTU:      c.MTU,
+		Region:   c.Region,
+		Capacity: c.Capacity,
+		Relay:    dial,
+		Version:  daemon.Version(),
+		Logger:   log,
 	}, nil
 }

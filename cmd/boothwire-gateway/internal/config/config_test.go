@@ -85,6 +85,8 @@ func TestWrongLines(t *testing.T) {
 		{`listen    =`, `listen = 70000`, "listen"},
 		{`endpoints =`, `endpoints = ["gateway"]`, "endpoints"},
 		{`plane `, `plane = "best"`, "plane"},
+		{`operator_endpoints `, `operator_endpoints = ["wg0"]`, "operator_endpoints"},
+		{`uplink `, `uplink = -1`, "uplink"},
 		{`stun `, `stun = ["stun.example.com:3478"]`, "stun"},
 		{`metrics `, `metrics = "9167"`, "metrics"},
 		{`name    = "relay`, `name = "relay 1"`, "relay.name"},
