@@ -33,8 +33,8 @@ func (w *world) token(u User) string {
 }
 
 func TestRolesOverHTTP(t *testing.T) {
-	now := time.Now()
-	w := newWorld(t, &Config{Now: func() time.Time { return now }})
+	clock := newStopped()
+	w := newWorld(t, &Config{Now: clock.now})
 	url := w.served()
 	key := w.device("kiosk-1", keys.NewMemory()).Key()
 	body := func(v any) string { b, _ := json.Marshal(v); return string(b) }
@@ -97,7 +97,7 @@ func TestRolesOverHTTP(t *testing.T) {
 	if status, _ := call(t, url, "GET", "/tokens", "", expiring); status != 200 {
 		t.Errorf("before its end: %d", status)
 	}
-	now = now.Add(time.Hour)
+	clock.move(time.Hour)
 	if status, _ := call(t, url, "GET", "/tokens", "", expiring); status != 401 {
 		t.Errorf("after its end: %d", status)
 	}

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,6 +88,23 @@ func (w *world) restart() {
 	w.t.Helper()
 	w.stop()
 	w.start()
+}
+
+// stopped is a clock that only a test moves.
+type stopped struct{ at atomic.Pointer[time.Time] }
+
+func newStopped() *stopped {
+	c := &stopped{}
+	now := time.Now()
+	c.at.Store(&now)
+	return c
+}
+
+func (c *stopped) now() time.Time { return *c.at.Load() }
+
+func (c *stopped) move(by time.Duration) {
+	now := c.now().Add(by)
+	c.at.Store(&now)
 }
 
 func eventually(t testing.TB, what string, f func() bool) {

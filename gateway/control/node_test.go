@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
@@ -69,8 +68,8 @@ func post(t testing.TB, c *http.Client, url string, in any) (status int, code st
 }
 
 func TestEnrolment(t *testing.T) {
-	now := time.Now()
-	w := newWorld(t, &Config{Pin: strings.Repeat("A", 43), Now: func() time.Time { return now }})
+	clock := newStopped()
+	w := newWorld(t, &Config{Pin: strings.Repeat("A", 43), Now: clock.now})
 	url, with := w.overTLS()
 	claim, err := w.admin.ClaimNode(t.Context(), "wg-1")
 	if err != nil {
@@ -130,7 +129,7 @@ func TestEnrolment(t *testing.T) {
 	if got := try(two, func(r *enrolRequest) { r.Claim, r.Name = claim.Claim, "wg-2" }); got != "claim_used" {
 		t.Errorf("a replaced claim: %s", got)
 	}
-	now = now.Add(claimFor)
+	clock.move(claimFor)
 	if got := try(two, func(r *enrolRequest) { r.Claim, r.Name = later.Claim, "" }); got != "claim_expired" {
 		t.Errorf("an old claim: %s", got)
 	}
