@@ -79,6 +79,7 @@ func sound(t testing.TB, database string) {
 // while another decides. That one is killed with a session open: the session goes on,
 // the first takes over, and nothing is lost or there twice.
 func TestControls(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	database := postgrestest.Start(t).Database()
 	w := newWorld(t, options{database: database, lines: []string{"https"}})
 	k := w.talk()
@@ -200,6 +201,7 @@ func TestControlsChurn(t *testing.T) {
 // flow; what would have to be written is refused; afterwards control goes on where it
 // was, and nothing that happened meanwhile is lost.
 func TestDatabaseAway(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	server := postgrestest.Start(t)
 	database := server.Database()
 	w := newWorld(t, options{database: database, lines: []string{"mqtts"}})

@@ -43,7 +43,7 @@ type natWorld struct {
 func newNATWorld(t *testing.T) *natWorld {
 	t.Helper()
 	w := &natWorld{
-		world:   &world{t: t, dir: t.TempDir(), lab: netlab.New(t)},
+		world:   &world{t: t, dir: t.TempDir(), lab: netlab.New(t), front: addrControl},
 		devices: make(map[netlab.Kind]*netlab.Site), others: make(map[netlab.Kind]*netlab.Site),
 	}
 	for _, dir := range []string{w.dir, filepath.Dir(w.dir)} { // Mosquitto reads it as its own user

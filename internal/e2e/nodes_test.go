@@ -18,6 +18,7 @@ const (
 // because a node drains and because one stops: no byte is lost, and nobody connects
 // again. The node that had stopped comes back with the session and lets go of it.
 func TestNodes(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	var host *netlab.Host
 	o := options{lines: []string{"mqtts"}, network: func(w *world) { host = layNodes(w) }}
 	w := prepare(t, o)

@@ -31,6 +31,7 @@ func outage(soak time.Duration) time.Duration {
 // TestRecovery holds one ssh connection while the parts around it are killed, stopped
 // and started again: it goes on, and nobody connects again.
 func TestRecovery(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	w := newWorld(t, options{lines: []string{"mqtts"}})
 	k := w.talk()
 	id := w.one().ID

@@ -25,6 +25,7 @@ const (
 // TestWatched holds the alerts and the dashboard against what the processes export
 // once a session was there, and health against what is stopped.
 func TestWatched(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	w := prepare(t, options{})
 	w.write(w.controlConfig, fmt.Sprintf("metrics = %q\n%s", metricsControl, w.read(w.controlConfig)))
 	w.carryRelay()
