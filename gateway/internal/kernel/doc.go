@@ -4,8 +4,8 @@
 //
 //	device                                                       operator
 //	   |                                                            |
-//	wgd0 -> prerouting: from_device -> forward: guard -> queue -> wgo0
-//	wgd0 <- queue <- guard :forward <- from_operator :prerouting <- wgo0
+//	wgd0 -> prerouting: from_device -> forward: guard -> up -> wgo0
+//	wgd0 <- down <- guard :forward <- from_operator :prerouting <- wgo0
 //
 // There are two interfaces, one for devices and one for operators, so that whose
 // packet it is needs no look at its address, and each direction has an egress of its

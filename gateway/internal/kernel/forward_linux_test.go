@@ -190,7 +190,7 @@ func forwardNode(devices, operators string) error {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		switch lines.Text() {
 		case "plain":
-			for _, name := range []string{chainArrive, chainGuard, chainSpeak, chainQueue} {
+			for _, name := range []string{chainArrive, chainGuard, chainSpeak} {
 				c := f.nft.AddChain(&nftables.Chain{Name: name, Table: f.table})
 				f.nft.FlushChain(c)
 				f.nft.DelChain(c)

@@ -32,7 +32,8 @@ const (
 	chainFromOperator = "from_operator" // decides
 	chainGuard        = "guard"         // hooked: nothing else may enter the tunnels
 	chainSpeak        = "speak"         // hooked: the host itself answers echoes only
-	chainQueue        = "queue"         // hooked: which class of traffic
+	chainUp           = "up"            // which class of traffic, from devices
+	chainDown         = "down"          // and to them
 )
 
 // program writes all rules anew, in one transaction: no packet meets half of them.
@@ -40,15 +41,16 @@ func (f *firewall) program(r ruling) error {
 	accept := nftables.ChainPolicyAccept
 	// Before the reassembly of fragments, which a connection tracker of the host's may
 	// have asked for.
-	early, forward, late := nftables.ChainPriority(-450), nftables.ChainPriority(0), nftables.ChainPriority(10)
+	early, usual := nftables.ChainPriority(-450), nftables.ChainPriority(0)
 	chains := map[string]*nftables.Chain{}
 	for _, c := range []*nftables.Chain{
 		{Name: chainFromDevice},
 		{Name: chainFromOperator},
+		{Name: chainUp},
+		{Name: chainDown},
 		{Name: chainArrive, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting, Priority: &early, Policy: &accept},
-		{Name: chainGuard, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: &forward, Policy: &accept},
-		{Name: chainSpeak, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput, Priority: &forward, Policy: &accept},
-		{Name: chainQueue, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: &late, Policy: &accept},
+		{Name: chainGuard, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: &usual, Policy: &accept},
+		{Name: chainSpeak, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput, Priority: &usual, Policy: &accept},
 	} {
 		c.Table = f.table
 		chains[c.Name] = f.nft.AddChain(c)
@@ -123,55 +125,71 @@ func (w *writer) decide(chain string, r ruling, d direction) {
 	if d.unproved {
 		w.add(chain, "", network(12, 4, 1), lookup(w.f.sets.unproved, 1, false))
 	}
-	proof := r.proof.As4()
-	toProof := append(network(16, 4, 1), cmp(expr.CmpOpEq, 1, proof[:]...)...)
-	w.accept(chain, reach.Answer, toProof, proto(packet.ICMP), transport(0, 8, unix.NFT_REG_2), cmp(expr.CmpOpEq, unix.NFT_REG_2, packet.EchoRequest, 0))
-	w.drop(chain, reach.ProofOnly, toProof)
-
-	w.drop(chain, reach.Flags, proto(packet.TCP), transport(13, 1, 1), mask(1, flagMask), w.oneOf(honest(d.opens), true))
-	w.drop(chain, reach.Malformed, proto(packet.TCP), transport(12, 1, 1), mask(1, 0xf0), cmp(expr.CmpOpLt, 1, 0x50))
-	// The last bytes of each header are loaded so that a packet cut short fails here.
+	// What most packets are comes first. The last bytes of each header are loaded so
+	// that a packet cut short fails here.
 	way := func(port exprs) exprs {
 		return sequence(network(12, 8, unix.NFT_REG32_00), network(9, 1, unix.NFT_REG32_02), port, lookup(d.set, unix.NFT_REG32_00, false))
 	}
 	port := transport(d.port, 2, unix.NFT_REG32_03)
 	none := exprs{&expr.Immediate{Register: unix.NFT_REG32_03, Data: make([]byte, 4)}}
-	w.accept(chain, reach.Pass, proto(packet.TCP), transport(16, 4, scratch), way(port))
+	// Nearly all segments carry an ACK alone, which needs no set.
+	w.accept(chain, reach.Pass, proto(packet.TCP), transport(12, 2, 1), mask(1, 0xf0, flagMask), cmp(expr.CmpOpGte, 1, 5<<4, packet.ACK),
+		mask(1, 0, 0xff), cmp(expr.CmpOpEq, 1, 0, packet.ACK), transport(16, 4, scratch), way(port))
+	w.accept(chain, reach.Pass, proto(packet.TCP), transport(12, 2, 1), mask(1, 0xf0, flagMask), w.oneOf(honest(d.opens)), transport(16, 4, scratch), way(port))
 	w.accept(chain, reach.Pass, proto(packet.UDP), transport(4, 4, scratch), way(port))
 	w.accept(chain, reach.Pass, proto(packet.ICMP), transport(4, 4, scratch), transport(0, 2, 1), cmp(expr.CmpOpEq, 1, d.echo, 0), way(none))
+
+	proof := r.proof.As4()
+	toProof := append(network(16, 4, 1), cmp(expr.CmpOpEq, 1, proof[:]...)...)
+	w.accept(chain, reach.Answer, toProof, proto(packet.ICMP), transport(0, 8, unix.NFT_REG_2), cmp(expr.CmpOpEq, unix.NFT_REG_2, packet.EchoRequest, 0))
+	w.drop(chain, reach.ProofOnly, toProof)
+	w.drop(chain, reach.Malformed, proto(packet.TCP), transport(12, 1, 1), mask(1, 0xf0), cmp(expr.CmpOpLt, 1, 5<<4))
+	w.drop(chain, reach.Flags, proto(packet.TCP), transport(12, 2, 1), mask(1, 0xf0, flagMask), w.noneOf(honest(d.opens)))
 	w.drop(chain, reach.PortNotGranted)
 }
 
 // flagMask is which flags of TCP decide whether a segment is honest.
 const flagMask = packet.FIN | packet.SYN | packet.RST | packet.ACK
 
-// honest are the flags of segments that open, carry, end or reset.
-func honest(opens bool) []byte {
-	list := []byte{packet.ACK, packet.FIN | packet.ACK, packet.SYN | packet.ACK, packet.RST, packet.RST | packet.ACK}
+// honest are the lengths of TCP's header, in its first four bits, with the flags of
+// segments that open, carry, end or reset.
+func honest(opens bool) (list [][]byte) {
+	flags := []byte{packet.ACK, packet.FIN | packet.ACK, packet.SYN | packet.ACK, packet.RST, packet.RST | packet.ACK}
 	if opens {
-		list = append(list, packet.SYN)
+		flags = append(flags, packet.SYN)
+	}
+	for length := byte(5); length <= 15; length++ {
+		for _, f := range flags {
+			list = append(list, []byte{length << 4, f})
+		}
 	}
 	return list
 }
 
-// oneOf matches when the byte in register 1 is one of list, or is none of them.
-func (w *writer) oneOf(list []byte, none bool) exprs {
-	set := &nftables.Set{Table: w.f.table, Anonymous: true, Constant: true, KeyType: nftables.TypeTCPFlag}
+// oneOf matches when the two bytes in register 1 are one of list, noneOf when they
+// are not.
+func (w *writer) oneOf(list [][]byte) exprs  { return lookup(w.anonymous(list), 1, false) }
+func (w *writer) noneOf(list [][]byte) exprs { return lookup(w.anonymous(list), 1, true) }
+
+func (w *writer) anonymous(list [][]byte) *nftables.Set {
+	set := &nftables.Set{Table: w.f.table, Anonymous: true, Constant: true, KeyType: nftables.TypeInetService}
 	var elems []nftables.SetElement
 	for _, b := range list {
-		elems = append(elems, nftables.SetElement{Key: []byte{b}})
+		elems = append(elems, nftables.SetElement{Key: b})
 	}
 	if err := w.f.nft.AddSet(set, elems); err != nil && w.err == nil {
 		w.err = fmt.Errorf("kernel: a set of flags: %w", err)
 	}
-	return lookup(set, 1, none)
+	return set
 }
 
 // guard keeps everything out of the tunnels that did not come by the other one.
 func (w *writer) guard(r ruling) {
-	for _, pair := range [][2]uint32{{r.devices, r.operators}, {r.operators, r.devices}} {
-		w.drop(chainGuard, reach.Isolated, oif(expr.CmpOpEq, pair[0]), iif(expr.CmpOpNeq, pair[1]))
-		w.drop(chainGuard, reach.Isolated, iif(expr.CmpOpEq, pair[0]), oif(expr.CmpOpNeq, pair[1]))
+	w.add(chainGuard, "", iif(expr.CmpOpEq, r.devices), oif(expr.CmpOpEq, r.operators), next(chainUp))
+	w.add(chainGuard, "", iif(expr.CmpOpEq, r.operators), oif(expr.CmpOpEq, r.devices), next(chainDown))
+	for _, index := range []uint32{r.devices, r.operators} {
+		w.drop(chainGuard, reach.Isolated, iif(expr.CmpOpEq, index))
+		w.drop(chainGuard, reach.Isolated, oif(expr.CmpOpEq, index))
 	}
 	for _, index := range []uint32{r.devices, r.operators} {
 		w.accept(chainSpeak, reach.Answer, oif(expr.CmpOpEq, index), proto(packet.ICMP), transport(0, 2, 1), cmp(expr.CmpOpEq, 1, packet.EchoReply, 0))
@@ -192,12 +210,11 @@ const (
 // TCP announces to what the tunnels carry.
 func (w *writer) queue(r ruling) {
 	for _, side := range []struct {
-		out    uint32 // interface
+		chain  string
 		device uint32 // where the device's address stands
 		talk   *nftables.Set
-	}{{r.operators, 12, w.f.sets.talkUp}, {r.devices, 16, w.f.sets.talkDown}} {
-		out := oif(expr.CmpOpEq, side.out)
-		w.add(chainQueue, "", out, proto(packet.TCP), transport(13, 1, 1), mask(1, packet.SYN), cmp(expr.CmpOpNeq, 1, 0), clamp())
+	}{{chainUp, 12, w.f.sets.talkUp}, {chainDown, 16, w.f.sets.talkDown}} {
+		w.add(side.chain, "", proto(packet.TCP), transport(13, 1, 1), mask(1, packet.SYN), cmp(expr.CmpOpNeq, 1, 0), clamp())
 		if !r.shaped {
 			continue
 		}
@@ -214,8 +231,8 @@ func (w *writer) queue(r ruling) {
 			SrcRegKey: 1, SetName: side.talk.Name, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: time.Minute,
 			Exprs: []expr.Any{&expr.Limit{Type: expr.LimitTypePkts, Rate: smallRate, Unit: expr.LimitTimeSecond, Burst: smallBurst}},
 		}}
-		w.add(chainQueue, "", out, device, class)
-		w.add(chainQueue, "", out, network(2, 2, 1), cmp(expr.CmpOpLte, 1, smallBytes>>8, smallBytes&0xff), device, talk, first)
+		w.add(side.chain, "", device, class)
+		w.add(side.chain, "", network(2, 2, 1), cmp(expr.CmpOpLte, 1, smallBytes>>8, smallBytes&0xff), device, talk, first)
 	}
 }
 
@@ -258,6 +275,7 @@ func link(key expr.MetaKey, op expr.CmpOp, index uint32) exprs {
 }
 
 func jump(chain string) exprs { return exprs{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}} }
+func next(chain string) exprs { return exprs{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}} }
 
 func sequence(parts ...exprs) (all exprs) {
 	for _, p := range parts {
