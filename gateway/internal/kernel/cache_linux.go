@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,6 +12,7 @@ import (
 // cache holds the bytes of all sessions, since single questions about thousands of
 // them would keep the kernel busy.
 type cache struct {
+	mu    sync.Mutex
 	at    time.Time
 	took  time.Duration
 	bytes map[way]reach.Counters
@@ -23,25 +25,36 @@ const (
 
 // Counters returns the bytes of a session so far, as of a moment ago.
 func (p *Plane) Counters(id string) reach.Counters {
+	bytes := p.counters.get(p)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.sessions[id]
 	if s == nil || p.closed {
 		return reach.Counters{}
 	}
-	if now := time.Now(); now.Sub(p.counters.at) > max(countsFresh, countsShare*p.counters.took) {
-		all, err := p.firewall.bytes()
-		if err != nil {
-			p.cfg.Logger.Warn("counters", zap.Error(err))
-		} else {
-			p.counters = cache{at: now, took: time.Since(now), bytes: all}
-		}
-	}
 	c := s.past
 	for _, w := range s.ways {
-		n := p.counters.bytes[w]
+		n := bytes[w]
 		c.Rx += n.Rx
 		c.Tx += n.Tx
 	}
 	return c
+}
+
+// get returns what is known, read anew when it is old. It holds nothing that changes
+// of sessions wait for.
+func (c *cache) get(p *Plane) map[way]reach.Counters {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if now.Sub(c.at) <= max(countsFresh, countsShare*c.took) {
+		return c.bytes
+	}
+	all, err := p.firewall.bytes()
+	if err != nil {
+		p.cfg.Logger.Warn("counters", zap.Error(err))
+		return c.bytes
+	}
+	c.at, c.took, c.bytes = now, time.Since(now), all
+	return all
 }

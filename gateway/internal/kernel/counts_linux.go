@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -38,14 +39,24 @@ func (f *firewall) counted() (map[string]uint64, error) {
 	return sum, nil
 }
 
-// bytes are the bytes of every way, out and back.
+// dump reads a set by a connection of its own, beside those who change it: what is
+// changed meanwhile may be missing.
+func (f *firewall) dump(s *nftables.Set) ([]nftables.SetElement, error) {
+	nft, err := nftables.New()
+	if err != nil {
+		return nil, err
+	}
+	return nft.GetSetElements(s)
+}
+
+// bytes are the bytes of every way, out and back, as dump finds them.
 func (f *firewall) bytes() (map[way]reach.Counters, error) {
-	all := make(map[way]reach.Counters, len(f.ways))
-	out, err := f.nft.GetSetElements(f.sets.toDevice)
+	all := make(map[way]reach.Counters)
+	out, err := f.dump(f.sets.toDevice)
 	if err != nil {
 		return nil, fmt.Errorf("kernel: the set %s: %w", f.sets.toDevice.Name, err)
 	}
-	back, err := f.nft.GetSetElements(f.sets.fromDevice)
+	back, err := f.dump(f.sets.fromDevice)
 	if err != nil {
 		return nil, fmt.Errorf("kernel: the set %s: %w", f.sets.fromDevice.Name, err)
 	}
@@ -67,8 +78,10 @@ func (f *firewall) bytes() (map[way]reach.Counters, error) {
 	return all, nil
 }
 
-// asker reads single elements of sets, which the library has no call for.
+// asker reads single elements of sets, which the library has no call for. It is safe
+// for concurrent use.
 type asker struct {
+	mu     sync.Mutex // over one question
 	conn   *netlink.Conn
 	table  string
 	family byte
@@ -93,15 +106,16 @@ type element struct {
 // answer again, for ever.
 const perQuestion = 16
 
-// read returns the elements of a set with these keys, which must all be there.
+// read returns the elements of a set with these keys. Of a question in which one is
+// not there it misses some, and says so at the end.
 func (a *asker) read(set string, keys [][]byte) (list []element, err error) {
 	for part := range slices.Chunk(keys, perQuestion) {
-		list, err = a.readPart(list, set, part)
-		if err != nil {
-			return list, fmt.Errorf("kernel: the set %s: %w", set, err)
+		var failed error
+		if list, failed = a.readPart(list, set, part); failed != nil {
+			err = fmt.Errorf("kernel: the set %s: %w", set, failed)
 		}
 	}
-	return list, nil
+	return list, err
 }
 
 func (a *asker) readPart(list []element, set string, keys [][]byte) ([]element, error) {
@@ -128,6 +142,8 @@ func (a *asker) readPart(list []element, set string, keys [][]byte) ([]element, 
 		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETSETELEM, Flags: netlink.Request | netlink.Acknowledge},
 		Data:   append([]byte{a.family, unix.NFNETLINK_V0, 0, 0}, attrs...),
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if _, err := a.conn.Send(msg); err != nil {
 		return list, err
 	}

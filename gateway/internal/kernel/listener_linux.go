@@ -119,17 +119,13 @@ func (p *Plane) hearRecent(now time.Time) (pause time.Duration) {
 	if len(p.turning) > 0 && pause == 0 {
 		pause = askLater
 	}
-	var ids []string
-	if !p.closed && len(keys) > 0 {
-		list, err := p.asker.read(p.firewall.sets.unproved.Name, keys)
-		if err != nil {
-			p.cfg.Logger.Warn("who was heard of", zap.Error(err))
-		}
-		ids = p.proved(list)
-	}
 	shook := p.shook()
 	p.mu.Unlock()
-	p.tell(ids)
+	if len(keys) > 0 {
+		// One of them may be awaited no more by now; the others are asked about again.
+		list, _ := p.asker.read(p.firewall.sets.unproved.Name, keys)
+		p.tell(p.proved(list, now))
+	}
 	for id, key := range shook {
 		p.promote(id, key)
 	}
@@ -138,23 +134,24 @@ func (p *Plane) hearRecent(now time.Time) (pause time.Duration) {
 
 // hearRest asks about all devices that are awaited.
 func (p *Plane) hearRest() {
+	now := time.Now()
 	p.mu.Lock()
-	var ids []string
-	if !p.closed && len(p.firewall.unproved) > 0 {
-		found, err := p.firewall.nft.GetSetElements(p.firewall.sets.unproved)
-		if err != nil {
-			p.cfg.Logger.Warn("who was heard of", zap.Error(err))
-		}
-		var list []element
-		for _, e := range found {
-			if e.Counter != nil {
-				list = append(list, element{key: e.Key, packets: e.Counter.Packets})
-			}
-		}
-		ids = p.proved(list)
-	}
+	awaited := !p.closed && len(p.firewall.unproved) > 0
 	p.mu.Unlock()
-	p.tell(ids)
+	if !awaited {
+		return
+	}
+	found, err := p.firewall.dump(p.firewall.sets.unproved)
+	if err != nil {
+		p.cfg.Logger.Warn("who was heard of", zap.Error(err))
+	}
+	var list []element
+	for _, e := range found {
+		if e.Counter != nil {
+			list = append(list, element{key: e.Key, packets: e.Counter.Packets})
+		}
+	}
+	p.tell(p.proved(list, now))
 }
 
 func (p *Plane) tell(ids []string) {
@@ -165,8 +162,8 @@ func (p *Plane) tell(ids []string) {
 }
 
 // proved returns the sessions of those devices that sent something, and awaits them
-// no more; p.mu is held.
-func (p *Plane) proved(list []element) (ids []string) {
+// no more.
+func (p *Plane) proved(list []element, asked time.Time) (ids []string) {
 	heard := make(map[netip.Addr]bool)
 	for _, e := range list {
 		if a, ok := netip.AddrFromSlice(e.key); ok && e.packets > 0 {
@@ -175,6 +172,16 @@ func (p *Plane) proved(list []element) (ids []string) {
 	}
 	if len(heard) == 0 {
 		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	for a := range heard { // it may be awaited anew, or no more
+		if since, ok := p.recent[a]; !p.firewall.unproved[a] || ok && since.After(asked) {
+			delete(heard, a)
+		}
 	}
 	var d delta
 	for id, s := range p.sessions {
