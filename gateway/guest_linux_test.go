@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boothwire/boothwire/internal/kernelvm"
+	"github.com/boothwire/boothwire/internal/netlab"
 	"github.com/boothwire/boothwire/keys"
 )
 
@@ -37,9 +38,10 @@ func TestKernelNodeReboot(t *testing.T) {
 	if kernelvm.Inside() {
 		t.Skip("runs outside of the guest")
 	}
+	netlab.Require(t, "mkfs.ext4")
 	mkfs, err := exec.LookPath("mkfs.ext4")
 	if err != nil {
-		mkfs = "/sbin/mkfs.ext4"
+		mkfs = "/usr/sbin/mkfs.ext4"
 	}
 	disk := filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(disk, nil, 0o600); err != nil {

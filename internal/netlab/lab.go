@@ -35,7 +35,7 @@ func New(t testing.TB) *Lab {
 	t.Helper()
 	Require(t, "ip", "nft", "nsenter")
 	if os.Getuid() != 0 {
-		missing(t, "network namespaces need root")
+		Missing(t, "network namespaces need root")
 	}
 	reclaim()
 	l := &Lab{t: t, id: fmt.Sprintf("%s%d-%d-", prefix, os.Getpid(), labs.Add(1))}
@@ -52,12 +52,13 @@ func Require(t testing.TB, programs ...string) {
 			if _, err := os.Stat("/usr/sbin/" + p); err == nil {
 				continue
 			}
-			missing(t, "this test needs "+p+" (apt-get install it, or make deps)")
+			Missing(t, "this test needs "+p+" (apt-get install it, or make deps)")
 		}
 	}
 }
 
-func missing(t testing.TB, why string) {
+// Missing skips a test for what the machine lacks, or fails it where CI is set.
+func Missing(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
 		t.Fatal(why)
