@@ -58,8 +58,11 @@ func (m *Member) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.ServeHTTP(w, r)
 		return
 	}
-	refuseNoLead(w, "nobody decides at the moment")
+	refuseNoLead(w, whyNoLead)
 }
+
+// whyNoLead is what a call is told for which nobody was found.
+const whyNoLead = "nobody decides at the moment"
 
 func refuseNoLead(w http.ResponseWriter, why string) {
 	w.Header().Set("Retry-After", "1")
@@ -107,7 +110,7 @@ func (m *Member) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 		case <-change:
 		case <-time.After(leaseLook / 4):
 		case <-patience.Done():
-			refuseNoLead(w, "nobody decides at the moment")
+			refuseNoLead(w, whyNoLead)
 			return
 		}
 	}

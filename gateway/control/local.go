@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
@@ -23,9 +24,17 @@ type (
 // localURL is what requests inside this process name as their host.
 const localURL = "http://control.local"
 
+// As returns the way to the API inside this process for what calls as u, whatever the
+// requests say of themselves. u's role and groups are those of the call: who takes them
+// from a user ends the streams that this way has open.
+func (c *Control) As(u User) http.RoundTripper {
+	u.Groups = slices.Clone(u.Groups)
+	return &local{c: c, user: &u}
+}
+
 // Client returns a client of the API inside this process, that calls as u.
 func (c *Control) Client(u User) *client.Client {
-	return client.New(localURL, &client.Config{HTTP: &http.Client{Transport: &local{c: c, user: &u}}})
+	return client.New(localURL, &client.Config{HTTP: &http.Client{Transport: c.As(u)}})
 }
 
 // HTTP returns a client of the same API and of what nodes call, for Go callers in
