@@ -1,7 +1,7 @@
 # make demo and make test are all that a newcomer needs; the rest is for those
 # who work on boothwire.
 
-.PHONY: demo test deps build bench fleet matrix soak help
+.PHONY: demo test deps assets build bench fleet matrix soak help
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -15,6 +15,17 @@ test: deps ## every check and test; on Debian as root it installs what is missin
 
 deps: ## install what the end-to-end tests need (Debian, root)
 	@./.ci/deps.sh
+
+web := gateway/control/console/web
+
+assets: $(web)/engines/iron/iron.wasm ## fetch the browser engines of the console (npm); they are embedded by the next build
+
+$(web)/engines/iron/iron.wasm: $(web)/assets.mjs $(web)/node_modules/.package-lock.json
+	node $<
+
+$(web)/node_modules/.package-lock.json: $(web)/package-lock.json
+	cd $(web) && npm ci --ignore-scripts
+	@touch $@
 
 build: ## the programs, into bin/
 	go build -trimpath -o bin/ ./cmd/...

@@ -1,0 +1,3 @@
+import * as Guacamole from "guacamole-common-js";
+
+export default Guacamole;
