@@ -3,11 +3,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/boothwire/boothwire/cmd/boothwire-control/internal/serve"
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/console"
 	"github.com/boothwire/boothwire/internal/daemon"
 )
 
@@ -34,6 +38,9 @@ func main() {
 			"token": {Summary: "USER ROLE: make a token of the API before the first start (later: boothctl tokens add)", Run: func(ctx context.Context, args []string, out io.Writer) error {
 				return token(ctx, &cfg, args, out)
 			}},
+			"console-password": {Summary: "make the password_hash of [console.local]: reads the password from standard input", Run: func(_ context.Context, _ []string, out io.Writer) error {
+				return hash(os.Stdin, out)
+			}},
 		},
 	})
 }
@@ -52,4 +59,18 @@ func token(ctx context.Context, cfg *config.Config, args []string, out io.Writer
 		_, err = fmt.Fprintln(out, made.Secret)
 	}
 	return errors.Join(err, c.Close())
+}
+
+// hash makes what the configuration keeps of a password, which in holds as a line.
+func hash(in io.Reader, out io.Writer) error {
+	line, err := bufio.NewReader(io.LimitReader(in, 1<<10)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	made, err := console.HashPassword(strings.TrimRight(line, "\r\n"))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "password_hash = '%s'\n", made)
+	return err
 }

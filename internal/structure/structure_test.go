@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"gateway":                 {"keys", "internal"},
 	"gateway/control/client":  {"keys", "signaling"},
 	"gateway/control":         {"keys", "keys/kms", "signaling", "gateway/control/client", "internal"},
+	"gateway/control/console": {"keys", "relay", "signaling", "tunnel", "tunnel/operator", "gateway/control", "gateway/control/client", "internal"},
 	"internal":                {"internal"},
 	"cmd":                     {"*"},
 	"examples":                {"*"},

@@ -44,6 +44,7 @@ type Config struct {
 	Relays        []Relay           `toml:"relay"`
 	TLS           daemon.TLS        `toml:"tls"`
 	MQTT          MQTT              `toml:"mqtt"`
+	Console       Console           `toml:"console"`
 
 	pool   netip.Prefix
 	relays []control.Relay
@@ -110,6 +111,9 @@ func (c *Config) Validate() error {
 	}
 	if err := errors.Join(c.MQTT.TLS.Validate(), c.MQTT.Login.Validate()); err != nil {
 		return daemon.In("mqtt", err)
+	}
+	if err := c.Console.Validate(); err != nil {
+		return daemon.In("console", err)
 	}
 	if c.MQTT.URL != "" {
 		u, err := url.Parse(c.MQTT.URL)

@@ -64,6 +64,15 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	mux := http.NewServeMux()
 	mux.Handle("/device/", polls)
 	mux.Handle("/", c)
+	if cfg.Console.On() {
+		desk, err := cfg.Console.Open(c, cfg.State, log.Named("console"))
+		if err != nil {
+			return err
+		}
+		defer desk.Close()
+		mux.Handle("/console/", desk)
+		mux.Handle("GET /{$}", http.RedirectHandler("/console/", http.StatusSeeOther))
+	}
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

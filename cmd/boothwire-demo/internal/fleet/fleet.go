@@ -41,6 +41,7 @@ type Fleet struct {
 	URL    string // of control's API
 	CA     string // file: its certificate
 	Token  string // an admin's
+	Desk   Desk
 	Key    string // file: the engineer's SSH key
 	Signer ssh.Signer
 

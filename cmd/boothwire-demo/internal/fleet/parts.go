@@ -68,7 +68,7 @@ func (f *Fleet) startControl(ctx, run context.Context, b *broker.Broker, road co
 	f.http = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: f.pool}}
 	f.later(func() error { f.Idle(); return nil })
 	f.Client = client.New(f.URL, &client.Config{Token: f.Token, HTTP: &http.Client{Transport: f.http}})
-	return nil
+	return f.startConsole(run, c)
 }
 
 // makeCertificate makes the certificate of control and relay, which is its own

@@ -150,12 +150,17 @@ func (s *Story) repair(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk, sess
 // Invite says how to go on by hand.
 func (s *Story) Invite(f *fleet.Fleet) {
 	s.say(`
-The fleet stays up. Try it in another terminal, in this checkout:
+The fleet stays up. In a browser on this machine:
 
-  export BOOTHWIRE_URL=%s
-  export BOOTHWIRE_TOKEN=%s
-  export BOOTHWIRE_CA=%s
-  go build -o %s ./cmd/boothctl
+  %[9]s
+  sign in as %[10]s with %[11]s
+
+Or in another terminal, in this checkout:
+
+  export BOOTHWIRE_URL=%[1]s
+  export BOOTHWIRE_TOKEN=%[2]s
+  export BOOTHWIRE_CA=%[3]s
+  go build -o %[4]s ./cmd/boothctl
   alias boothctl=%[4]s
 
   boothctl devices
@@ -167,5 +172,6 @@ The fleet stays up. Try it in another terminal, in this checkout:
   boothctl audit
 
 Ctrl-C ends it and removes %[8]s.`,
-		f.URL, f.Token, f.CA, filepath.Join(f.Dir, "boothctl"), f.Kiosks[len(f.Kiosks)-1].ID, f.Key, filepath.Join(f.Dir, "known_hosts"), f.Dir)
+		f.URL, f.Token, f.CA, filepath.Join(f.Dir, "boothctl"), f.Kiosks[len(f.Kiosks)-1].ID, f.Key, filepath.Join(f.Dir, "known_hosts"), f.Dir,
+		f.Desk.URL, f.Desk.Name, f.Desk.Password)
 }

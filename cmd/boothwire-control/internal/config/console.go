@@ -1,0 +1,111 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/console"
+	"github.com/boothwire/boothwire/internal/daemon"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// Console is the back office in a browser; it is there when somebody may sign in.
+type Console struct {
+	Idle    daemon.Duration `toml:"idle"`
+	Longest daemon.Duration `toml:"longest"`
+	Local   *LocalAdmin     `toml:"local"`
+	OIDC    *OIDC           `toml:"oidc"`
+}
+
+// LocalAdmin is an administrator whom control itself knows.
+type LocalAdmin struct {
+	Name     string `toml:"name"`
+	Hash     string `toml:"password_hash"`
+	Anywhere bool   `toml:"anywhere"`
+}
+
+// OIDC is the OpenID provider whose users may sign in.
+type OIDC struct {
+	Issuer     string   `toml:"issuer"`
+	ClientID   string   `toml:"client_id"`
+	Secret     string   `toml:"client_secret"`
+	SecretFile string   `toml:"client_secret_file"`
+	Redirect   string   `toml:"redirect"`
+	Scopes     []string `toml:"scopes"`
+	Name       string   `toml:"name_claim"`
+	Groups     string   `toml:"groups_claim"`
+	Rules      []Rule   `toml:"rule"`
+}
+
+// Rule gives members of a provider's group a role.
+type Rule struct {
+	Group   string   `toml:"group"`
+	Role    string   `toml:"role"`
+	Devices []string `toml:"devices"`
+}
+
+// On reports whether there is a console.
+func (c *Console) On() bool { return c.Local != nil || c.OIDC != nil }
+
+// Validate checks what types cannot say.
+func (c *Console) Validate() error {
+	if c.Local != nil && c.Local.Hash != "" {
+		if err := console.CheckHash(c.Local.Hash); err != nil {
+			return daemon.Wrong("local.password_hash", "%w", err)
+		}
+	}
+	if c.OIDC == nil {
+		return nil
+	}
+	if c.OIDC.Secret != "" && c.OIDC.SecretFile != "" {
+		return daemon.Wrong("oidc.client_secret_file", "client_secret is set too: one of them is enough")
+	}
+	if wrong, ok := errors.AsType[*console.BadField](c.OIDC.provider("").Check()); ok {
+		return daemon.Wrong("oidc."+wrong.Field, "%w", wrong.Err)
+	}
+	return nil
+}
+
+func (o *OIDC) provider(secret string) *console.OIDC {
+	p := &console.OIDC{
+		Issuer: o.Issuer, ClientID: o.ClientID, Secret: secret, Redirect: o.Redirect,
+		Scopes: o.Scopes, Name: o.Name, Groups: o.Groups,
+	}
+	for _, r := range o.Rules {
+		p.Rules = append(p.Rules, console.Rule{Group: r.Group, Role: control.Role(r.Role), Devices: r.Devices})
+	}
+	return p
+}
+
+// Open returns the console of a control. A local administrator without a password gets
+// one, good until the program ends, in a file that only its user can read.
+func (c *Console) Open(ctl console.Control, state string, log *zap.Logger) (*console.Console, error) {
+	cfg := &console.Config{Idle: time.Duration(c.Idle), Longest: time.Duration(c.Longest), Logger: log}
+	if c.OIDC != nil {
+		secret, err := (&daemon.Login{Password: c.OIDC.Secret, PasswordFile: c.OIDC.SecretFile}).Secret()
+		if err != nil {
+			return nil, fmt.Errorf("console: %w", err)
+		}
+		cfg.OIDC = c.OIDC.provider(secret)
+	}
+	if c.Local != nil {
+		cfg.Local = &console.Local{Name: c.Local.Name, Hash: c.Local.Hash, Anywhere: c.Local.Anywhere}
+		if c.Local.Hash == "" {
+			file := filepath.Join(state, "console-password")
+			password, err := cfg.Local.Invent()
+			if err == nil {
+				err = keys.Dir(state).Save("console-password", []byte(password+"\n"))
+			}
+			if err != nil {
+				return nil, err
+			}
+			log.Info("the console's local administrator has a new password", zap.String("file", file))
+		}
+	}
+	return console.New(ctl, cfg)
+}

@@ -1,0 +1,107 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
+)
+
+// Control is the API inside this process; *control.Control and *control.Member are.
+type Control interface {
+	// As calls as u, whom the console has signed in.
+	As(u control.User) http.RoundTripper
+}
+
+// Config of a Console. Without Local and OIDC nobody can sign in.
+type Config struct {
+	// Local is an account of this console's own; nil: none.
+	Local *Local
+	// OIDC is who else knows users; nil: nobody.
+	OIDC *OIDC
+	// Idle is how long a login lasts without its user; default 1 h. Longest is how long
+	// it lasts in any case; default 12 h.
+	Idle, Longest time.Duration
+	// Logger; nil is silent.
+	Logger *zap.Logger
+}
+
+// Local is an administrator of the console's own.
+type Local = login.Local
+
+// HashPassword is what Local keeps of a password.
+func HashPassword(password string) (string, error) { return login.Hash(password) }
+
+// CheckHash refuses what is no such hash.
+func CheckHash(hash string) error { return login.CheckHash(hash) }
+
+// A BadField is a field of an OIDC that does not fit.
+type BadField = login.BadField
+
+// OIDC is an OpenID provider whose users may sign in.
+type OIDC = login.OIDC
+
+// Rule gives the members of a group at the provider a role.
+type Rule = login.Rule
+
+// Console is the handler of everything below /console/. It is safe for concurrent use.
+type Console struct {
+	control Control
+	cfg     Config
+	log     *zap.Logger
+	logins  *login.Logins
+	local   *login.Door
+	oidc    *login.Provider
+	sealer  *login.Sealer
+	texts   texts
+	assets  assets
+	pages   pages
+	handler http.Handler
+}
+
+// New returns the console of a control. It reaches nobody: an OpenID provider that is
+// away keeps only its users out.
+func New(c Control, cfg *Config) (*Console, error) {
+	if c == nil || cfg == nil || cfg.Local == nil && cfg.OIDC == nil {
+		return nil, errors.New("console: a control, and somebody who may sign in, are required")
+	}
+	s := &Console{control: c, cfg: *cfg, log: cfg.Logger}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	var err error
+	if s.local, err = login.NewDoor(cfg.Local); err != nil {
+		return nil, err
+	}
+	if s.oidc, err = login.NewProvider(cfg.OIDC); err != nil {
+		return nil, err
+	}
+	if s.sealer, err = login.NewSealer(); err != nil {
+		return nil, err
+	}
+	if s.texts, err = readTexts(); err != nil {
+		return nil, err
+	}
+	if s.assets, err = readAssets(); err != nil {
+		return nil, err
+	}
+	if s.pages, err = readPages(s.texts, s.assets); err != nil {
+		return nil, err
+	}
+	s.logins = login.New(cfg.Idle, cfg.Longest)
+	s.handler = s.guard(s.routes())
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
+
+// Close ends every login, and with them what they hold open. It is idempotent.
+func (c *Console) Close() error {
+	c.logins.Close()
+	return nil
+}

@@ -1,0 +1,116 @@
+package login
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/netip"
+)
+
+// The cookies. Over TLS their names begin with __Host-, so that no other host and no
+// plain connection can set one.
+const (
+	loginCookie   = "boothwire"
+	pendingCookie = "boothwire-pending"
+	secure        = "__Host-"
+)
+
+// Plain reports whether a request came without TLS. It is for this machine only.
+func Plain(r *http.Request) bool { return r.TLS == nil }
+
+// Private reports whether nobody else can hear a request: it came over TLS, or on this
+// machine to one of its own names, which no page of another host can claim.
+func Private(r *http.Request) bool {
+	if !Plain(r) {
+		return true
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	a, err := netip.ParseAddr(host)
+	return Remote(r).IsLoopback() && (host == "localhost" || err == nil && a.IsLoopback())
+}
+
+func cookie(r *http.Request, name, value string, age int) *http.Cookie {
+	c := &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	if !Plain(r) {
+		c.Name, c.Secure = secure+name, true
+	}
+	return c
+}
+
+func read(r *http.Request, name string) string {
+	if !Plain(r) {
+		name = secure + name
+	}
+	c, err := r.Cookie(name)
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+// Set gives a browser its login; it ends with the browser, if not before.
+func Set(w http.ResponseWriter, r *http.Request, secret string) {
+	http.SetCookie(w, cookie(r, loginCookie, secret, 0))
+}
+
+// Unset takes it away.
+func Unset(w http.ResponseWriter, r *http.Request) {
+	http.SetCookie(w, cookie(r, loginCookie, "", -1))
+}
+
+// Of returns the login of a request.
+func (s *Logins) Of(r *http.Request) (*Login, bool) {
+	secret := read(r, loginCookie)
+	if secret == "" {
+		return nil, false
+	}
+	return s.Find(secret)
+}
+
+// A Sealer keeps what a browser holds for us from being read or made up. Its key ends
+// with the process.
+type Sealer struct{ aead cipher.AEAD }
+
+// NewSealer makes a key.
+func NewSealer() (*Sealer, error) {
+	var k [32]byte
+	rand.Read(k[:])
+	block, err := aes.NewCipher(k[:])
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	return &Sealer{aead}, err
+}
+
+// SetPending gives a browser what its sign-in needs when it comes back.
+func (s *Sealer) SetPending(w http.ResponseWriter, r *http.Request, d Pending) error {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	value := base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, text, nil))
+	http.SetCookie(w, cookie(r, pendingCookie, value, int(patience.Seconds())))
+	return nil
+}
+
+// TakePending returns that, and takes it from the browser; a zero Pending: it has none.
+func (s *Sealer) TakePending(w http.ResponseWriter, r *http.Request) (d Pending) {
+	http.SetCookie(w, cookie(r, pendingCookie, "", -1))
+	sealed, err := base64.RawURLEncoding.DecodeString(read(r, pendingCookie))
+	if err != nil {
+		return Pending{}
+	}
+	text, err := s.aead.Open(nil, nil, sealed, nil)
+	if err != nil || json.Unmarshal(text, &d) != nil {
+		return Pending{}
+	}
+	return d
+}

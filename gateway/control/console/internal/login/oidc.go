@@ -1,0 +1,273 @@
+package login
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+
+	"github.com/boothwire/boothwire/gateway/control"
+)
+
+// OIDC is an OpenID Connect provider, asked by the authorization code flow with PKCE,
+// state and nonce.
+type OIDC struct {
+	Issuer   string // "https://id.example.com/realms/mall"
+	ClientID string
+	Secret   string // empty: a public client
+	// Redirect is the console's own address of the callback,
+	// "https://control.example.com/console/oidc/callback".
+	Redirect string
+	Scopes   []string // beside openid and profile
+	Name     string   // claim that names the user; default "preferred_username"
+	Groups   string   // claim that lists his groups; default "groups"
+	Rules    []Rule   // at least one
+	// HTTP asks the provider; default: a client with a timeout of 15 s.
+	HTTP *http.Client
+}
+
+// Rule gives members of a group a role for devices of some groups. Of several that
+// apply to a user the highest role counts, with the device groups of the rules that
+// give it.
+type Rule struct {
+	Group   string // at the provider
+	Role    control.Role
+	Devices []string // groups of devices; none: all
+}
+
+// Check refuses what cannot work; its error begins with the field's name.
+func (o *OIDC) Check() error {
+	issuer, err := url.Parse(o.Issuer)
+	if err != nil || issuer.Host == "" || issuer.Scheme != "https" && !loopback(issuer) {
+		return &BadField{"issuer", fmt.Errorf("%q is no URL such as https://id.example.com", o.Issuer)}
+	}
+	if o.ClientID == "" {
+		return &BadField{"client_id", errors.New("required")}
+	}
+	back, err := url.Parse(o.Redirect)
+	if err != nil || back.Host == "" || back.Scheme != "https" && !loopback(back) || back.Path != CallbackPath {
+		return &BadField{"redirect", fmt.Errorf("%q is no URL such as https://control.example.com%s", o.Redirect, CallbackPath)}
+	}
+	if len(o.Rules) == 0 {
+		return &BadField{"rule", errors.New("without one nobody may do anything")}
+	}
+	for i, r := range o.Rules {
+		if r.Group == "" {
+			return &BadField{fmt.Sprintf("rule[%d].group", i), errors.New("required")}
+		}
+		if rank(r.Role) < 0 {
+			return &BadField{fmt.Sprintf("rule[%d].role", i), fmt.Errorf("%q is none of viewer, operator, approver, admin", r.Role)}
+		}
+	}
+	return nil
+}
+
+// loopback reports whether a URL is of this machine, where plain HTTP is nobody's to hear.
+func loopback(u *url.URL) bool {
+	return u.Scheme == "http" && slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
+}
+
+// A BadField is a field of a configuration that does not fit.
+type BadField struct {
+	Field string
+	Err   error
+}
+
+func (e *BadField) Error() string { return "console: " + e.Field + ": " + e.Err.Error() }
+func (e *BadField) Unwrap() error { return e.Err }
+
+// CallbackPath is where a provider sends browsers back to.
+const CallbackPath = "/console/oidc/callback"
+
+func rank(r control.Role) int {
+	return slices.Index([]control.Role{control.Viewer, control.Operator, control.Approver, control.Admin}, r)
+}
+
+// Includes reports whether the role r includes what the role low may do.
+func Includes(r, low control.Role) bool { return rank(r) >= rank(low) && rank(low) >= 0 }
+
+// Refusals of a provider's user.
+var (
+	ErrUnsolicited = errors.New("this sign-in did not begin in this browser, or too long ago")
+	ErrNoRole      = errors.New("no rule gives this user a role")
+	ErrNoName      = errors.New("the provider does not name this user")
+)
+
+// A Refusal is what the provider said instead of a code.
+type Refusal struct{ Code string }
+
+func (e *Refusal) Error() string { return "the provider says " + e.Code }
+
+// Pending is a sign-in that began in a browser: what its cookie holds.
+type Pending struct {
+	State    string    `json:"s"`
+	Nonce    string    `json:"n"`
+	Verifier string    `json:"v"`
+	Next     string    `json:"p"` // page to go to
+	Until    time.Time `json:"t"`
+}
+
+const (
+	patience   = 10 * time.Minute // of a user at the provider
+	askTimeout = 15 * time.Second
+	maxName    = 100
+)
+
+// A Provider signs users in whom an OpenID provider knows. It is safe for concurrent
+// use.
+type Provider struct {
+	cfg OIDC
+
+	mu   sync.Mutex
+	oidc *oidc.Provider // nil: not asked yet
+}
+
+// NewProvider returns the provider of o, nil for nil; it is asked at the first sign-in.
+func NewProvider(o *OIDC) (*Provider, error) {
+	if o == nil {
+		return nil, nil
+	}
+	p := &Provider{cfg: *o}
+	if p.cfg.Name == "" {
+		p.cfg.Name = "preferred_username"
+	}
+	if p.cfg.Groups == "" {
+		p.cfg.Groups = "groups"
+	}
+	if p.cfg.HTTP == nil {
+		p.cfg.HTTP = &http.Client{Timeout: askTimeout}
+	}
+	return p, o.Check()
+}
+
+// discover asks the provider for its addresses and keys, once.
+func (p *Provider) discover(ctx context.Context) (*oidc.Provider, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.oidc != nil {
+		return p.oidc, nil
+	}
+	found, err := oidc.NewProvider(p.context(ctx), p.cfg.Issuer)
+	if err != nil {
+		return nil, fmt.Errorf("console: the OpenID provider: %w", err)
+	}
+	p.oidc = found
+	return found, nil
+}
+
+func (p *Provider) context(ctx context.Context) context.Context {
+	return oidc.ClientContext(ctx, p.cfg.HTTP)
+}
+
+func (p *Provider) flow(found *oidc.Provider) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID: p.cfg.ClientID, ClientSecret: p.cfg.Secret, RedirectURL: p.cfg.Redirect, Endpoint: found.Endpoint(),
+		Scopes: append([]string{oidc.ScopeOpenID, "profile"}, p.cfg.Scopes...),
+	}
+}
+
+// Start begins a sign-in: where the browser goes, and what it has to keep.
+func (p *Provider) Start(ctx context.Context, next string) (string, Pending, error) {
+	found, err := p.discover(ctx)
+	if err != nil {
+		return "", Pending{}, err
+	}
+	d := Pending{State: random(), Nonce: random(), Verifier: oauth2.GenerateVerifier(), Next: next, Until: time.Now().Add(patience)}
+	return p.flow(found).AuthCodeURL(d.State, oidc.Nonce(d.Nonce), oauth2.S256ChallengeOption(d.Verifier)), d, nil
+}
+
+// Finish tells who came back from the provider with these answers, having begun as d.
+func (p *Provider) Finish(ctx context.Context, d Pending, answers url.Values) (control.User, error) {
+	if d.State == "" || subtle.ConstantTimeCompare([]byte(d.State), []byte(answers.Get("state"))) != 1 || time.Now().After(d.Until) {
+		return control.User{}, ErrUnsolicited
+	}
+	if code := answers.Get("error"); code != "" {
+		return control.User{}, &Refusal{code[:min(len(code), maxName)]}
+	}
+	found, err := p.discover(ctx)
+	if err != nil {
+		return control.User{}, err
+	}
+	token, err := p.flow(found).Exchange(p.context(ctx), answers.Get("code"), oauth2.VerifierOption(d.Verifier))
+	if err != nil {
+		return control.User{}, fmt.Errorf("console: exchange the code: %w", hideSecrets(err))
+	}
+	raw, _ := token.Extra("id_token").(string)
+	id, err := found.Verifier(&oidc.Config{ClientID: p.cfg.ClientID}).Verify(p.context(ctx), raw)
+	if err != nil {
+		return control.User{}, fmt.Errorf("console: the provider's token: %w", err)
+	}
+	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(d.Nonce)) != 1 {
+		return control.User{}, ErrUnsolicited
+	}
+	claims := make(map[string]any)
+	if err := id.Claims(&claims); err != nil {
+		return control.User{}, fmt.Errorf("console: the provider's claims: %w", err)
+	}
+	return p.user(claims)
+}
+
+// hideSecrets leaves of what a token endpoint answered only its own word for it.
+func hideSecrets(err error) error {
+	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		return fmt.Errorf("%s %q", e.Response.Status, e.ErrorCode)
+	}
+	return err
+}
+
+// user makes a user of what the provider claims about him.
+func (p *Provider) user(claims map[string]any) (control.User, error) {
+	name, _ := claims[p.cfg.Name].(string)
+	if name = strings.TrimSpace(name); name == "" || len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return control.User{}, ErrNoName
+	}
+	var groups []string
+	switch list := claims[p.cfg.Groups].(type) {
+	case string:
+		groups = append(groups, list)
+	case []any:
+		for _, g := range list {
+			if g, ok := g.(string); ok {
+				groups = append(groups, g)
+			}
+		}
+	}
+	u, ok := granted(p.cfg.Rules, groups)
+	if !ok {
+		return control.User{}, ErrNoRole
+	}
+	u.Name = name
+	return u, nil
+}
+
+// granted applies rules to groups. Whoever may do less in more groups does not get to
+// do more there: lower roles are left out.
+func granted(rules []Rule, groups []string) (u control.User, ok bool) {
+	all := false
+	for _, r := range rules {
+		if !slices.Contains(groups, r.Group) || rank(r.Role) < rank(u.Role) {
+			continue
+		}
+		if r.Role != u.Role {
+			u, all, ok = control.User{Role: r.Role}, false, true
+		}
+		all = all || len(r.Devices) == 0
+		u.Groups = append(u.Groups, r.Devices...)
+	}
+	if all {
+		u.Groups = nil
+	}
+	slices.Sort(u.Groups)
+	u.Groups = slices.Compact(u.Groups)
+	return u, ok
+}

@@ -1,0 +1,150 @@
+package console
+
+import (
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
+)
+
+const (
+	signInPath = "/console/signin"
+	maxForm    = 16 << 10
+)
+
+// door is what the sign-in page shows.
+type door struct {
+	Local, OIDC, Here bool
+	Name, Next        string
+	Wrong             string // key of why not; empty: nothing was tried
+}
+
+func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request) {
+	next := nextOf(r.URL.Query().Get("next"))
+	if _, ok := c.logins.Of(r); ok {
+		http.Redirect(w, r, next, http.StatusSeeOther)
+		return
+	}
+	c.showDoor(w, r, http.StatusOK, door{Next: next})
+}
+
+func (c *Console) showDoor(w http.ResponseWriter, r *http.Request, status int, d door) {
+	d.Local, d.OIDC = c.local != nil, c.oidc != nil
+	d.Here = c.local != nil && c.local.Near(r)
+	w.Header().Set("Cache-Control", "no-store")
+	c.pages.show(w, r, sheet{Name: "signin", Status: status}, nil, d)
+}
+
+// nextOf is where to go after a sign-in.
+func nextOf(asked string) string {
+	if !local(asked) {
+		return "/console/"
+	}
+	return asked
+}
+
+// signIn takes name and password of the local administrator.
+func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		refuse(w, http.StatusBadRequest, "malformed", "no form")
+		return
+	}
+	d := door{Name: r.PostForm.Get("name"), Next: nextOf(r.PostForm.Get("next"))}
+	if c.local == nil {
+		d.Wrong = "signin.elsewhere"
+		c.showDoor(w, r, http.StatusForbidden, d)
+		return
+	}
+	u, err := c.local.Open(r, d.Name, r.PostForm.Get("password"))
+	if err != nil {
+		c.refuseSignIn(w, r, d, err)
+		return
+	}
+	c.welcome(w, r, u, d.Next)
+}
+
+// refuseSignIn shows the page again, with why.
+func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, d door, err error) {
+	status := http.StatusForbidden
+	var wait login.TooMany
+	var said *login.Refusal
+	switch {
+	case errors.Is(err, login.ErrWrong):
+		d.Wrong = "signin.wrong"
+	case errors.Is(err, login.ErrElsewhere):
+		d.Wrong = "signin.elsewhere"
+	case errors.As(err, &wait):
+		d.Wrong, status = "signin.too_many", http.StatusTooManyRequests
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.After.Seconds()))))
+	case errors.Is(err, login.ErrUnsolicited):
+		d.Wrong = "signin.unsolicited"
+	case errors.Is(err, login.ErrNoRole):
+		d.Wrong = "signin.no_role"
+	case errors.Is(err, login.ErrNoName):
+		d.Wrong = "signin.no_name"
+	case errors.As(err, &said):
+		d.Wrong = "signin.provider_refused"
+	default:
+		d.Wrong, status = "signin.provider_away", http.StatusBadGateway
+	}
+	c.log.Warn("sign-in refused", zap.Stringer("from", login.Remote(r)), zap.Error(err))
+	c.showDoor(w, r, status, d)
+}
+
+// welcome gives a browser a login of u; the one that it had ends.
+func (c *Console) welcome(w http.ResponseWriter, r *http.Request, u control.User, next string) {
+	if old, ok := c.logins.Of(r); ok {
+		c.logins.End(old)
+	}
+	_, secret := c.logins.Begin(u)
+	login.Set(w, r, secret)
+	c.log.Info("signed in", zap.String("user", u.Name), zap.String("role", string(u.Role)), zap.Stringer("from", login.Remote(r)))
+	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+// signOut ends the login, and every stream and WebSocket of it.
+func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
+	if l, ok := c.logins.Of(r); ok {
+		c.logins.End(l)
+	}
+	login.Unset(w, r)
+	http.Redirect(w, r, signInPath, http.StatusSeeOther)
+}
+
+func (c *Console) startOIDC(w http.ResponseWriter, r *http.Request) {
+	next := nextOf(r.URL.Query().Get("next"))
+	if c.oidc == nil {
+		refuse(w, http.StatusNotFound, "not_found", "no OpenID provider is configured")
+		return
+	}
+	to, pending, err := c.oidc.Start(r.Context(), next)
+	if err == nil {
+		err = c.sealer.SetPending(w, r, pending)
+	}
+	if err != nil {
+		c.refuseSignIn(w, r, door{Next: next}, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+func (c *Console) finishOIDC(w http.ResponseWriter, r *http.Request) {
+	if c.oidc == nil {
+		refuse(w, http.StatusNotFound, "not_found", "no OpenID provider is configured")
+		return
+	}
+	pending := c.sealer.TakePending(w, r)
+	u, err := c.oidc.Finish(r.Context(), pending, r.URL.Query())
+	if err != nil {
+		c.refuseSignIn(w, r, door{Next: nextOf(pending.Next)}, err)
+		return
+	}
+	c.welcome(w, r, u, nextOf(pending.Next))
+}
