@@ -16,6 +16,7 @@ printf x | grep -qE -e "$want" 2>/dev/null || [ $? -lt 2 ] || { echo "bench: not
 programs='
 ./signaling/https  | BenchmarkParked     | signaling/https-parked-kib signaling/https-parked-up signaling/https-woken-kib
 ./gateway/control  | BenchmarkNodeLost   | control/node-lost-{1000,2000}
+./gateway/control  | BenchmarkFeed       | control/feed-{unwatched,first-list,cpu,heap,lag-p99}
 ./internal/bind    | BenchmarkBind       | tunnel/bind-ns tunnel/bind-allocs tunnel/bind-inner-ns
 ./internal/wgbench | BenchmarkThroughput | tunnel/throughput tunnel/throughput-{quarter,three-quarters,least,most,rate,plain,ours}
 ./internal/wgbench | BenchmarkNetstack   | path/netstack-send-x-upstream{,-quarter,-three-quarters,-cpu} path/netstack-send-x-tun{,-quarter,-three-quarters,-rate} path/netstack-recv-x-tun{,-quarter,-three-quarters,-rate}

@@ -53,15 +53,23 @@ func (b backend) Device(_ context.Context, u auth.User, id string) (client.Devic
 	if err := c.policy().Authorise(u, auth.Request{Action: auth.View, Device: id, Group: group}); err != nil {
 		return client.Device{}, err
 	}
-	now := c.cfg.Now()
-	if s, ok := c.strangers.seen[id]; ok && d == nil {
-		return s.show(id, now), nil
-	}
-	if d == nil {
+	v, _, ok := c.shows(id, c.cfg.Now())
+	if !ok {
 		return client.Device{}, errNotFound
 	}
-	return c.show(d, now), nil
+	return v, nil
 }
+
+// WatchDevices implements api.Backend.
+func (b backend) WatchDevices(ctx context.Context, u auth.User, after uint64) ([][]byte, uint64, error) {
+	if err := b.MayView(u); err != nil {
+		return nil, after, err
+	}
+	return b.c.watchDevices(ctx, u.Groups, after)
+}
+
+// MayView implements api.Backend.
+func (b backend) MayView(u auth.User) error { return b.may(u, auth.View) }
 
 // PutDevice implements api.Backend.
 func (b backend) PutDevice(ctx context.Context, u auth.User, id string, r client.DeviceRequest) (client.Device, error) {
@@ -164,6 +172,7 @@ func (c *Control) register(ctx context.Context, u User, list []entry) (client.Im
 			c.drop(old, "replaced")
 			c.devices[r.ID] = d
 		}
+		c.feed.touch(r.ID)
 		if len(rows) <= 100 {
 			c.note(store.Audit{Who: u.Name, What: auditDevice, Device: r.ID, Code: "registered", Detail: r.Key})
 		}
@@ -197,6 +206,7 @@ func (b backend) DeleteDevice(ctx context.Context, u auth.User, id string) error
 	}
 	c.drop(d, "deleted")
 	delete(c.devices, id)
+	c.feed.touch(id)
 	c.mu.Unlock()
 	c.note(store.Audit{Who: u.Name, What: auditDevice, Device: id, Code: "deleted"})
 	return c.store.Do(ctx, func(tx *store.Tx) error { return tx.DeleteDevice(id) })

@@ -24,7 +24,7 @@ import (
 // Control is one control process. It is safe for concurrent use; Close ends its
 // life.
 //
-// Lock order: session.issuing, then mu, then the locks of queues. Nothing that
+// Lock order: session.issuing, then mu, then the locks of queues and of the feed. Nothing that
 // waits is done under mu: messages go through couriers, rows through the store's
 // writer, lines to nodes through their outboxes.
 type Control struct {
@@ -57,6 +57,7 @@ type Control struct {
 	lines     []signaling.Sender
 	since     time.Time // when nodes could be heard, without a break until now
 	revoked   revoked
+	feed      deviceFeed
 }
 
 // counts are what Stats tells.
@@ -259,7 +260,9 @@ func (c *Control) sweep() {
 		now := c.cfg.Now()
 		c.audit.flush(c.store, now)
 		c.mu.Lock()
-		c.strangers.expire(now)
+		for _, id := range c.strangers.expire(now) {
+			c.feed.touch(id)
+		}
 		c.revoked.expire(now)
 		c.forgetFormer(now)
 		c.mu.Unlock()

@@ -34,6 +34,9 @@ func (c *Control) deliver(line signaling.Sender, msg signaling.Message) {
 				v.last = heard{line, msg}
 			}
 			c.strangers.heard(msg.Device, v)
+			if _, noted := c.strangers.seen[msg.Device]; noted {
+				c.feed.touch(msg.Device)
+			}
 		}
 		c.mu.Unlock()
 		return

@@ -99,8 +99,9 @@ func (c *Control) adopt(d *device, boot string, now time.Time) {
 	}
 }
 
-// save writes what a device said, soon; mu is held.
+// save writes what a device said, soon, and lets who watches see it; mu is held.
 func (c *Control) save(d *device) {
+	c.feed.touch(d.row.ID)
 	row := d.row
 	row.Prekeys = make([]string, len(d.prekeys))
 	for i, k := range d.prekeys {
@@ -109,18 +110,50 @@ func (c *Control) save(d *device) {
 	c.store.Later("device/"+row.ID, func(tx *store.Tx) error { return tx.UpdateDevice(row) })
 }
 
-// late is how far beyond its time a status may be before the device counts as
-// unknown: as long again, but no less than a minute.
+// online is what follows from when a device was heard and when it was to be heard
+// again. Beyond that time it is late for as long again, but no less than a minute.
 func online(seen, due, now time.Time) string {
 	switch {
 	case seen.IsZero():
 		return client.Unknown
 	case due.IsZero() || !now.After(due):
 		return client.Online
-	case now.Sub(due) <= max(due.Sub(seen), time.Minute):
+	case !now.After(lateUntil(seen, due)):
 		return client.Late
 	}
 	return client.Unknown
+}
+
+func lateUntil(seen, due time.Time) time.Time { return due.Add(max(due.Sub(seen), time.Minute)) }
+
+// shows is what the API has of a device, registered or only heard of, and after which
+// time that changes though nothing happens; mu is held.
+func (c *Control) shows(id string, now time.Time) (v client.Device, turns time.Time, ok bool) {
+	if d := c.devices[id]; d != nil {
+		return c.show(d, now), d.turns(now), true
+	}
+	s, ok := c.strangers.seen[id]
+	if !ok {
+		return v, turns, false
+	}
+	v = s.show(id, now)
+	if v.Online == client.Online {
+		turns = s.at.Add(strangerOnline)
+	}
+	return v, turns, true
+}
+
+// turns is after which time a device looks different; zero: never.
+func (d *device) turns(now time.Time) (next time.Time) {
+	if d.row.Seen.IsZero() || d.row.Due.IsZero() {
+		return next
+	}
+	for _, at := range []time.Time{d.row.Due, lateUntil(d.row.Seen, d.row.Due)} {
+		if !now.After(at) {
+			next = sooner(next, at)
+		}
+	}
+	return next
 }
 
 // show is the device as the API has it; mu is held.
@@ -166,6 +199,8 @@ const (
 	maxStrangers = 20000
 	keptMessages = 4000 // of them, 4 KiB each at most
 	strangerFor  = 24 * time.Hour
+	// Nothing says when the next one is due; our own device's default is as good as any.
+	strangerOnline = 15 * time.Minute
 )
 
 func (s *strangers) init() { s.seen = make(map[string]stranger) }
@@ -201,18 +236,20 @@ func (s *strangers) forget(id string) heard {
 	return v.last
 }
 
-func (s *strangers) expire(now time.Time) {
+// expire forgets what is old, and returns the names.
+func (s *strangers) expire(now time.Time) (old []string) {
 	for id, v := range s.seen {
 		if now.Sub(v.at) >= strangerFor {
 			s.forget(id)
+			old = append(old, id)
 		}
 	}
+	return old
 }
 
 func (v stranger) show(id string, now time.Time) client.Device {
 	d := client.Device{ID: id, Gen: 2, State: v.state, Online: client.Unknown, LastSeen: v.at, Address: v.ip, Foreign: v.foreign}
-	// Nothing says when the next one is due; our own device's default is as good as any.
-	if v.state != signaling.Offline && now.Sub(v.at) <= 15*time.Minute {
+	if v.state != signaling.Offline && now.Sub(v.at) <= strangerOnline {
 		d.Online = client.Online
 	}
 	return d

@@ -167,6 +167,7 @@ func (c *Control) newSession(d *device, n *node, lifetime time.Duration) *sessio
 	d.session = s
 	c.track(s)
 	c.rearm(s, now)
+	c.feed.touch(d.row.ID)
 	return s
 }
 

@@ -277,6 +277,7 @@ func (c *Control) act(s *session, now time.Time) {
 		c.forget(s, now)
 	}
 	s.tell()
+	c.feed.touch(s.dev.row.ID)
 	r := s.record()
 	if s.m.Over() {
 		s.dev.former = &former{r, now}

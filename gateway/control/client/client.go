@@ -167,6 +167,15 @@ func (c *Client) Devices(ctx context.Context, f Filter) iter.Seq2[Device, error]
 	return list[Device](ctx, c, "/devices", f.query())
 }
 
+// WatchDevices yields the devices as they are, 1,000 in an item at most, then those that
+// change, four times a second at most, until ctx ends. A device of which nothing is new
+// but that it was heard is yielded about once a minute. When the connection breaks it
+// goes on where it was, if that is not too long ago; else it begins anew, with a Reset.
+// It ends with an error only when control refuses or ctx ends.
+func (c *Client) WatchDevices(ctx context.Context) iter.Seq2[DeviceEvents, error] {
+	return watch(ctx, c, "/devices/events", func(*DeviceEvents) bool { return false })
+}
+
 // Device returns one device.
 func (c *Client) Device(ctx context.Context, id string) (d Device, err error) {
 	err = c.call(ctx, http.MethodGet, "/devices/"+url.PathEscape(id), nil, nil, &d)

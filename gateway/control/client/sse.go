@@ -8,7 +8,8 @@ import (
 	"iter"
 )
 
-// maxEvent bounds one event: a session with a full ladder and eight operators.
+// maxEvent bounds one event: a session with a full ladder and eight operators, or a
+// thousand devices.
 const maxEvent = 1 << 20
 
 // event is one server-sent event.

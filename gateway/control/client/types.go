@@ -54,6 +54,14 @@ type Device struct {
 	RDP      string           `json:"rdp_certificate,omitempty" doc:"SHA-256 of its RDP certificate as the device signed it, in hex"`
 }
 
+// DeviceEvents is what changed of the devices.
+type DeviceEvents struct {
+	Devices []Device `json:"devices" nullable:"false" doc:"As they are now"`
+	Gone    []string `json:"gone" nullable:"false" doc:"Ids of those that are no more, or no longer the caller's to see"`
+	Reset   bool     `json:"reset" doc:"All that was known before is void: these and those of the next events are all that there are"`
+	More    bool     `json:"more,omitempty" doc:"The next event belongs to this one"`
+}
+
 // SessionState is how far a session is.
 type SessionState string
 

@@ -14,11 +14,15 @@ import (
 
 func (a *app) devices() *cobra.Command {
 	var f client.Filter
+	var watch bool
 	c := &cobra.Command{
 		Use:   "devices",
 		Short: "list the devices, or add, import, show and remove them",
 		Args:  cobra.NoArgs,
 		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
+			if watch {
+				return a.follow(cmd.Context(), ctl, f)
+			}
 			return list(a, ctl.Devices(cmd.Context(), f), "DEVICE ONLINE STATE SEEN ADDRESS GROUP GEN SESSION NOTE", func(d client.Device) []any {
 				return []any{d.ID, d.Online, d.State, ago(d.LastSeen), valid(d.Address), d.Group, d.Gen, d.Session, note(d)}
 			})
@@ -26,6 +30,7 @@ func (a *app) devices() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.Group, "group", "", "only those of this group")
 	c.Flags().StringVar(&f.Text, "match", "", "only those whose id contains this")
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on with a line for each change, until Ctrl-C")
 	c.AddCommand(a.deviceAdd(), a.deviceImport(), a.deviceShow(), a.deviceRemove())
 	return c
 }

@@ -31,6 +31,12 @@ type Backend interface {
 
 	Devices(ctx context.Context, u auth.User, q Query) ([]client.Device, string, error)
 	Device(ctx context.Context, u auth.User, id string) (client.Device, error)
+	// MayView refuses who may see nothing at all.
+	MayView(u auth.User) error
+	// WatchDevices returns what a watcher misses who knew the devices at a version, once
+	// there is something: events, each the JSON of a client.DeviceEvents, and the version
+	// at which he knows them after all of these. It counts beside an error, too.
+	WatchDevices(ctx context.Context, u auth.User, after uint64) (events [][]byte, version uint64, err error)
 	PutDevice(ctx context.Context, u auth.User, id string, r client.DeviceRequest) (client.Device, error)
 	DeleteDevice(ctx context.Context, u auth.User, id string) error
 	ImportDevices(ctx context.Context, u auth.User, csv []byte) (client.Import, error)

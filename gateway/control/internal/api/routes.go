@@ -2,12 +2,16 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"reflect"
+	"slices"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/auth"
 )
 
 func problemType() reflect.Type { return reflect.TypeFor[client.Error]() }
@@ -34,6 +38,7 @@ func (s *service) devices() {
 		func(ctx context.Context, in *ByID) (*body[client.Device], error) {
 			return answer(s.b.Device(ctx, userOf(ctx), in.ID))
 		})
+	s.watchDevices(tag)
 	huma.Register(s.api, operation(http.MethodPut, "/devices/{id}", "put-device", "Register a device by its identity key, or change it", tag),
 		func(ctx context.Context, in *struct {
 			ByID
@@ -51,6 +56,39 @@ func (s *service) devices() {
 		RawBody []byte `contentType:"text/csv"`
 	}) (*body[client.Import], error) {
 		return answer(s.b.ImportDevices(ctx, userOf(ctx), in.RawBody))
+	})
+}
+
+// watchDevices registers the stream of the devices.
+func (s *service) watchDevices(tag string) {
+	op := operation(http.MethodGet, "/devices/events", "watch-devices", "Follow the devices: all of them, or those that changed since Last-Event-ID, then each that changes", tag)
+	s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[client.DeviceEvents](), true, "DeviceEvents")
+	op.Responses = streamed("devices", "a DeviceEvents in JSON; id, on the last of those that belong together: its version")
+	type request struct {
+		Last string `header:"Last-Event-ID" maxLength:"20" doc:"Of the last event that was seen"`
+	}
+	huma.Register(s.api, op, func(ctx context.Context, in *request) (*huma.StreamResponse, error) {
+		after, _ := strconv.ParseUint(in.Last, 10, 64)
+		if err := s.b.MayView(userOf(ctx)); err != nil {
+			return nil, refused(err)
+		}
+		groups := userOf(ctx).Groups
+		return s.streams(ctx, func(ctx context.Context, u auth.User) ([]event, bool, error) {
+			if !slices.Equal(u.Groups, groups) {
+				after, groups = 0, u.Groups
+			}
+			list, version, err := s.b.WatchDevices(ctx, u, after)
+			after = version
+			if err != nil {
+				return nil, false, err
+			}
+			var events []event
+			for _, data := range list {
+				events = append(events, event{"devices", 0, json.RawMessage(data)})
+			}
+			events[len(events)-1].id = version
+			return events, false, nil
+		}), nil
 	})
 }
 

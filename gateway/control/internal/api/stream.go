@@ -17,7 +17,8 @@ const (
 	writeLimit = 20 * time.Second
 )
 
-// event is one server-sent event; an id of 0 is not sent.
+// event is one server-sent event; an id of 0 is not sent. Data that is a
+// json.RawMessage is sent as it is, and has no line breaks.
 type event struct {
 	name string
 	id   uint64
@@ -60,19 +61,7 @@ func (s *service) stream(r *http.Request, w http.ResponseWriter, u auth.User, ne
 		u = still
 		switch {
 		case err == nil:
-			var text bytes.Buffer
-			for _, e := range list {
-				data, err := json.Marshal(e.data)
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(&text, "event: %s\n", e.name)
-				if e.id != 0 {
-					fmt.Fprintf(&text, "id: %d\n", e.id)
-				}
-				fmt.Fprintf(&text, "data: %s\n\n", data)
-			}
-			if err := say(text.Bytes()); err != nil || last {
+			if err := sayEvents(list, say); err != nil || last {
 				return err
 			}
 		case ctx.Err() != nil:
@@ -85,4 +74,36 @@ func (s *service) stream(r *http.Request, w http.ResponseWriter, u auth.User, ne
 			return err
 		}
 	}
+}
+
+// atOnce is about the most that is written in one piece: a slow reader has writeLimit
+// for each.
+const atOnce = 64 << 10
+
+func sayEvents(list []event, say func([]byte) error) error {
+	var text bytes.Buffer
+	for i, e := range list {
+		data, ready := e.data.(json.RawMessage)
+		if !ready {
+			var err error
+			if data, err = json.Marshal(e.data); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(&text, "event: %s\n", e.name)
+		if e.id != 0 {
+			fmt.Fprintf(&text, "id: %d\n", e.id)
+		}
+		text.WriteString("data: ")
+		text.Write(data)
+		text.WriteString("\n\n")
+		if text.Len() < atOnce && i < len(list)-1 {
+			continue
+		}
+		if err := say(text.Bytes()); err != nil {
+			return err
+		}
+		text.Reset()
+	}
+	return nil
 }
