@@ -37,9 +37,12 @@ var arrows = map[string][]string{
 	"gateway/control/client":  {"keys", "signaling"},
 	"gateway/control":         {"keys", "keys/kms", "signaling", "gateway/control/client", "internal"},
 	"gateway/control/console": {"keys", "relay", "signaling", "tunnel", "tunnel/operator", "gateway/control", "gateway/control/client", "internal"},
-	"internal":                {"internal"},
-	"cmd":                     {"*"},
-	"examples":                {"*"},
+	// What its tests stand beside.
+	"gateway/control/console/internal/consoletest": {"*"},
+
+	"internal": {"internal"},
+	"cmd":      {"*"},
+	"examples": {"*"},
 }
 
 // A source is one non-test file of the module.
