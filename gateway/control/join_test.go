@@ -64,3 +64,32 @@ func TestExclusiveWhileOpening(t *testing.T) {
 		t.Errorf("%d engineers are in", in)
 	}
 }
+
+// The last two leave at once: neither is the last when he asks, and yet nobody is left.
+func TestLastTwoLeaveAtOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	v := w.mustOpen(op("ann"), "kiosk-1")
+	w.mustOpen(op("bob"), "kiosk-1")
+	w.c.mu.Lock()
+	s := w.c.sessions[v.ID]
+	w.c.mu.Unlock()
+	s.issuing.Lock()
+	left := make(chan error, 2)
+	for _, name := range []string{"ann", "bob"} {
+		go func() {
+			_, err := w.c.Client(op(name)).CloseSession(t.Context(), v.ID)
+			left <- err
+		}()
+	}
+	time.Sleep(100 * time.Millisecond) // until both have seen each other
+	s.issuing.Unlock()
+	for range 2 {
+		if err := <-left; err != nil {
+			t.Error(err)
+		}
+	}
+	w.reaches(v.ID, client.Closed)
+}

@@ -371,10 +371,23 @@ func (c *Control) closeSession(u User, id, which string) (client.Session, error)
 			return client.Session{}, err
 		}
 		c.note(store.Audit{Who: u.Name, What: auditLeave, Device: s.dev.row.ID, Session: s.id, Node: s.name})
+		c.closeEmpty(s)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return s.show(), nil
+}
+
+// closeEmpty ends s if nobody is left in it: the last two may have left at once, each
+// because the other was there.
+func (c *Control) closeEmpty(s *session) {
+	c.mu.Lock()
+	empty := len(s.present()) == 0 && !s.m.Ended()
+	c.mu.Unlock()
+	if empty {
+		c.closeFor(s, "", "")
+		c.written(c.ctx, s)
+	}
 }
 
 // mayRemove decides whether u may remove one operator, who may be another.
