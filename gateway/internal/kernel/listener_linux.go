@@ -123,7 +123,7 @@ func (p *Plane) hearRecent(now time.Time) (pause time.Duration) {
 	p.mu.Unlock()
 	if len(keys) > 0 {
 		// One of them may be awaited no more by now; the others are asked about again.
-		list, _ := p.asker.read(p.firewall.sets.unproved.Name, keys)
+		list, _ := p.awaiter.read(p.firewall.sets.unproved.Name, keys)
 		p.tell(p.proved(list, now))
 	}
 	for id, key := range shook {
