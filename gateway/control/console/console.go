@@ -8,7 +8,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/console/internal/held"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
+	"github.com/boothwire/boothwire/tunnel/operator"
 )
 
 // Control is the API inside this process; *control.Control and *control.Member are.
@@ -26,6 +28,10 @@ type Config struct {
 	// Idle is how long a login lasts without its user; default 1 h. Longest is how long
 	// it lasts in any case; default 12 h.
 	Idle, Longest time.Duration
+	// Policy is how sessions are opened and held.
+	Policy Policy
+	// Operator is how they are opened beyond that: relays, sockets, roots.
+	Operator operator.Config
 	// Logger; nil is silent.
 	Logger *zap.Logger
 }
@@ -54,6 +60,7 @@ type Console struct {
 	cfg     Config
 	log     *zap.Logger
 	logins  *login.Logins
+	held    *held.Sessions
 	local   *login.Door
 	oidc    *login.Provider
 	sealer  *login.Sealer
@@ -93,6 +100,8 @@ func New(c Control, cfg *Config) (*Console, error) {
 		return nil, err
 	}
 	s.logins = login.New(cfg.Idle, cfg.Longest)
+	s.cfg.Policy = cfg.Policy.settled()
+	s.held = s.cfg.Policy.sessions(cfg.Operator, s.log)
 	s.handler = s.guard(s.routes())
 	return s, nil
 }
@@ -100,8 +109,10 @@ func New(c Control, cfg *Config) (*Console, error) {
 // ServeHTTP implements http.Handler.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
 
-// Close ends every login, and with them what they hold open. It is idempotent.
+// Close ends every login, and with them what they hold open: it leaves their sessions,
+// and waits until nothing of those is left here. It is idempotent.
 func (c *Console) Close() error {
 	c.logins.Close()
+	c.held.Close()
 	return nil
 }

@@ -20,6 +20,8 @@ var sections = []section{
 var sheets = []sheet{
 	{Pattern: "/console/{$}", Name: "devices", Section: "devices", Role: control.Viewer},
 	{Pattern: "/console/devices/{id}", Name: "device", Section: "devices", Role: control.Viewer},
+	{Pattern: "/console/sessions", Name: "sessions", Section: "sessions", Role: control.Viewer},
+	{Pattern: "/console/sessions/{id}", Name: "session", Section: "sessions", Role: control.Viewer},
 	{Pattern: "/console/nodes", Name: "nodes", Section: "nodes", Role: control.Viewer},
 	{Pattern: "/console/audit", Name: "audit", Section: "audit", Role: control.Approver, Everywhere: true},
 }
@@ -43,6 +45,9 @@ func (c *Console) routes() http.Handler {
 		mux.Handle("GET "+s.Pattern, c.page(s))
 	}
 	mux.Handle("/console/api/v1/", c.signedIn(c.passThrough()))
+	mux.Handle("GET /console/policy", c.signedIn(http.HandlerFunc(c.showPolicy)))
+	mux.Handle("POST /console/connect", c.signedIn(http.HandlerFunc(c.connect)))
+	c.heldRoutes(mux)
 	mux.Handle("POST /console/awake", c.signedIn(http.HandlerFunc(awake)))
 
 	mux.Handle("/console/", c.page(sheet{Name: "lost", Role: control.Viewer, Status: http.StatusNotFound}))

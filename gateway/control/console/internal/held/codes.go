@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// codeLife is how long a code is good for.
-const codeLife = 30 * time.Second
+// CodeLife is how long a code is good for.
+const CodeLife = 30 * time.Second
 
 // maxCodes bounds the codes of one user that were not shown yet; a further one takes
 // the place of the oldest. A page asks for one at each connection.
@@ -58,7 +58,7 @@ func (c *codes) issue(b bond) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.make(b.who.User, now)
-	c.open[[nameSize]byte(text[:])] = ticket{b, sha256.Sum256(text[nameSize:]), now.Add(codeLife)}
+	c.open[[nameSize]byte(text[:])] = ticket{b, sha256.Sum256(text[nameSize:]), now.Add(CodeLife)}
 	return base64.RawURLEncoding.EncodeToString(text[:])
 }
 

@@ -32,8 +32,8 @@ func TestCodeAttacks(t *testing.T) {
 		want  string
 	}{
 		{"as it was made", nil, ann, RDP, 0, ""},
-		{"in the last moment", nil, ann, RDP, codeLife - 1, ""},
-		{"late", nil, ann, RDP, codeLife, codeLate},
+		{"in the last moment", nil, ann, RDP, CodeLife - 1, ""},
+		{"late", nil, ann, RDP, CodeLife, codeLate},
 		{"very late", nil, ann, RDP, time.Hour, codeLate},
 		{"another user", nil, bob, RDP, 0, codeUser},
 		{"another login of the user", nil, annToo, RDP, 0, codeLogin},
@@ -121,7 +121,7 @@ func TestCodesAreBounded(t *testing.T) {
 			t.Errorf("of %v: %q", who, why)
 		}
 	}
-	now = now.Add(codeLife)
+	now = now.Add(CodeLife)
 	c.issue(bond{bob, "s1", RDP})
 	if n := len(c.open); n != 1 {
 		t.Errorf("%d codes are kept, late ones among them", n)
