@@ -17,7 +17,7 @@ var static embed.FS
 
 // engines are other people's programs for a browser, where they were fetched.
 //
-//go:embed all:web/engines
+//go:embed web/engines
 var engines embed.FS
 
 // assets are the static files. Their folder has a version, so that browsers keep all

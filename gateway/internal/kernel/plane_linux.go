@@ -24,8 +24,7 @@ type Plane struct {
 	links    *links
 	firewall *firewall
 	shaper   *shaper
-	counter  *asker       // of bytes; mu guards it
-	awaiter  *asker       // of who was heard of; the listener's own
+	asker    *asker
 	ledger   *reach.Table // whose an address is
 	heard    *listener
 
@@ -74,10 +73,7 @@ func (p *Plane) open() (err error) {
 	if p.firewall, err = openFirewall(p.cfg.Table); err != nil {
 		return err
 	}
-	if p.counter, err = newAsker(p.firewall); err != nil {
-		return err
-	}
-	if p.awaiter, err = newAsker(p.firewall); err != nil {
+	if p.asker, err = newAsker(p.firewall); err != nil {
 		return err
 	}
 	p.shaper = newShaper(p.links, p.cfg.Uplink)
@@ -259,10 +255,8 @@ func (p *Plane) abandon() {
 
 // free closes what this process holds.
 func (p *Plane) free() {
-	for _, a := range []*asker{p.counter, p.awaiter} {
-		if a != nil {
-			_ = a.close()
-		}
+	if p.asker != nil {
+		_ = p.asker.close()
 	}
 	if p.firewall != nil {
 		p.firewall.close()

@@ -17,9 +17,9 @@ const svgSpace = "http://www.w3.org/2000/svg";
  * @returns {HTMLElementTagNameMap[K]}
  */
 export function h(name, attributes, ...children) {
-  const e = document.createElement(name);
-  fill(e, attributes, children);
-  return e;
+	const e = document.createElement(name);
+	fill(e, attributes, children);
+	return e;
 }
 
 /**
@@ -30,9 +30,9 @@ export function h(name, attributes, ...children) {
  * @returns {SVGElement}
  */
 export function svg(name, attributes, ...children) {
-  const e = /** @type {SVGElement} */ (document.createElementNS(svgSpace, name));
-  fill(e, attributes, children);
-  return e;
+	const e = /** @type {SVGElement} */ (document.createElementNS(svgSpace, name));
+	fill(e, attributes, children);
+	return e;
 }
 
 /**
@@ -41,11 +41,11 @@ export function svg(name, attributes, ...children) {
  * @param {Child[]} children
  */
 function fill(e, attributes, children) {
-  for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (typeof value === "function") e.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== undefined && value !== false) e.setAttribute(name, value === true ? "" : String(value));
-  }
-  put(e, ...children);
+	for (const [name, value] of Object.entries(attributes ?? {})) {
+		if (typeof value === "function") e.addEventListener(name.slice(2), value);
+		else if (value !== null && value !== undefined && value !== false) e.setAttribute(name, value === true ? "" : String(value));
+	}
+	put(e, ...children);
 }
 
 /**
@@ -54,10 +54,10 @@ function fill(e, attributes, children) {
  * @param {...Child} children
  */
 export function put(e, ...children) {
-  for (const c of children) {
-    if (c instanceof Node) e.append(c);
-    else if (c !== null && c !== undefined && c !== false) e.append(String(c));
-  }
+	for (const c of children) {
+		if (c instanceof Node) e.append(c);
+		else if (c !== null && c !== undefined && c !== false) e.append(String(c));
+	}
 }
 
 /**
@@ -66,8 +66,8 @@ export function put(e, ...children) {
  * @param {...Child} children
  */
 export function replace(e, ...children) {
-  e.replaceChildren();
-  put(e, ...children);
+	e.replaceChildren();
+	put(e, ...children);
 }
 
 /**
@@ -76,7 +76,7 @@ export function replace(e, ...children) {
  * @param {string} text
  */
 export function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+	if (node.textContent !== text) node.textContent = text;
 }
 
 /**
@@ -87,9 +87,9 @@ export function say(node, text) {
  * @returns {T}
  */
 export function byId(id, kind) {
-  const e = document.getElementById(id);
-  if (!e || (kind && !(e instanceof kind))) throw new Error(`the page has no ${id}`);
-  return /** @type {T} */ (e);
+	const e = document.getElementById(id);
+	if (!e || (kind && !(e instanceof kind))) throw new Error(`the page has no ${id}`);
+	return /** @type {T} */ (e);
 }
 
 /**
@@ -97,10 +97,10 @@ export function byId(id, kind) {
  * is about.
  */
 export const page = {
-  user: document.body.dataset.user ?? "",
-  role: document.body.dataset.role ?? "",
-  id: document.body.dataset.id ?? "",
-  everywhere: document.body.dataset.everywhere === "true",
+	user: document.body.dataset.user ?? "",
+	role: document.body.dataset.role ?? "",
+	id: document.body.dataset.id ?? "",
+	everywhere: document.body.dataset.everywhere === "true",
 };
 
 const roles = ["viewer", "operator", "approver", "admin"];
@@ -110,5 +110,5 @@ const roles = ["viewer", "operator", "approver", "admin"];
  * @param {"viewer" | "operator" | "approver" | "admin"} role
  */
 export function may(role) {
-  return roles.indexOf(page.role) >= roles.indexOf(role);
+	return roles.indexOf(page.role) >= roles.indexOf(role);
 }

@@ -14,10 +14,10 @@ export const language = document.documentElement.lang;
  * @returns {string}
  */
 export function t(key, params) {
-  const text = words[key];
-  if (text === undefined) return key;
-  if (!params) return text;
-  return text.replace(/\{(\w+)\}/g, (all, name) => (name in params ? String(params[name]) : all));
+	const text = words[key];
+	if (text === undefined) return key;
+	if (!params) return text;
+	return text.replace(/\{(\w+)\}/g, (all, name) => (name in params ? String(params[name]) : all));
 }
 
 /**
@@ -26,5 +26,5 @@ export function t(key, params) {
  * @returns {string}
  */
 export function known(key) {
-  return words[key] ?? "";
+	return words[key] ?? "";
 }

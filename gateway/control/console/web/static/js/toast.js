@@ -10,10 +10,10 @@ import { Problem } from "./api.js";
  * @param {"ok" | "bad" | ""} [kind]
  */
 export function toast(text, kind = "") {
-  const e = h("div", { class: `toast ${kind}` }, h("p", null, text),
-    h("button", { class: "btn quiet icon", type: "button", "aria-label": t("toast.close"), onclick: () => e.remove() }, "×"));
-  byId("toasts").append(e);
-  setTimeout(() => e.remove(), kind === "bad" ? 12000 : 5000);
+	const e = h("div", { class: `toast ${kind}` }, h("p", null, text),
+		h("button", { class: "btn quiet icon", type: "button", "aria-label": t("toast.close"), onclick: () => e.remove() }, "×"));
+	byId("toasts").append(e);
+	setTimeout(() => e.remove(), kind === "bad" ? 12000 : 5000);
 }
 
 /**
@@ -22,8 +22,8 @@ export function toast(text, kind = "") {
  * @returns {{what: string, hint: string}}
  */
 export function explain(error) {
-  if (!(error instanceof Problem)) return { what: t("problem.fault"), hint: String(error) };
-  return { what: known(`problem.${error.code}`) || error.message || t("problem.fault"), hint: known(`hint.${error.code}`) };
+	if (!(error instanceof Problem)) return { what: t("problem.fault"), hint: String(error) };
+	return { what: known(`problem.${error.code}`) || error.message || t("problem.fault"), hint: known(`hint.${error.code}`) };
 }
 
 /**
@@ -31,6 +31,6 @@ export function explain(error) {
  * @param {unknown} error
  */
 export function complain(error) {
-  const { what, hint } = explain(error);
-  toast(hint ? `${what} ${hint}` : what, "bad");
+	const { what, hint } = explain(error);
+	toast(hint ? `${what} ${hint}` : what, "bad");
 }
