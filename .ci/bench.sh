@@ -26,7 +26,7 @@ programs='
 ./gateway/internal/planebench | BenchmarkFair  | gateway/userspace-share-{least,most,total,rtt}{,-policed} gateway/userspace-share-resent{,-ours,-policed}
 ./gateway/internal/kernel | BenchmarkForward | gateway/kernel-pps-{rules,shaped}{,-quarter,-three-quarters}
 ./gateway/internal/kernel | BenchmarkShares | gateway/kernel-share-{least,most,total,rtt}{,-policed} gateway/kernel-share-resent
-./gateway/internal/kernel | BenchmarkTable | gateway/kernel-{x25519,fill,kib-per-session,open-p99,open-p50,open-p99-ms,close-p99,close-p50,close-p99-ms,idle-cpu,reconcile,reconcile-disturbed,shutdown}
+./gateway/internal/kernel | BenchmarkTable | gateway/kernel-{x25519,fill,kib-per-session,open-p99,open-p50,open-p99-ms,open-p99-storm,close-p99,close-p50,close-p99-ms,close-p99-storm,idle-cpu,reconcile,reconcile-disturbed,shutdown}
 ./gateway           | BenchmarkRestart   | gateway/{restart-10k,journal-bytes,admit-us,admit-journal-us}
 ./internal/e2e     | BenchmarkPath       | path/rebind-gap-{node,end-to-end}{,-most,-none} path/blackhole{,-most,-none} path/upgrade-{lost,gap-most}
 ./internal/e2e     | BenchmarkConnect    | path/connect-{step,p50,p99,most}

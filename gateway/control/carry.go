@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,11 +23,12 @@ import (
 )
 
 // The headers of a call that one member carries to another: the secret that they
-// share, and the key of the certificate that the caller showed. From anybody else
-// they count for nothing.
+// share, the key of the certificate that the caller showed, and the address that the
+// call came from. From anybody else they count for nothing.
 const (
 	headerCarried  = "Boothwire-Carried"
 	headerIdentity = "Boothwire-Identity"
+	headerFrom     = "Boothwire-From"
 	headerNoLead   = "Boothwire-No-Lead" // of an answer: nothing was done
 )
 
@@ -42,10 +44,14 @@ const (
 // and long polls too, to the member that has, without looking into it. h is the whole
 // of what a process serves, ServeHTTP among it. Of /healthz and /readyz each member
 // speaks for itself.
-func (m *Member) Handler(h http.Handler) http.Handler {
+//
+// A call has a body of at most 8 MiB, which can be sent again to whoever has the lead by
+// then. Below the paths of live, such as "/console/", bodies of any size and WebSockets
+// pass as they come, and a call of which some was sent is not sent again.
+func (m *Member) Handler(h http.Handler, live ...string) http.Handler {
 	mux := http.NewServeMux()
 	health.Register(mux, m.Health)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { m.serve(h, w, r) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { m.serve(h, w, r, m.carries(live, r.URL.Path)) })
 	if m.db == nil {
 		return h
 	}
@@ -70,18 +76,36 @@ func refuseNoLead(w http.ResponseWriter, why string) {
 	problem(w, http.StatusServiceUnavailable, codeNoLead, why)
 }
 
-func (m *Member) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
+// parcel is a call that may be carried. pass sends it to another member, and its answer
+// back; it fails with unsent when nothing was done about it, and it can be passed again.
+type parcel interface {
+	pass(w http.ResponseWriter, r *http.Request, o *other) error
+	rewind(r *http.Request) // for it to be served here after all
+}
+
+// carries is how calls of a path are carried.
+func (m *Member) carries(live []string, path string) func(http.ResponseWriter, *http.Request) (parcel, error) {
+	for _, prefix := range live {
+		if strings.HasPrefix(path, prefix) {
+			return m.liveParcel
+		}
+	}
+	return m.wholeParcel
+}
+
+func (m *Member) serve(h http.Handler, w http.ResponseWriter, r *http.Request, pack func(http.ResponseWriter, *http.Request) (parcel, error)) {
 	if secret := r.Header.Get(headerCarried); secret != "" {
 		m.serveCarried(h, w, r, secret)
 		return
 	}
 	r.Header.Del(headerIdentity)
+	r.Header.Del(headerFrom)
 	c, _, _ := m.deciding()
 	if c != nil {
 		h.ServeHTTP(w, r)
 		return
 	}
-	body, err := readBody(w, r)
+	call, err := pack(w, r)
 	if err != nil {
 		problem(w, statusOf(err), codeOf(err, keys.ReasonMalformed), "the body cannot be read")
 		return
@@ -92,11 +116,11 @@ func (m *Member) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 		c, o, change := m.deciding()
 		switch {
 		case c != nil:
-			r.Body = io.NopCloser(bytes.NewReader(body))
+			call.rewind(r)
 			h.ServeHTTP(w, r)
 			return
 		case o != nil:
-			err := m.way.carry(w, r, body, o, m.secret)
+			err := call.pass(w, r, o)
 			if err == nil {
 				return
 			}
@@ -134,9 +158,28 @@ func (m *Member) serveCarried(h http.Handler, w http.ResponseWriter, r *http.Req
 		refuseNoLead(w, "the lead has passed on")
 		return
 	}
-	r.Header.Del(headerCarried)
-	r.Header.Del(headerIdentity)
+	r.RemoteAddr = r.Header.Get(headerFrom) // none: of nobody known, least of all of this machine
+	for _, name := range []string{headerCarried, headerIdentity, headerFrom} {
+		r.Header.Del(name)
+	}
 	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), localIdentity{}, identity)))
+}
+
+// whole is a call whose body is at hand.
+type whole struct {
+	m    *Member
+	body []byte
+}
+
+func (m *Member) wholeParcel(w http.ResponseWriter, r *http.Request) (parcel, error) {
+	body, err := readBody(w, r)
+	return whole{m, body}, err
+}
+
+func (p whole) rewind(r *http.Request) { r.Body = io.NopCloser(bytes.NewReader(p.body)) }
+
+func (p whole) pass(w http.ResponseWriter, r *http.Request, o *other) error {
+	return p.m.way.carry(w, r, p.body, o, p.m.secret)
 }
 
 // readBody reads a whole body, so that it can be sent again where it was not taken.
@@ -188,6 +231,16 @@ func newCarrier() *carrier {
 	return c
 }
 
+// vouch says in out who sent r.
+func vouch(out, r *http.Request, secret string) {
+	out.Header.Set(headerCarried, secret)
+	out.Header.Set(headerFrom, r.RemoteAddr)
+	out.Header.Del(headerIdentity)
+	if id := identityOf(r); !id.IsZero() {
+		out.Header.Set(headerIdentity, id.String())
+	}
+}
+
 func (c *carrier) close() { c.http.CloseIdleConnections() }
 
 // pinned knows a member by the key of its certificate, or, without a pin, by its chain.
@@ -232,10 +285,7 @@ func (c *carrier) carry(w http.ResponseWriter, r *http.Request, body []byte, o *
 	for _, h := range hop {
 		out.Header.Del(h)
 	}
-	out.Header.Set(headerCarried, secret)
-	if id := identityOf(r); !id.IsZero() {
-		out.Header.Set(headerIdentity, id.String())
-	}
+	vouch(out, r, secret)
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		out.Header.Add("X-Forwarded-For", host)
 	}

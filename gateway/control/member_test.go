@@ -101,13 +101,17 @@ type members struct {
 
 func newMembers(t *testing.T) *members {
 	t.Helper()
+	return newMembersThatServe(t, func(m *Member) http.Handler { return m.Handler(m) })
+}
+
+func newMembersThatServe(t *testing.T, handler func(*Member) http.Handler) *members {
+	t.Helper()
 	dsn, shared := postgrestest.Start(t).Database(), keys.NewMemory()
 	ms := new(members)
 	join := func() (*Member, string) {
 		var serves atomic.Pointer[Member]
 		srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			m := serves.Load()
-			m.Handler(m).ServeHTTP(w, r)
+			handler(serves.Load()).ServeHTTP(w, r)
 		}))
 		ms.way = srv.Client() // the servers have one certificate
 		pin := sha256.Sum256(srv.Certificate().RawSubjectPublicKeyInfo)

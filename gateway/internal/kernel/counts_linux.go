@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -78,10 +77,9 @@ func (f *firewall) bytes() (map[way]reach.Counters, error) {
 	return all, nil
 }
 
-// asker reads single elements of sets, which the library has no call for. It is safe
-// for concurrent use.
+// asker reads single elements of sets, which the library has no call for. One call at
+// a time: whoever must not wait for another's questions has one of his own.
 type asker struct {
-	mu     sync.Mutex // over one question
 	conn   *netlink.Conn
 	table  string
 	family byte
@@ -142,8 +140,6 @@ func (a *asker) readPart(list []element, set string, keys [][]byte) ([]element, 
 		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETSETELEM, Flags: netlink.Request | netlink.Acknowledge},
 		Data:   append([]byte{a.family, unix.NFNETLINK_V0, 0, 0}, attrs...),
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	if _, err := a.conn.Send(msg); err != nil {
 		return list, err
 	}

@@ -31,6 +31,8 @@ const (
 	// Of its time it spends at most one part in so many on asking.
 	shareRecent = 10
 	shareRest   = 200
+	// Asking about one device takes as long as reading so many of all that are awaited.
+	dearer = 16
 )
 
 func listen(p *Plane) *listener {
@@ -71,7 +73,7 @@ func (l *listener) run() {
 			pause = max(pause, shareRecent*took)
 		}
 		if now := time.Now(); !now.Before(rest) {
-			l.p.hearRest()
+			l.p.hearAll()
 			rest = now.Add(max(askRest, shareRest*time.Since(now)))
 		}
 		if left := time.Until(rest); pause == 0 || left < pause {
@@ -119,11 +121,14 @@ func (p *Plane) hearRecent(now time.Time) (pause time.Duration) {
 	if len(p.turning) > 0 && pause == 0 {
 		pause = askLater
 	}
-	shook := p.shook()
+	shook, most := p.shook(), len(keys)*dearer > len(p.firewall.unproved)
 	p.mu.Unlock()
-	if len(keys) > 0 {
+	switch {
+	case len(keys) > perQuestion && most:
+		p.hearAll()
+	case len(keys) > 0:
 		// One of them may be awaited no more by now; the others are asked about again.
-		list, _ := p.asker.read(p.firewall.sets.unproved.Name, keys)
+		list, _ := p.awaiter.read(p.firewall.sets.unproved.Name, keys)
 		p.tell(p.proved(list, now))
 	}
 	for id, key := range shook {
@@ -132,8 +137,8 @@ func (p *Plane) hearRecent(now time.Time) (pause time.Duration) {
 	return pause
 }
 
-// hearRest asks about all devices that are awaited.
-func (p *Plane) hearRest() {
+// hearAll asks about all devices that are awaited.
+func (p *Plane) hearAll() {
 	now := time.Now()
 	p.mu.Lock()
 	awaited := !p.closed && len(p.firewall.unproved) > 0

@@ -24,7 +24,8 @@ type Plane struct {
 	links    *links
 	firewall *firewall
 	shaper   *shaper
-	asker    *asker
+	counter  *asker       // of bytes; mu guards it
+	awaiter  *asker       // of who was heard of; the listener's own
 	ledger   *reach.Table // whose an address is
 	heard    *listener
 
@@ -73,7 +74,10 @@ func (p *Plane) open() (err error) {
 	if p.firewall, err = openFirewall(p.cfg.Table); err != nil {
 		return err
 	}
-	if p.asker, err = newAsker(p.firewall); err != nil {
+	if p.counter, err = newAsker(p.firewall); err != nil {
+		return err
+	}
+	if p.awaiter, err = newAsker(p.firewall); err != nil {
 		return err
 	}
 	p.shaper = newShaper(p.links, p.cfg.Uplink)
@@ -255,8 +259,10 @@ func (p *Plane) abandon() {
 
 // free closes what this process holds.
 func (p *Plane) free() {
-	if p.asker != nil {
-		_ = p.asker.close()
+	for _, a := range []*asker{p.counter, p.awaiter} {
+		if a != nil {
+			_ = a.close()
+		}
 	}
 	if p.firewall != nil {
 		p.firewall.close()

@@ -234,7 +234,7 @@ func (p *Plane) count(list []way) (c reach.Counters) {
 		keys [][]byte
 		sum  *uint64
 	}{{p.firewall.sets.toDevice.Name, out, &c.Tx}, {p.firewall.sets.fromDevice.Name, back, &c.Rx}} {
-		found, err := p.asker.read(side.set, side.keys)
+		found, err := p.counter.read(side.set, side.keys)
 		if err != nil {
 			p.cfg.Logger.Warn("counters", zap.Error(err))
 		}

@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	srv := https.Server(c.Handler(mux))
+	srv := https.Server(c.Handler(mux, "/console/"))
 	srv.ErrorLog = zap.NewStdLog(log)
 	srv.TLSConfig = &tls.Config{
 		Certificates: []tls.Certificate{cert},

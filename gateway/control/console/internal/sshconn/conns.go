@@ -1,0 +1,98 @@
+package sshconn
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"go.uber.org/zap"
+)
+
+// Conns are the connections that people have signed in. It is safe for concurrent use.
+type Conns struct {
+	pins *Pins
+	log  *zap.Logger
+
+	mu     sync.Mutex
+	conns  map[string]*Conn // by Target.Key
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// New returns no connection yet; a nil logger is silent. Close ends those to come.
+func New(pins *Pins, log *zap.Logger) *Conns {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	return &Conns{pins: pins, log: log, conns: make(map[string]*Conn)}
+}
+
+// Of returns the connection of a target, nil when nobody has signed in.
+func (c *Conns) Of(key string) *Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conns[key]
+}
+
+// SignIn connects to the target's device as cred says, which it wipes. ctx bounds the
+// call; the connection lives until the target, the server or Close ends it. A
+// connection that is there already is returned as it is. A refusal is an *Error.
+func (c *Conns) SignIn(ctx context.Context, t Target, cred *Credential, ask Asker) (*Conn, error) {
+	defer cred.Wipe()
+	if conn := c.Of(t.Key()); conn != nil {
+		return conn, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-t.Done():
+			cancel()
+		case <-over:
+		}
+	}()
+	conn, err := c.handshake(ctx, t, cred, ask)
+	if err != nil {
+		c.log.Info("ssh sign-in failed", zap.String("device", t.Device()), zap.String("code", codeOf(err)))
+		return nil, err
+	}
+	return c.keep(t, conn)
+}
+
+// keep makes conn the target's connection, unless there is one by now.
+func (c *Conns) keep(t Target, conn *Conn) (*Conn, error) {
+	c.mu.Lock()
+	first := c.conns[t.Key()]
+	if first != nil || c.closed {
+		c.mu.Unlock()
+		conn.end(nil)
+		conn.client.Wait()
+		if first == nil {
+			return nil, net.ErrClosed
+		}
+		return first, nil
+	}
+	c.conns[t.Key()] = conn
+	c.wg.Go(func() {
+		conn.run(t.Done())
+		c.mu.Lock()
+		delete(c.conns, t.Key())
+		c.mu.Unlock()
+	})
+	c.mu.Unlock()
+	return conn, nil
+}
+
+// Close ends every connection and waits for its goroutines.
+func (c *Conns) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	for _, conn := range c.conns {
+		conn.end(&Error{Code: CodeEnded})
+	}
+	c.mu.Unlock()
+	c.wg.Wait()
+	return nil
+}
