@@ -1,0 +1,96 @@
+package desktop
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// offerLife is a little longer than a connect code's.
+	offerLife = 40 * time.Second
+	maxOffers = 1000
+	maxText   = 256 // bytes of what a person types
+	maxSide   = 8192
+)
+
+// A Wish is what a person wants of guacd: what he typed, which is used once and
+// forgotten, and what his browser shows.
+type Wish struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+	Domain   string `json:"domain,omitempty"`
+	Width    int    `json:"width"`
+	Height   int    `json:"height"`
+	DPI      int    `json:"dpi,omitempty"`
+	Timezone string `json:"timezone,omitempty"`
+	Layout   string `json:"layout,omitempty"` // of the keyboard, as guacd names it
+	Drive    *Drive `json:"drive,omitempty"`  // the device's files beside the desktop
+}
+
+// A Drive is an account at the device's SSH server.
+type Drive struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+// Offer keeps a wish until the connect code comes back by a WebSocket, or is over.
+func (s *Server) Offer(code string, w Wish) error {
+	switch {
+	case s.cfg.Guacd == nil:
+		return errNoGuacd
+	case !w.valid():
+		return errMalformed
+	case w.Drive != nil && !s.cfg.Guacd.Drive:
+		return errNoDrive
+	}
+	return s.offers.put(code, w)
+}
+
+func (w *Wish) valid() bool {
+	texts := []string{w.Username, w.Password, w.Domain, w.Timezone, w.Layout}
+	if w.Drive != nil {
+		texts = append(texts, w.Drive.Username, w.Drive.Password)
+	}
+	for _, t := range texts {
+		if len(t) > maxText {
+			return false
+		}
+	}
+	return w.Width > 0 && w.Width <= maxSide && w.Height > 0 && w.Height <= maxSide && w.DPI >= 0 && w.DPI <= 1000
+}
+
+// offers are wishes by their connect codes.
+type offers struct {
+	mu sync.Mutex
+	of map[string]offer
+}
+
+type offer struct {
+	Wish
+	until time.Time
+}
+
+func (o *offers) put(code string, w Wish) error {
+	now := time.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for code, old := range o.of {
+		if now.After(old.until) {
+			delete(o.of, code)
+		}
+	}
+	if len(o.of) >= maxOffers {
+		return errFull
+	}
+	o.of[code] = offer{w, now.Add(offerLife)}
+	return nil
+}
+
+// take returns what was wished for with that code, once.
+func (o *offers) take(code string) (Wish, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w, ok := o.of[code]
+	delete(o.of, code)
+	return w.Wish, ok && time.Now().Before(w.until)
+}
