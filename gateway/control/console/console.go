@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/console/internal/desktop"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/held"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
 	"github.com/boothwire/boothwire/tunnel/operator"
@@ -32,6 +33,8 @@ type Config struct {
 	Policy Policy
 	// Operator is how they are opened beyond that: relays, sockets, roots.
 	Operator operator.Config
+	// Desktop is how desktops come into a browser.
+	Desktop Desktop
 	// Logger; nil is silent.
 	Logger *zap.Logger
 }
@@ -56,18 +59,19 @@ type Rule = login.Rule
 
 // Console is the handler of everything below /console/. It is safe for concurrent use.
 type Console struct {
-	control Control
-	cfg     Config
-	log     *zap.Logger
-	logins  *login.Logins
-	held    *held.Sessions
-	local   *login.Door
-	oidc    *login.Provider
-	sealer  *login.Sealer
-	texts   texts
-	assets  assets
-	pages   pages
-	handler http.Handler
+	control  Control
+	cfg      Config
+	log      *zap.Logger
+	logins   *login.Logins
+	held     *held.Sessions
+	desktops *desktop.Server
+	local    *login.Door
+	oidc     *login.Provider
+	sealer   *login.Sealer
+	texts    texts
+	assets   assets
+	pages    pages
+	handler  http.Handler
 }
 
 // New returns the console of a control. It reaches nobody: an OpenID provider that is
@@ -97,6 +101,9 @@ func New(c Control, cfg *Config) (*Console, error) {
 		return nil, err
 	}
 	if s.pages, err = readPages(s.texts, s.assets); err != nil {
+		return nil, err
+	}
+	if s.desktops, err = s.newDesktops(cfg.Desktop); err != nil {
 		return nil, err
 	}
 	s.logins = login.New(cfg.Idle, cfg.Longest)

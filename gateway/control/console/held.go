@@ -30,6 +30,8 @@ func (c *Console) heldRoutes(mux *http.ServeMux) {
 	route("POST /console/held/{id}/leave", c.leaveHeld)
 	route("POST /console/held/{id}/code", c.makeCode)
 	route("GET /console/held/{id}/rdp", c.showRDP)
+	route("GET /console/held/{id}/desktop", c.showDesktop)
+	route("POST /console/held/{id}/guac", c.makeGuacCode)
 }
 
 func (c *Console) showHeld(w http.ResponseWriter, _ *http.Request, s *held.Session) {

@@ -22,6 +22,7 @@ var sheets = []sheet{
 	{Pattern: "/console/devices/{id}", Name: "device", Section: "devices", Role: control.Viewer},
 	{Pattern: "/console/sessions", Name: "sessions", Section: "sessions", Role: control.Viewer},
 	{Pattern: "/console/sessions/{id}", Name: "session", Section: "sessions", Role: control.Viewer},
+	{Pattern: "/console/sessions/{id}/desktop", Name: "desktop", Section: "sessions", Role: control.Operator, Policy: policyEngine},
 	{Pattern: "/console/nodes", Name: "nodes", Section: "nodes", Role: control.Viewer},
 	{Pattern: "/console/audit", Name: "audit", Section: "audit", Role: control.Approver, Everywhere: true},
 }
@@ -48,6 +49,8 @@ func (c *Console) routes() http.Handler {
 	mux.Handle("GET /console/policy", c.signedIn(http.HandlerFunc(c.showPolicy)))
 	mux.Handle("POST /console/connect", c.signedIn(http.HandlerFunc(c.connect)))
 	c.heldRoutes(mux)
+	mux.Handle("GET /console/desktop", c.signedIn(http.HandlerFunc(c.desktops.Iron)))
+	mux.Handle("GET /console/guac", c.signedIn(http.HandlerFunc(c.desktops.Guac)))
 	mux.Handle("POST /console/awake", c.signedIn(http.HandlerFunc(awake)))
 
 	mux.Handle("/console/", c.page(sheet{Name: "lost", Role: control.Viewer, Status: http.StatusNotFound}))

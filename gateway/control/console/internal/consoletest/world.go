@@ -32,6 +32,9 @@ const url = "http://control.local"
 type World struct {
 	Broker *signalingtest.Broker
 	Node   *gateway.Node
+	// SSH and RDP are what devices that are started from now on sign: SHA-256 of a host
+	// key and of a certificate.
+	SSH, RDP [32]byte
 
 	t     testing.TB
 	cfg   control.Config
@@ -146,6 +149,7 @@ func (w *World) NodeBack(name string) {
 func (w *World) Device(id, group string, services map[keys.Port]string, cfg *agent.Config) *agent.Agent {
 	w.t.Helper()
 	d := w.must(keys.OpenDevice(id, keys.NewMemory(), keys.Trust{Roots: w.Control().Roots()})).(*keys.Device)
+	d.Fingerprints(w.SSH, w.RDP)
 	w.must(w.admin().PutDevice(context.Background(), id, &client.DeviceRequest{Key: d.Key(), Group: group}))
 	var c agent.Config
 	if cfg != nil {

@@ -251,7 +251,7 @@ func (v *visit) relay(ctx context.Context, browser *stream, g *drawn) error {
 	work.Go(func() { cancel(v.toGuacd(browser, g)) })
 	work.Go(func() { cancel(watch(over, browser.ws)) })
 	<-over.Done()
-	why := context.Cause(over)
+	why := v.lastWord(context.Cause(over))
 	g.Write(guac.Append(nil, "disconnect")) // what is recorded is whole then
 	g.Conn.Close()
 	hangUp(browser.ws, word(why))

@@ -160,6 +160,8 @@ type tab struct {
 
 func (t *tab) Context() context.Context { return t.ctx }
 
+func (t *tab) Err() error { return context.Cause(t.ctx) }
+
 func (t *tab) Close() {
 	t.mu.Lock()
 	t.left = true

@@ -104,7 +104,7 @@ func (s *Server) cleanPath(ctx context.Context, r *http.Request, pdu *rdcleanpat
 // ends returns a context that ends with the tab too, for the same reason.
 func ends(ctx context.Context, t *Target) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(t.Context(), func() { cancel(context.Cause(t.Context())) })
+	stop := context.AfterFunc(t.Context(), func() { cancel(t.Err()) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 
@@ -158,11 +158,28 @@ func (v *visit) join(ctx context.Context, browser *stream, device *rdp) error {
 	work.Go(func() { cancel(pour(browser, device, &v.down, v.fromRDP)) })
 	work.Go(func() { cancel(watch(over, browser.ws)) })
 	<-over.Done()
-	why := context.Cause(over)
+	why := v.lastWord(context.Cause(over))
 	device.NetConn().Close()
 	hangUp(browser.ws, word(why)) // also ends the reads and writes above
 	work.Wait()
 	return why
+}
+
+// hearing is how long a session's end may take to be heard of: what it holds breaks
+// before.
+const hearing = time.Second
+
+// lastWord is why a desktop ended: where its device went, perhaps because the session did.
+func (v *visit) lastWord(why error) error {
+	if e := word(why); e != normal && e != errDropped && e != errBroken {
+		return why
+	}
+	select {
+	case <-v.target.Context().Done():
+		return v.target.Err()
+	case <-time.After(hearing):
+		return why
+	}
 }
 
 // signIn is more than a server sends before it has let anybody in.

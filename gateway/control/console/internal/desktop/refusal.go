@@ -53,12 +53,14 @@ func word(err error) *client.Error {
 	return errBroken
 }
 
-// normal is the desktop's own end: the person signed out, or closed the page.
-var normal = &client.Error{Code: "closed"}
+// Ends in good order: the device's, where the person signed out, and the page's.
+var normal, gone = &client.Error{Code: "closed"}, &client.Error{Code: "closed"}
+
+func isNormal(e *client.Error) bool { return e == normal || e == gone }
 
 // closeCode is how a WebSocket says it.
 func closeCode(e *client.Error) websocket.StatusCode {
-	if e == normal {
+	if isNormal(e) {
 		return websocket.StatusNormalClosure
 	}
 	return websocket.StatusCode(4000 + e.Status)

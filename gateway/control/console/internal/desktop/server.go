@@ -14,8 +14,10 @@ import (
 
 // A Tab leads to the device of one session, and ends with it.
 type Tab interface {
-	// Context ends with the tab; its cause says why, a *client.Error for one.
+	// Context ends with the tab, its login and its session.
 	Context() context.Context
+	// Err is why it has ended, a *client.Error for one.
+	Err() error
 	// Dial connects to a granted port of the device.
 	Dial(ctx context.Context, port uint16) (net.Conn, error)
 	Close()

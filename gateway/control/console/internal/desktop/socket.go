@@ -108,7 +108,7 @@ func watch(ctx context.Context, ws *websocket.Conn) error {
 // hangUp tells the browser why, and ends the WebSocket.
 func hangUp(ws *websocket.Conn, why *client.Error) {
 	reason := why.Code
-	if why == normal {
+	if isNormal(why) {
 		reason = "" // a library of Guacamole's takes any for an error
 	}
 	ws.Close(closeCode(why), reason)
@@ -131,10 +131,10 @@ func (p patient) Write(b []byte) (int, error) {
 func fromBrowser(err error) error {
 	switch websocket.CloseStatus(err) {
 	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd, websocket.StatusAbnormalClosure:
-		return normal
+		return gone
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		return normal
+		return gone
 	}
 	return err
 }

@@ -201,6 +201,9 @@ func (s *Session) leave(why string) error {
 	s.mu.Lock()
 	if s.why == "" && s.over == nil {
 		s.why = why
+		for t := range s.tabs { // before what they hold breaks
+			t.cancel(Over{Code: why}.err())
+		}
 	}
 	s.mu.Unlock()
 	return s.op.Close()
