@@ -71,6 +71,9 @@ done
 race=-race
 [ "$(go env CGO_ENABLED)" = 1 ] && command -v gcc >/dev/null || { race=; echo "no C compiler: tests run without the race detector"; }
 
+# Where tests keep what they saw, such as screenshots.
+export BOOTHWIRE_ARTIFACTS=${BOOTHWIRE_ARTIFACTS:-$PWD/dist/artifacts}
+
 # Two packages at a time: end-to-end tests start processes of their own beside them.
 step go test $race
 go test -v $race -p 2 -timeout 20m ./... | report

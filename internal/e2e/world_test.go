@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/boothwire/boothwire/internal/netlab"
 	"github.com/boothwire/boothwire/internal/testca"
 )
@@ -28,6 +30,8 @@ const (
 
 	kiosk = "kiosk-1"
 	node  = "wg-bj-01"
+
+	consolePassword = "of the console's administrator"
 )
 
 // A world is a whole deployment: a kiosk behind a shop's NAT, and broker,
@@ -57,6 +61,8 @@ type options struct {
 	mode  string           // of the agent; default driverless
 	lines []string         // of the agent: mqtts, wss, https; default all
 	relay bool             // a relay with a STUN server stands beside the broker
+
+	console bool // control has one, with a local administrator
 
 	database string // that two controls share; default: there is one, with its own
 
@@ -142,7 +148,7 @@ func (w *world) startBroker() {
 	cert, key := w.ca.Server("broker", []string{addrBroker})
 	passwords := filepath.Join(w.dir, "passwords")
 	w.write(passwords, "")
-	for _, user := range []string{"control", kiosk, "kiosk-2", "vendor"} {
+	for _, user := range []string{"control", kiosk, "kiosk-2", "vendor", "crowd"} {
 		w.broker.Run("mosquitto_passwd", "-b", passwords, user, "secret-"+user)
 	}
 	os.Chmod(passwords, 0o644)
@@ -155,6 +161,10 @@ topic read iot/+/status
 user vendor
 topic write iot/+/cmd
 topic read iot/+/status
+
+# Devices that are only their statuses.
+user crowd
+topic write iot/+/status
 
 pattern read iot/%u/cmd
 pattern write iot/%u/status
@@ -189,6 +199,14 @@ func (w *world) startControl(o options) {
 	if o.bare {
 		bare = fmt.Sprintf("%q", node)
 	}
+	var console string
+	if o.console {
+		hash, err := bcrypt.GenerateFromPassword([]byte(consolePassword), bcrypt.DefaultCost)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		console = fmt.Sprintf("[console.local]\nname = \"admin\"\npassword_hash = %q\nanywhere = true\n", hash)
+	}
 	w.controlConfig = filepath.Join(w.dir, "control.toml")
 	w.write(w.controlConfig, fmt.Sprintf(`
 database = %q
@@ -204,7 +222,7 @@ url = "mqtts://%s:8883"
 username = "control"
 password = "secret-control"
 ca = %q
-`, o.database, filepath.Join(w.dir, "control"), addrControl, bare, cert, key, addrBroker, w.ca.File))
+%s`, o.database, filepath.Join(w.dir, "control"), addrControl, bare, cert, key, addrBroker, w.ca.File, console))
 	bin := program(w.t, "boothwire-control")
 	w.token = strings.TrimSpace(w.controlHost.Run(bin, "-config", w.controlConfig, "token", "engineer", "admin"))
 	w.control = start(w.t, w.controlHost, bin, "-config", w.controlConfig)
