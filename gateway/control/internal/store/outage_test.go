@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -70,6 +72,87 @@ func TestOutage(t *testing.T) {
 			}
 			if failures.Load() > 2 {
 				t.Errorf("told %d times of one outage", failures.Load())
+			}
+		})
+	}
+}
+
+// A database that takes no writes, and says so, is as good as one that is away: what
+// was to be written is written when it takes them again.
+func TestTakesNothing(t *testing.T) {
+	set := func(text string) func(*testing.T, *Store) {
+		return func(t *testing.T, s *Store) {
+			for _, q := range []string{text, `SELECT pg_reload_conf()`} {
+				if _, err := s.read.ExecContext(t.Context(), q); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	pages := func(text string) func(*testing.T, *Store) {
+		return func(t *testing.T, s *Store) {
+			do(t, s, func(tx *Tx) error { return tx.query(func(row) error { return nil }, text) })
+		}
+	}
+	server := postgrestest.Start(t)
+	for name, tt := range map[string]struct {
+		dsn        string
+		begin, end func(*testing.T, *Store)
+	}{
+		"PostgreSQL that only reads": {server.Database(), set(`ALTER SYSTEM SET default_transaction_read_only = on`), set(`ALTER SYSTEM RESET default_transaction_read_only`)},
+		"a full disk":                {filepath.Join(t.TempDir(), "control.db"), pages(`PRAGMA max_page_count=1`), pages(`PRAGMA max_page_count=100000`)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Open(t.Context(), tt.dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			var failures atomic.Int32
+			s.Failed(func(err error) {
+				if !errors.Is(err, ErrLost) {
+					t.Error(err)
+				}
+				failures.Add(1)
+			})
+			large := strings.Repeat("x", 10_000) // pages of its own
+			put := func(id string) func(*Tx) error {
+				return func(tx *Tx) error { return tx.PutDevice(Device{ID: id, Key: "k", Version: large}) }
+			}
+			tt.begin(t, s)
+			for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+				if err = s.Do(t.Context(), put("unsure")); err != nil {
+					break
+				} else if time.Now().After(end) {
+					t.Fatal("it takes all")
+				}
+			}
+			if !errors.Is(err, ErrLost) {
+				t.Errorf("who waits is told %v", err)
+			}
+			for i := range 20 {
+				s.Later(fmt.Sprint(i), put(fmt.Sprint("meanwhile-", i)))
+			}
+			for end := time.Now().Add(30 * time.Second); failures.Load() == 0 && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+			tt.end(t, s)
+			for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				if err := s.Flush(t.Context()); err == nil {
+					break
+				} else if time.Now().After(end) {
+					t.Fatal(err)
+				}
+			}
+			list, err := s.Devices(t.Context())
+			kept := 0
+			for _, d := range list {
+				if d.ID != "unsure" {
+					kept++
+				}
+			}
+			if err != nil || kept != 20 || failures.Load() != 1 {
+				t.Errorf("%d of 20 are there, %v; told %d times", kept, err, failures.Load())
 			}
 		})
 	}

@@ -321,7 +321,10 @@ func (w *writer) transact(ctx context.Context, tx *Tx, term int64, work []func(*
 		}
 	}
 	if len(work) == 1 {
-		if results[0] = work[0](tx); results[0] != nil {
+		switch results[0] = work[0](tx); {
+		case troubled(results[0]):
+			return results[0]
+		case results[0] != nil:
 			return tx.end("ROLLBACK")
 		}
 		return tx.end("COMMIT")
@@ -331,7 +334,10 @@ func (w *writer) transact(ctx context.Context, tx *Tx, term int64, work []func(*
 			return err
 		}
 		undo := "RELEASE SAVEPOINT one"
-		if results[i] = f(tx); results[i] != nil {
+		switch results[i] = f(tx); {
+		case troubled(results[i]):
+			return results[i]
+		case results[i] != nil:
 			undo = "ROLLBACK TO SAVEPOINT one"
 		}
 		if err := tx.exec(undo); err != nil {
