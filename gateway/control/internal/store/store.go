@@ -138,7 +138,7 @@ const readTimeout = 10 * time.Second
 func all[T any](ctx context.Context, s *Store, scan func(row) (T, error), query string, args ...any) ([]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	rows, err := s.read.QueryContext(ctx, rebind(s.dialect, query), args...)
+	rows, err := s.read.QueryContext(ctx, rebind(s.dialect, query), storable(args)...)
 	if err != nil {
 		return nil, fmt.Errorf("store: read: %w", err)
 	}
@@ -161,7 +161,7 @@ func all[T any](ctx context.Context, s *Store, scan func(row) (T, error), query 
 func one[T any](ctx context.Context, s *Store, scan func(row) (T, error), query string, args ...any) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	v, err := scan(s.read.QueryRowContext(ctx, rebind(s.dialect, query), args...))
+	v, err := scan(s.read.QueryRowContext(ctx, rebind(s.dialect, query), storable(args)...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return v, ErrAbsent
 	}

@@ -66,7 +66,7 @@ func TestMemory(t *testing.T) {
 func suite(t *testing.T, database func(t *testing.T) opener) {
 	for name, test := range map[string]func(*testing.T, opener){
 		"devices": devices, "prekeys": prekeys, "commands": commands, "sessions": sessions, "nodes": nodes,
-		"addresses": addresses, "audit": audit, "tokens": tokens, "transactions": transactions, "behind": behind, "lead": lead,
+		"addresses": addresses, "audit": audit, "tokens": tokens, "texts": texts, "transactions": transactions, "behind": behind, "lead": lead,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, database(t)) })
 	}
@@ -410,6 +410,26 @@ func tokens(t *testing.T, open opener) {
 	do(t, s, func(tx *Tx) error { return tx.DeleteToken("t") })
 	if err := s.Do(t.Context(), func(tx *Tx) error { return tx.DeleteToken("t") }); !errors.Is(err, ErrAbsent) {
 		t.Error(err)
+	}
+}
+
+// Whatever a text holds it can be written, asked for, and copied to another database.
+func texts(t *testing.T, open opener) {
+	s := open(t)
+	defer s.Close()
+	do(t, s, func(tx *Tx) error {
+		return errors.Join(tx.AddAudit(Audit{ID: 1, Who: "ann", Device: "a\x00b", Detail: "\x00no\xffne\u20ac"}),
+			tx.PutDevice(Device{ID: "kiosk-1", Key: "k", Caps: []string{"\x00"}}))
+	})
+	list, err := s.Audits(t.Context(), AuditFilter{Device: "a\x00b", Limit: 9})
+	if err != nil || len(list) != 1 || list[0].Detail != "\ufffdno\ufffdne\u20ac" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if list, err := s.Devices(t.Context()); err != nil || list[0].Caps[0] != "\x00" { // in JSON it is an escape
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := s.Session(t.Context(), "\x00"); !errors.Is(err, ErrAbsent) {
+		t.Errorf("a session of no name: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -92,7 +93,7 @@ func (t *Tx) change(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("store: %w", err)
 	}
-	r, err := s.ExecContext(t.ctx, args...)
+	r, err := s.ExecContext(t.ctx, storable(args)...)
 	if err != nil {
 		return 0, fmt.Errorf("store: %w", err)
 	}
@@ -104,7 +105,7 @@ func (t *Tx) query(scan func(row) error, query string, args ...any) error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	rows, err := s.QueryContext(t.ctx, args...)
+	rows, err := s.QueryContext(t.ctx, storable(args)...)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
@@ -115,6 +116,18 @@ func (t *Tx) query(scan func(row) error, query string, args ...any) error {
 		}
 	}
 	return rows.Err()
+}
+
+// storable makes of every text one that both databases take, for PostgreSQL has no
+// zero bytes, and UTF-8 only. What a device, a node or a user says would otherwise keep
+// all rows that it stands in, those of the audit among them, from being written.
+func storable(args []any) []any {
+	for i, a := range args {
+		if s, ok := a.(string); ok {
+			args[i] = strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
+		}
+	}
+	return args
 }
 
 // micros is a time as it is stored; 0 is never.
