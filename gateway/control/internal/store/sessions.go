@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -117,12 +118,14 @@ func (s *Store) Sessions(ctx context.Context, f SessionFilter) ([]Session, error
 	if err != nil {
 		return nil, err
 	}
-	for i := range list {
-		if err := s.fill(ctx, &list[i]); err != nil {
-			return nil, err
-		}
+	if len(list) == 0 {
+		return nil, nil
 	}
-	return list, nil
+	ids := make([]any, len(list))
+	for i, v := range list {
+		ids[i] = v.ID
+	}
+	return list, s.fill(ctx, list, `session IN (?`+strings.Repeat(`,?`, len(ids)-1)+`)`, ids...)
 }
 
 // ClosedSince returns the ids of the sessions that are over since a time, the
@@ -139,48 +142,83 @@ func (s *Store) ClosedSince(ctx context.Context, at time.Time) ([]Session, error
 // Session returns one session; ErrAbsent when there is none.
 func (s *Store) Session(ctx context.Context, id string) (Session, error) {
 	v, err := one(ctx, s, scanSession, `SELECT `+sessionColumns+` FROM sessions WHERE id=?`, id)
-	if err == nil {
-		err = s.fill(ctx, &v)
+	if err != nil {
+		return v, err
 	}
-	return v, err
+	list := []Session{v}
+	err = s.fill(ctx, list, `session=?`, id)
+	return list[0], err
 }
 
 // OpenSessions returns the sessions about which something is left to be done, with
-// their grants.
+// their grants. However many they are it asks a few times: whoever takes the lead has
+// no longer for it than a lease lasts, and the server may be far.
 func (s *Store) OpenSessions(ctx context.Context) ([]Session, error) {
+	const open = `session IN (SELECT id FROM sessions WHERE clean=0)`
 	list, err := all(ctx, s, scanSession, `SELECT `+sessionColumns+` FROM sessions WHERE clean=0 ORDER BY opened, id`)
-	for i := range list {
-		if err = s.fill(ctx, &list[i]); err != nil {
-			return nil, err
-		}
-		// The grant is written before the session's row is written again.
-		_, err := one(ctx, s, func(r row) (any, error) { return nil, r.Scan(&list[i].Rev, &list[i].Grant) },
-			`SELECT rev, token FROM grants WHERE session=? ORDER BY rev DESC LIMIT 1`, list[i].ID)
-		if err != nil && err != ErrAbsent {
-			return nil, err
+	if err == nil {
+		err = s.fill(ctx, list, open)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// A grant is written before the session's row is written again.
+	grants, err := all(ctx, s, func(r row) (g Session, err error) { return g, r.Scan(&g.ID, &g.Rev, &g.Grant) },
+		`SELECT session, rev, token FROM grants WHERE `+open+` ORDER BY rev`)
+	of := byID(list)
+	for _, g := range grants {
+		if v := of[g.ID]; v != nil {
+			v.Rev, v.Grant = g.Rev, g.Grant
 		}
 	}
 	return list, err
 }
 
-func (s *Store) fill(ctx context.Context, v *Session) (err error) {
-	v.Operators, err = all(ctx, s, func(r row) (o Operator, err error) {
+func byID(list []Session) map[string]*Session {
+	m := make(map[string]*Session, len(list))
+	for i := range list {
+		m[list[i].ID] = &list[i]
+	}
+	return m
+}
+
+// part is an operator or a step, and of which session.
+type part[T any] struct {
+	session string
+	value   T
+}
+
+// fill adds their operators and ladders to sessions, which the condition which names.
+func (s *Store) fill(ctx context.Context, list []Session, which string, args ...any) error {
+	operators, err := all(ctx, s, func(r row) (p part[Operator], err error) {
+		o := &p.value
 		var ports string
 		var added, removed int64
-		if err = r.Scan(&o.ID, &o.User, &o.Key, &o.Address, &ports, &added, &removed); err == nil {
+		if err = r.Scan(&p.session, &o.ID, &o.User, &o.Key, &o.Address, &ports, &added, &removed); err == nil {
 			o.Ports, err = fromText[string](ports)
 		}
 		o.Added, o.Removed = fromMicros(added), fromMicros(removed)
-		return o, err
-	}, `SELECT id, username, wg_key, address, ports, added, removed FROM operators WHERE session=? ORDER BY added, id`, v.ID)
+		return p, err
+	}, `SELECT session, id, username, wg_key, address, ports, added, removed FROM operators WHERE `+which+` ORDER BY added, id`, args...)
 	if err != nil {
 		return err
 	}
-	v.Steps, err = all(ctx, s, func(r row) (p Step, err error) {
+	steps, err := all(ctx, s, func(r row) (p part[Step], err error) {
 		var after int64
-		err = r.Scan(&p.Stage, &after, &p.Code, &p.By)
-		p.After = time.Duration(after) * time.Microsecond
+		err = r.Scan(&p.session, &p.value.Stage, &after, &p.value.Code, &p.value.By)
+		p.value.After = time.Duration(after) * time.Microsecond
 		return p, err
-	}, `SELECT stage, after_us, code, reporter FROM steps WHERE session=? ORDER BY n`, v.ID)
+	}, `SELECT session, stage, after_us, code, reporter FROM steps WHERE `+which+` ORDER BY n`, args...)
+	of := byID(list)
+	for _, p := range operators {
+		if v := of[p.session]; v != nil {
+			v.Operators = append(v.Operators, p.value)
+		}
+	}
+	for _, p := range steps {
+		if v := of[p.session]; v != nil {
+			v.Steps = append(v.Steps, p.value)
+		}
+	}
 	return err
 }

@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+)
+
+// counter opens connections that count what they are asked.
+type counter struct {
+	driver driver.Driver
+	name   string
+	asked  *atomic.Int32
+}
+
+func (c counter) Connect(context.Context) (driver.Conn, error) {
+	conn, err := c.driver.Open(c.name)
+	return counted{conn, c.asked}, err
+}
+
+func (c counter) Driver() driver.Driver { return c.driver }
+
+type counted struct {
+	driver.Conn
+	asked *atomic.Int32
+}
+
+func (c counted) Prepare(query string) (driver.Stmt, error) {
+	c.asked.Add(1)
+	return c.Conn.Prepare(query)
+}
+
+// How often the database is asked for sessions does not depend on how many there are:
+// each question takes as long as a server is far away, and a lead lasts for seconds.
+func TestSessionsInFewQueries(t *testing.T) {
+	name := "file:" + filepath.Join(t.TempDir(), "control.db")
+	write, err := sql.Open("sqlite", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write.SetMaxOpenConns(1)
+	var asked atomic.Int32
+	read := sql.OpenDB(counter{write.Driver(), name + "?_pragma=busy_timeout(10000)", &asked})
+	s, err := New(t.Context(), write, read, SQLite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		err := errors.Join(s.Close(), read.Close(), write.Close())
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	const many = 100
+	do(t, s, func(tx *Tx) error {
+		var errs []error
+		for i := range many {
+			id := fmt.Sprint("s", i)
+			errs = append(errs, tx.AddGrant(id, 1, "first", at(i)), tx.AddGrant(id, 2, "latest of "+id, at(i)), tx.PutSession(Session{
+				ID: id, Device: "d", Opened: at(i), Operators: []Operator{{ID: "a" + id}, {ID: "b" + id}}, Steps: []Step{{Stage: "one"}, {Stage: "two"}},
+			}))
+		}
+		return errors.Join(errs...)
+	})
+	whole := func(what string, list []Session, err error) {
+		t.Helper()
+		if n := asked.Swap(0); err != nil || len(list) != many || n > 5 {
+			t.Fatalf("%s: %d in %d queries, %v", what, len(list), n, err)
+		}
+		for _, v := range list {
+			if len(v.Operators) != 2 || v.Operators[0].ID != "a"+v.ID || len(v.Steps) != 2 || v.Steps[1].Stage != "two" {
+				t.Errorf("%s: %+v", what, v)
+			}
+		}
+	}
+	list, err := s.OpenSessions(t.Context())
+	whole("open", list, err)
+	for _, v := range list {
+		if v.Rev != 2 || v.Grant != "latest of "+v.ID {
+			t.Errorf("open: %+v", v)
+		}
+	}
+	list, err = s.Sessions(t.Context(), SessionFilter{Limit: many})
+	whole("a page", list, err)
+}
