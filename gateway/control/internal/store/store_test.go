@@ -510,6 +510,41 @@ func behind(t *testing.T, open opener) {
 	}
 }
 
+// Who has the database write without a pause does not keep what was noted from being
+// written.
+func TestBehindHasItsTurn(t *testing.T) {
+	s, err := Open(t.Context(), ":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var stop atomic.Bool
+	var asks sync.WaitGroup
+	defer asks.Wait()
+	defer stop.Store(true)
+	var ask func(*Tx) error
+	ask = func(*Tx) error { // the next waits before this one is done
+		if stop.Load() {
+			return nil
+		}
+		asks.Go(func() { _ = s.Do(context.Background(), ask) })
+		for waits := false; !waits; time.Sleep(10 * time.Microsecond) {
+			s.w.mu.Lock()
+			waits = len(s.w.now) > 0
+			s.w.mu.Unlock()
+		}
+		return nil
+	}
+	asks.Go(func() { _ = s.Do(context.Background(), ask) })
+	written := make(chan struct{})
+	s.Later("behind", func(*Tx) error { close(written); return nil })
+	select {
+	case <-written:
+	case <-time.After(10 * time.Second):
+		t.Error("not written in 10 s")
+	}
+}
+
 func TestRebind(t *testing.T) {
 	if got := rebind(Postgres, "a=? AND b IN (?,?)"); got != "a=$1 AND b IN ($2,$3)" {
 		t.Error(got)

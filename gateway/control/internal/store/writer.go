@@ -26,6 +26,7 @@ type writer struct {
 	mu     sync.Mutex
 	shut   bool
 	now    []*task
+	turn   bool // it is that of those behind
 	order  []string
 	behind map[string]late
 	again  time.Time // before which what could not be written is not tried again
@@ -179,18 +180,21 @@ func (w *writer) last(tx *Tx) {
 	}
 }
 
-// step writes one transaction of what waits, what Do waits for first.
+// step writes one transaction of what waits: what Do waits for first, but not twice in a
+// row, or who asks without a pause would keep all else from being written.
 func (w *writer) step(tx *Tx) bool {
 	w.mu.Lock()
-	now := w.now
-	w.now = nil
+	var now []*task
+	due := len(w.order) > 0 && !time.Now().Before(w.again)
+	if !w.turn || !due {
+		now, w.now = w.now, nil
+	}
+	w.turn = len(now) > 0
 	var names []string
 	var writes []late
-	if len(now) == 0 && !time.Now().Before(w.again) {
+	if len(now) == 0 && due {
 		n := min(chunk, len(w.order))
-		if n > 0 {
-			w.under = w.behind[w.order[0]].since
-		}
+		w.under = w.behind[w.order[0]].since
 		names = append(names, w.order[:n]...)
 		for _, key := range names {
 			writes = append(writes, w.behind[key])
