@@ -42,6 +42,10 @@ func (m *Machine) NodeRefused(now time.Time, rev int, code string) {
 		m.fail(now, CodeNodeRefused, code) // as another node would
 		return
 	}
+	if code == codeClosed && !m.Moving() {
+		m.NodeClosed(now, "") // it had said so to a control that did not live to write it down
+		return
+	}
 	m.notTaken("the node refused: " + code)
 }
 
@@ -105,7 +109,7 @@ func (m *Machine) DeviceSaid(now time.Time, r Reply) {
 	if m.Ended() {
 		// "closed" refuses a command of a session that is over there; a refusal of
 		// another kind says nothing about it.
-		if gone || r.Refusal && r.Re && r.Code == "closed" {
+		if gone || r.Refusal && r.Re && r.Code == codeClosed {
 			m.deviceGone = true
 			m.settle(now)
 		}
@@ -179,6 +183,9 @@ func (m *Machine) refused(now time.Time, r Reply) {
 	case r.Code == "flood":
 	case m.Acked == 0:
 		m.fail(now, r.Code, r.Why)
+	case r.Code == codeClosed: // and so is nothing that could be changed
+		m.deviceGone = true
+		m.Close(now, CodeDeviceClosed, r.Why)
 	default:
 		m.wakeAt = time.Time{}
 		m.notTaken("the device refused a change: " + r.Code)

@@ -74,6 +74,7 @@ const (
 	CodeDeviceClosed    = "device_closed"
 	CodeInternal        = "internal"
 	codeBusy            = "busy"
+	codeClosed          = "closed" // of a refusal: the session is over there
 )
 
 // Machine is one session. Its exported fields are what is kept over a restart; only

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -57,7 +58,7 @@ func (p *play) step(s string) {
 	case "installed":
 		m.NodeInstalled(p.now, n)
 	case "noderefused":
-		m.NodeRefused(p.now, m.Rev, "overlap")
+		m.NodeRefused(p.now, m.Rev, cmp.Or(arg, "overlap"))
 	case "proved":
 		m.NodeProved()
 	case "nodeclosed":
@@ -146,6 +147,9 @@ func TestMachine(t *testing.T) {
 		{"then the device", "issued, installed 1, ready 1, proved, issued, installed 2, ready 2, +30s", "install wake install wake", "connected"},
 		{"a later one that nobody answers", "issued, installed 1, ready 1, proved, issued, installed 2, +70s", "install wake install " + strings.TrimSpace(strings.Repeat("wake ", 12)), "connected"},
 		{"a later one that the device refuses", "issued, installed 1, ready 1, proved, issued, installed 2, refused port_not_allowed, +30s", "install wake install wake", "connected"},
+		{"over at the device, which is not known", "issued, installed 1, ready 1, proved, issued, installed 2, refused closed, nodeclosed", "install wake install wake end", "closed device_closed over"},
+		{"over at the node, which is not known", "issued, installed 1, ready 1, proved, issued, noderefused closed, gone", "install wake install down", "closed node_closed over"},
+		{"over at the node that it is to move to", "issued, installed 1, ready 1, proved, moves, noderefused closed", "install wake install place", "connected"},
 		{"closed", "issued, installed 1, ready 1, proved, close, gone, nodeclosed", "install wake down end", "closed over"},
 		{"closed, node first", "issued, installed 1, ready 1, proved, close, nodeclosed, gone", "install wake down end", "closed over"},
 		{"closing needs the device", "issued, installed 1, ready 1, proved, close, nodeclosed", "install wake down end", "closing"},
