@@ -104,6 +104,8 @@ func (c *Control) renewSession(u User, id string) (client.Session, error) {
 		return client.Session{}, fail(http.StatusConflict, keys.ReasonClosed, "the session is over")
 	case s.m.Rev == 0:
 		return client.Session{}, fail(http.StatusConflict, "opening", "the session is not open yet")
+	case !c.leads(): // it waited for a revision that the database did not take
+		return client.Session{}, fail(http.StatusServiceUnavailable, codeNoLead, "another process may have the lead by now")
 	}
 	if r := &s.renewal; r.rev != s.m.Rev || r.longest != s.longest || now.Sub(r.at) >= renewEvery {
 		lifetime := max(min(c.granted(s, now), s.longest), s.lifetime)

@@ -287,6 +287,26 @@ func TestRenewalOfNode(t *testing.T) {
 	}
 }
 
+// A renewal needs nothing of the database, and is still not signed by whose lead is over.
+func TestRenewalNeedsTheLead(t *testing.T) {
+	w := newWorld(t, nil)
+	w.able("kiosk-1")
+	s, err := w.between(op("ann"), "kiosk-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.reaches(s.ID, client.Connected)
+	w.c.mu.Lock()
+	w.c.lead = &lead{}
+	w.c.mu.Unlock()
+	if v, err := w.c.renewSession(op("ann"), s.ID); code(err) != codeNoLead || v.Renewal != "" {
+		t.Errorf("renewed: %v", err)
+	}
+	w.c.mu.Lock()
+	w.c.lead = nil
+	w.c.mu.Unlock()
+}
+
 // Where renewals would not fit, no session begins that could not go on.
 func TestRenewalTooLong(t *testing.T) {
 	w := newWorld(t, &Config{Issuer: strings.Repeat("i", 60)})
