@@ -83,6 +83,7 @@ func (c *Control) issue(s *session, ch change) error {
 
 func (c *Control) issueOnce(s *session, ch change) error {
 	now := c.cfg.Now()
+	ch.to = c.wayOf(s, ch)
 	d, err := c.draft(s, ch, now)
 	if err != nil {
 		return err

@@ -108,6 +108,20 @@ func (c *Control) move(s *session, n *node) {
 	}()
 }
 
+// wayOf is the node that a revision names: that of ch, if it moves s. One that takes
+// somebody out of a session that is on its way goes back to the node that carries it, for
+// that one alone can cut him off at once, and is told of no revision that names another
+// before the device has left. What has to move then moves without him.
+func (c *Control) wayOf(s *session, ch change) *node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := s.carrier
+	if len(ch.remove) == 0 || !s.m.Moving() || n == nil || n == s.node || n.lost || !n.reachable() {
+		return ch.to
+	}
+	return n
+}
+
 // moved says that the device is at its new node; mu is held.
 func (c *Control) moved(s *session, now time.Time) {
 	var from []string

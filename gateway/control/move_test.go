@@ -358,3 +358,40 @@ func TestRegions(t *testing.T) {
 		t.Errorf("shown as %+v", n)
 	}
 }
+
+// Who is taken out of a session that is on its way to another node is cut off at the one
+// that carries it, at once, and is not in what then moves.
+func TestRemovedWhileItMoves(t *testing.T) {
+	w, one, two, b, s := pairOfNodes(t, nil)
+	eve := w.mustOpen(op("eve"), "kiosk-1")
+	b.mu.Lock()
+	b.proved = nil // the device is on its way, and does not come
+	b.mu.Unlock()
+	if _, err := w.admin.DrainNode(t.Context(), "wg-1", client.DrainRequest{Draining: true, Move: true}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the device is told", func() bool { return b.last().Far.Node == "wg-2" && two.rev(s.ID) == 3 })
+	if _, err := w.admin.RemoveOperator(t.Context(), s.ID, eve.Operator); err != nil {
+		t.Fatal(err)
+	}
+	has := func(n *fakeNode, id string) (in bool) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, l := range n.lines { // the latest that names the node
+			if g, err := n.roots.VerifyGrant([]byte(l.Token)); l.Kind == lineGrant && err == nil && g.Far.Node == n.name && g.Rev == n.held[s.ID] {
+				in = slices.ContainsFunc(g.Operators, func(o keys.Operator) bool { return o.ID == id })
+			}
+		}
+		return in
+	}
+	eventually(t, "eve is out where the session is", func() bool { return one.rev(s.ID) == 4 && !has(one, eve.Operator) })
+	if !has(one, s.Operator) {
+		t.Error("so is ann")
+	}
+	provedBy(b, one, two)
+	w.at(s.ID, "wg-2")
+	eventually(t, "the node before lets go", func() bool { return one.rev(s.ID) == 0 })
+	if has(two, eve.Operator) || !has(two, s.Operator) {
+		t.Error("the operators at the new node are wrong")
+	}
+}
