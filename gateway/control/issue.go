@@ -88,6 +88,17 @@ func (c *Control) issueOnce(s *session, ch change) error {
 	if err != nil {
 		return err
 	}
+	return c.enact(s, ch, d, now)
+}
+
+// enact signs and writes a draft, and hands it to the machine.
+func (c *Control) enact(s *session, ch change, d *draft, now time.Time) error {
+	handed := false
+	defer func() {
+		if !handed {
+			c.undo(s, d)
+		}
+	}()
 	token, err := c.signed(s, d)
 	if err != nil {
 		return err
@@ -121,6 +132,7 @@ func (c *Control) issueOnce(s *session, ch change) error {
 	if s.prekey != d.grant.Prekey {
 		s.offers.forget() // they are sealed with the key before
 	}
+	handed = true
 	s.operators, s.lifetime, s.longest, s.grant, s.address = d.operators, d.lifetime, d.longest, token, d.grant.Addresses[0]
 	s.legs = d.legs
 	s.prekey, s.boot, s.re = d.grant.Prekey, d.grant.Boot, d.grant.Re
@@ -270,6 +282,22 @@ func (c *Control) addresses(s *session, d *draft, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// undo takes back what a revision took that came to nothing: the addresses of operators
+// who are not in s, of which each open that fails would else cost the pool one. Where s
+// has ended meanwhile its row is written again, for the draft's may have come later.
+func (c *Control) undo(s *session, d *draft) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range d.addresses {
+		if a.Kind == pool.Operator && !slices.ContainsFunc(s.operators, func(o operator) bool { return o.id == a.Holder }) {
+			c.pool.Return(a.Kind, a.Holder)
+		}
+	}
+	if s.m.Ended() {
+		c.store.Later("session/"+s.id, s.record().put)
+	}
 }
 
 // reissue makes the revision with the key that the device has just given.

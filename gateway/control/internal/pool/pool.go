@@ -152,6 +152,15 @@ func (p *Pool) Release(kind Kind, name string, now time.Time) (Address, bool) {
 	return e.Address, true
 }
 
+// Return takes an address back that was given to name and that nobody has seen: it need
+// not rest.
+func (p *Pool) Return(kind Kind, name string) {
+	if e := p.byName[holder{kind, name}]; e != nil {
+		delete(p.byName, holder{kind, name})
+		delete(p.held, e.Addr)
+	}
+}
+
 // Of returns the address that name has or had.
 func (p *Pool) Of(kind Kind, name string) (netip.Addr, bool) {
 	e := p.byName[holder{kind, name}]

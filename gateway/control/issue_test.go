@@ -1,0 +1,62 @@
+package control
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// A join that fails takes no address from whoever comes next.
+func TestFailedJoinCostsNoAddress(t *testing.T) {
+	w := newWorld(t, &Config{Pool: netip.MustParsePrefix("10.1.2.0/24")}) // 32 for operators
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	s := w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(s.ID, client.Connected)
+	w.c.store.Fence(99) // nothing can be written
+	for range 40 {
+		if _, err := w.open(op("eve"), "kiosk-1"); code(err) != codeNoDatabase {
+			t.Fatalf("joined: %v", err)
+		}
+	}
+	w.c.store.Fence(0)
+	if v := w.mustOpen(op("bob"), "kiosk-1"); len(v.Operators) != 2 || v.Operators[0].Address == v.Operators[1].Address {
+		t.Errorf("%+v", v.Operators)
+	}
+}
+
+// A session that ends while a grant is being made is over in the database, too.
+func TestEndedWhileIssued(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	v := w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(v.ID, client.Connected)
+	c, ch, now := w.c, change{lifetime: 2 * time.Hour}, time.Now()
+	c.mu.Lock()
+	s := c.sessions[v.ID]
+	c.mu.Unlock()
+	d, err := c.draft(s, ch, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.closeFor(s, "", "")
+	w.reaches(v.ID, client.Closed)
+	if err := c.store.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.enact(s, ch, d, now); code(err) != keys.ReasonClosed {
+		t.Errorf("issued: %v", err)
+	}
+	if err := c.store.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := c.store.OpenSessions(t.Context()); err != nil || len(rows) != 0 {
+		t.Errorf("%d are open after a restart, %v", len(rows), err)
+	}
+}
