@@ -28,6 +28,9 @@ type Member struct {
 	db     *store.Store // to see who has the lead; nil: the database is its own
 	secret string       // by which members know each other
 	way    *carrier
+	ctx    context.Context
+	stop   context.CancelFunc // by Close
+	runs   sync.WaitGroup
 
 	mu     sync.Mutex
 	c      *Control // nil: another has the lead, or nobody
@@ -57,6 +60,7 @@ func Join(ctx context.Context, dsn string, cfg *Config) (*Member, error) {
 		return nil, err
 	}
 	m := &Member{dsn: dsn, cfg: cfg, log: settled.Logger, now: settled.Now, change: make(chan struct{})}
+	m.ctx, m.stop = context.WithCancel(context.Background())
 	if !store.IsPostgres(dsn) {
 		m.c, err = Open(ctx, dsn, cfg)
 		if err != nil {
@@ -94,6 +98,17 @@ func (m *Member) Run(ctx context.Context, lines ...signaling.Sender) error {
 	if m.db == nil {
 		return m.c.Run(ctx, lines...)
 	}
+	m.mu.Lock()
+	if m.ctx.Err() != nil {
+		m.mu.Unlock()
+		return fmt.Errorf("control: %w", net.ErrClosed)
+	}
+	m.runs.Add(1)
+	m.mu.Unlock()
+	defer m.runs.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(m.ctx, func() { cancel(fmt.Errorf("control: %w", net.ErrClosed)) })()
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	watching, stop := context.WithCancel(ctx)
@@ -253,6 +268,10 @@ func (m *Member) Health(ctx context.Context) (r Health) {
 
 // Close ends Run, and the Control that this member may be. It is idempotent.
 func (m *Member) Close() error {
+	m.mu.Lock()
+	m.stop()
+	m.mu.Unlock()
+	m.runs.Wait()
 	m.mu.Lock()
 	c, o := m.c, m.other
 	m.mu.Unlock()

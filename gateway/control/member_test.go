@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -220,6 +221,31 @@ func TestCarriedCallTooLarge(t *testing.T) {
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d", resp.StatusCode)
+	}
+}
+
+// Close ends a member that runs, whoever has the lead.
+func TestMemberCloses(t *testing.T) {
+	m, err := Join(t.Context(), postgrestest.Start(t).Database(), &Config{Store: keys.NewMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- m.Run(context.Background()) }()
+	eventually(t, "it leads", m.Leads)
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-done:
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("run ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it runs on")
+	}
+	if err := m.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("it runs again: %v", err)
 	}
 }
 
