@@ -38,6 +38,8 @@ const (
 	leadPatience = leaseFor + 5*time.Second
 	carryDial    = 3 * time.Second
 	maxCarried   = 8 << 20 // the largest body of any call
+	smallBody    = 64 << 10
+	maxLarge     = 16 // bodies beyond that are held at a time
 )
 
 // Handler serves h while this member has the lead, and else carries each call, streams
@@ -172,7 +174,7 @@ type whole struct {
 }
 
 func (m *Member) wholeParcel(w http.ResponseWriter, r *http.Request) (parcel, error) {
-	body, err := readBody(w, r)
+	body, err := m.readBody(w, r)
 	return whole{m, body}, err
 }
 
@@ -183,11 +185,27 @@ func (p whole) pass(w http.ResponseWriter, r *http.Request, o *other) error {
 }
 
 // readBody reads a whole body, so that it can be sent again where it was not taken.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// Nobody here knows yet whether its sender may: a large one, such as of who imports
+// devices, waits for its turn to be read, and has it until its call is over.
+func (m *Member) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
 	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCarried))
+	limited := http.MaxBytesReader(w, r.Body, maxCarried)
+	body, err := io.ReadAll(io.LimitReader(limited, smallBody))
+	if err == nil && len(body) == smallBody {
+		turn, cancel := context.WithTimeout(r.Context(), bodyTimeout)
+		defer cancel()
+		select {
+		case m.large <- struct{}{}:
+			context.AfterFunc(r.Context(), func() { <-m.large })
+		case <-turn.Done():
+			return nil, fail(http.StatusServiceUnavailable, keys.ReasonBusy, "too many large bodies at a time")
+		}
+		var rest []byte
+		rest, err = io.ReadAll(limited)
+		body = append(body, rest...)
+	}
 	if errors.As(err, new(*http.MaxBytesError)) {
 		return nil, errTooLarge
 	}

@@ -28,6 +28,7 @@ type Member struct {
 	db     *store.Store // to see who has the lead; nil: the database is its own
 	secret string       // by which members know each other
 	way    *carrier
+	large  chan struct{} // full: no other large body is read
 	ctx    context.Context
 	stop   context.CancelFunc // by Close
 	runs   sync.WaitGroup
@@ -59,7 +60,7 @@ func Join(ctx context.Context, dsn string, cfg *Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{dsn: dsn, cfg: cfg, log: settled.Logger, now: settled.Now, change: make(chan struct{})}
+	m := &Member{dsn: dsn, cfg: cfg, log: settled.Logger, now: settled.Now, change: make(chan struct{}), large: make(chan struct{}, maxLarge)}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if !store.IsPostgres(dsn) {
 		m.c, err = Open(ctx, dsn, cfg)

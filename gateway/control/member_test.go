@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -222,6 +223,53 @@ func TestCarriedCallTooLarge(t *testing.T) {
 	if resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d", resp.StatusCode)
 	}
+}
+
+// Whoever sends large bodies, and does not end them, has few of them held.
+func TestFewLargeBodies(t *testing.T) {
+	m := &Member{large: make(chan struct{}, 2)}
+	read := func(body io.Reader) error {
+		call, over := context.WithCancel(t.Context())
+		defer over()
+		got, err := m.readBody(httptest.NewRecorder(), httptest.NewRequestWithContext(call, http.MethodPost, "/", body))
+		if err == nil && len(got) == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	var held sync.WaitGroup
+	var ends []io.Closer
+	for range cap(m.large) {
+		in, out := io.Pipe()
+		ends = append(ends, out)
+		held.Go(func() {
+			if err := read(in); err != nil {
+				t.Error(err)
+			}
+		})
+		if _, err := out.Write(make([]byte, smallBody)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "they are held", func() bool { return len(m.large) == cap(m.large) })
+	if err := read(strings.NewReader("{}")); err != nil {
+		t.Errorf("a small one waits for them: %v", err)
+	}
+	next := make(chan error, 1)
+	go func() { next <- read(io.LimitReader(zeros{}, maxCarried)) }()
+	select {
+	case err := <-next:
+		t.Errorf("read beside them: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	for _, end := range ends {
+		end.Close()
+	}
+	held.Wait()
+	if err := <-next; err != nil {
+		t.Errorf("the next: %v", err)
+	}
+	eventually(t, "none is held", func() bool { return len(m.large) == 0 })
 }
 
 // Close ends a member that runs, whoever has the lead.
