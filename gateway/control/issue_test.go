@@ -1,11 +1,14 @@
 package control
 
 import (
+	"context"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
 	"github.com/boothwire/boothwire/keys"
 )
 
@@ -53,6 +56,39 @@ func TestEndedWhileIssued(t *testing.T) {
 	if err := c.enact(s, ch, d, now); code(err) != keys.ReasonClosed {
 		t.Errorf("issued: %v", err)
 	}
+	if err := c.store.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := c.store.OpenSessions(t.Context()); err != nil || len(rows) != 0 {
+		t.Errorf("%d are open after a restart, %v", len(rows), err)
+	}
+}
+
+// A session that is over by the time at which its closing is written stays so.
+func TestOverBeforeItsClosingIsWritten(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	v := w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(v.ID, client.Connected)
+	c, begun, block := w.c, make(chan struct{}), make(chan struct{})
+	free := sync.OnceFunc(func() { close(block) })
+	defer free()
+	var writes sync.WaitGroup
+	writes.Go(func() {
+		_ = c.store.Do(context.Background(), func(*store.Tx) error { close(begun); <-block; return nil })
+	})
+	<-begun
+	c.mu.Lock()
+	s := c.sessions[v.ID]
+	c.mu.Unlock()
+	writes.Go(func() { c.written(context.Background(), s) })
+	eventually(t, "the write waits", func() bool { return c.store.Stats().Waiting > 0 })
+	c.closeFor(s, "", "")
+	eventually(t, "it is over", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.sessions[v.ID] == nil })
+	free()
+	writes.Wait()
 	if err := c.store.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -78,14 +78,17 @@ func (c *Control) forgetFormer(now time.Time) {
 const writtenTimeout = 2 * time.Second
 
 // written waits until s is written as it is, so that what was answered holds over a
-// kill. A database that is away is waited for by the writes behind.
+// kill. How it is the write itself asks: by then a later row may have been written. A
+// database that is away is waited for by the writes behind.
 func (c *Control) written(ctx context.Context, s *session) {
-	c.mu.Lock()
-	r := s.record()
-	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, writtenTimeout)
 	defer cancel()
-	if err := c.store.Do(ctx, r.put); err != nil {
+	if err := c.store.Do(ctx, func(tx *store.Tx) error {
+		c.mu.Lock()
+		r := s.record()
+		c.mu.Unlock()
+		return r.put(tx)
+	}); err != nil {
 		c.log.Warn("not written yet", zap.String("session", s.id), zap.Error(err))
 	}
 }
