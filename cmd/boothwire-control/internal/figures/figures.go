@@ -60,6 +60,7 @@ func store(m metrics.Writer, st control.StoreStats) {
 	m.One("control_store_waiting", metrics.Gauge, "Writes, audit rows among them, that wait for the database.", st.Waiting)
 	m.One("control_store_lag_seconds", metrics.Gauge, "How long the oldest of them has waited.", st.Lag.Seconds())
 	m.One("control_store_failed_total", metrics.Counter, "Transactions that the database did not take.", st.Failed)
+	m.One("control_store_dropped_total", metrics.Counter, "Writes that were given up because too many waited for the database.", st.Dropped)
 	m.Histogram("control_store_commit_seconds", "Time that transactions took.", st.Commits)
 }
 
