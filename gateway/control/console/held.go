@@ -24,6 +24,7 @@ func (c *Console) heldRoutes(mux *http.ServeMux) {
 			f(w, r, s)
 		})))
 	}
+	mux.Handle("GET /console/held", c.signedIn(http.HandlerFunc(c.listHeld)))
 	route("GET /console/held/{id}", c.showHeld)
 	route("GET /console/held/{id}/events", c.watchHeld)
 	route("POST /console/held/{id}/extend", c.extendHeld)
@@ -32,6 +33,11 @@ func (c *Console) heldRoutes(mux *http.ServeMux) {
 	route("GET /console/held/{id}/rdp", c.showRDP)
 	route("GET /console/held/{id}/desktop", c.showDesktop)
 	route("POST /console/held/{id}/guac", c.makeGuacCode)
+}
+
+// listHeld answers with the ids of what is held for who asks.
+func (c *Console) listHeld(w http.ResponseWriter, r *http.Request) {
+	answer(w, http.StatusOK, map[string][]string{"sessions": c.held.Of(whoOf(r).User)})
 }
 
 func (c *Console) showHeld(w http.ResponseWriter, _ *http.Request, s *held.Session) {
@@ -44,9 +50,7 @@ const keepAlive = 10 * time.Second
 // watchHeld is a stream of events named "held", each a held.Status. It is a tab: the
 // session is held as long as one is open.
 func (c *Console) watchHeld(w http.ResponseWriter, r *http.Request, s *held.Session) {
-	tab, err := s.Tab(r.Context(), whoOf(r))
-	ctx := r.Context()
-	if err == nil {
+	if tab, err := s.Tab(r.Context(), whoOf(r)); err == nil {
 		defer tab.Close()
 	} // else it is over, and what is left to say is how
 	h := w.Header()
@@ -62,17 +66,19 @@ func (c *Console) watchHeld(w http.ResponseWriter, r *http.Request, s *held.Sess
 		return err == nil && rc.Flush() == nil
 	}
 	var last []byte
-	for v := range s.Watch(ctx) {
-		now, err := json.Marshal(v)
+	for v := range s.Watch(r.Context()) {
+		now := v.Now
+		v.Now = time.Time{} // is no change
+		text, err := json.Marshal(v)
 		if err != nil {
 			return
 		}
 		switch {
-		case !bytes.Equal(now, last):
-			if !say(fmt.Appendf(nil, "event: held\ndata: %s\n\n", now)) {
+		case !bytes.Equal(text, last):
+			last, v.Now = text, now
+			if text, err = json.Marshal(v); err != nil || !say(fmt.Appendf(nil, "event: held\ndata: %s\n\n", text)) {
 				return
 			}
-			last = now
 		case time.Since(said) > keepAlive:
 			if !say([]byte(":\n\n")) {
 				return

@@ -218,6 +218,7 @@ func TestConnectIsRefused(t *testing.T) {
 		code         string
 	}{
 		{"a stranger connects", b.browser(t), "POST", "/console/connect", connect, http.StatusUnauthorized, "unauthenticated"},
+		{"a stranger lists", b.browser(t), "GET", "/console/held", "", http.StatusUnauthorized, "unauthenticated"},
 		{"a stranger looks", b.browser(t), "GET", "/console/held/" + id, "", http.StatusUnauthorized, "unauthenticated"},
 		{"a viewer connects", eve, "POST", "/console/connect", connect, http.StatusForbidden, "forbidden"},
 		{"a viewer looks at what another holds", eve, "GET", "/console/held/" + id, "", http.StatusNotFound, "not_held"},
@@ -245,6 +246,11 @@ func TestConnectIsRefused(t *testing.T) {
 				t.Errorf("%d %s, want %d %s: %.200s", status, code, tt.status, tt.code, text)
 			}
 		})
+	}
+	for who, want := range map[*http.Client]string{ann: `{"sessions":["` + id + `"]}`, bob: `{"sessions":[]}`} {
+		if _, _, text := b.tell(t, who, "GET", "/console/held", ""); strings.TrimSpace(string(text)) != want {
+			t.Errorf("held are %s, want %s", text, want)
+		}
 	}
 	// A page of another site has her cookie and still gets nothing.
 	for _, path := range []string{"/console/connect", "/console/held/" + id + "/leave", "/console/held/" + id + "/code"} {

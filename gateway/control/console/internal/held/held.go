@@ -233,6 +233,20 @@ func (h *Sessions) Find(user, session string) (*Session, error) {
 	return s, nil
 }
 
+// Of are the ids of the sessions that are held for a user, or were until lately.
+func (h *Sessions) Of(user string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := []string{}
+	for of := range h.held {
+		if of.user == user {
+			list = append(list, of.session)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // Redeem takes a code that somebody shows for a protocol, once, and opens a tab of the
 // session that it is of; see Session.Tab.
 func (h *Sessions) Redeem(ctx context.Context, code string, who Who, p Protocol) (*Tab, error) {

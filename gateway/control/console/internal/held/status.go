@@ -20,6 +20,7 @@ type Status struct {
 	Tabs      int            `json:"tabs"`
 	Leaves    time.Time      `json:"leaves,omitzero"` // when it is left for want of tabs
 	Over      *Over          `json:"over,omitempty"`
+	Now       time.Time      `json:"now,omitzero"` // of the clock that the times are of
 }
 
 // Tunnel is the session's tunnel as its end in this process sees it.
@@ -36,7 +37,7 @@ type Tunnel struct {
 // Status is a snapshot.
 func (s *Session) Status() Status {
 	now := s.op.Status()
-	v := Status{Session: now.Session, Self: now.Session.Operator, Ports: s.Ports(), Tunnel: Tunnel{
+	v := Status{Now: s.of.cfg.Now().UTC(), Session: now.Session, Self: now.Session.Operator, Ports: s.Ports(), Tunnel: Tunnel{
 		State: string(now.Tunnel.State), Path: string(now.Tunnel.Path), Why: now.Tunnel.Why,
 		RTT: client.Micros(now.Tunnel.RTT.Microseconds()), Loss: now.Tunnel.Loss, Rx: now.Tunnel.Rx, Tx: now.Tunnel.Tx,
 	}}

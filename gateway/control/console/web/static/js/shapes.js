@@ -57,6 +57,7 @@
  * @property {string} [closed]
  * @property {number} rx
  * @property {number} tx
+ * @property {{position: number, for_us: number}} [waiting] for its turn to be woken
  */
 
 /**
