@@ -1,8 +1,9 @@
 // The columns of the list of devices: what stands in them, and which a user wants.
 
-import { known, t } from "./i18n.js";
+import { t } from "./i18n.js";
 import { ago, exactly } from "./format.js";
-import { troubles, severity } from "./trouble.js";
+import { natClass, natText } from "./nat.js";
+import { severity, troubles, troubleText } from "./trouble.js";
 
 /**
  * @typedef {import("./shapes.js").Device} Device
@@ -29,16 +30,6 @@ const words = {
 	session: t("devices.in_session"),
 };
 
-/** @type {Map<string, string>} */
-const troubleWords = new Map();
-
-/** @param {string} code */
-function trouble(code) {
-	let text = troubleWords.get(code);
-	if (text === undefined) troubleWords.set(code, (text = t(`trouble.${code}`)));
-	return text;
-}
-
 /** @type {Column[]} */
 export const columns = [
 	{ name: "id", label: t("devices.id"), width: "minmax(140px, 2fr)", text: (d) => d.id, mono: true },
@@ -57,14 +48,14 @@ export const columns = [
 		text: (d) => {
 			const codes = troubles(d);
 			if (codes.length === 0) return "";
-			return codes.length > 1 ? `${trouble(codes[0])} +${codes.length - 1}` : trouble(codes[0]);
+			return codes.length > 1 ? `${troubleText(codes[0])} +${codes.length - 1}` : troubleText(codes[0]);
 		},
 		kind: (d) => severity(troubles(d)[0]),
 	},
 	{ name: "group", label: t("devices.group"), width: "minmax(90px, 1fr)", text: (d) => d.group ?? "" },
 	{ name: "version", label: t("devices.version"), width: "minmax(90px, 1fr)", text: (d) => d.version ?? "" },
 	{ name: "address", label: t("devices.address"), width: "124px", text: (d) => d.address ?? "", mono: true },
-	{ name: "nat", label: t("devices.nat"), width: "128px", text: (d) => (d.nat ? known(`nat.${d.nat}`) || d.nat : ""), hidden: true },
+	{ name: "nat", label: t("devices.nat"), width: "128px", text: (d) => natText(natClass(d.nat)), hidden: true },
 ];
 
 const kept = "boothwire.columns";

@@ -3,14 +3,15 @@
 
 import { stream } from "./api.js";
 import { byId, h, may, replace, say } from "./dom.js";
-import { t, known } from "./i18n.js";
+import { t } from "./i18n.js";
 import { count } from "./format.js";
 import { Fleet, everything } from "./fleet.js";
 import { VirtualList } from "./virtual.js";
 import { columns, choose, chosen } from "./columns.js";
 import { makeRow, showRow } from "./device-rows.js";
 import { open, read, write } from "./device-filter.js";
-import { troubleCodes } from "./trouble.js";
+import { natText } from "./nat.js";
+import { troubleText } from "./trouble.js";
 import { connect } from "./connect.js";
 
 /**
@@ -185,12 +186,10 @@ function showNewOptions() {
 /** @param {"group" | "version" | "nat" | "trouble"} name */
 function showOptions(name) {
 	const select = byId(`by-${name}`, HTMLSelectElement);
-	const values = [...fleet.tallies[name].counts.keys()];
-	if (name === "trouble") values.sort((a, b) => troubleCodes.indexOf(a) - troubleCodes.indexOf(b));
-	else values.sort();
+	const values = [...fleet.tallies[name].counts.keys()].sort();
 	const now = state.filter[name];
 	if (now && now !== "any" && !values.includes(now)) values.unshift(now);
-	const words = (/** @type {string} */ v) => (name === "trouble" ? t(`trouble.${v}`) : known(`nat.${v}`) || v);
+	const words = (/** @type {string} */ v) => (name === "trouble" ? troubleText(v) : name === "nat" ? natText(v) : v);
 	replace(select,
 		h("option", { value: "" }, t(`devices.any_${name}`)),
 		name === "trouble" ? h("option", { value: "any" }, t("devices.in_trouble")) : null,

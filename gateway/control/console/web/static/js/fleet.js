@@ -2,7 +2,8 @@
 // single ones change. It knows no page.
 
 import { Order } from "./order.js";
-import { troubles } from "./trouble.js";
+import { natClass } from "./nat.js";
+import { kindOf, troubles } from "./trouble.js";
 
 /** @typedef {import("./shapes.js").Device} Device */
 
@@ -12,8 +13,8 @@ import { troubles } from "./trouble.js";
  * @property {string[]} online states; none: all
  * @property {string} group
  * @property {string} version
- * @property {string} nat
- * @property {string} trouble a code, or "any"
+ * @property {string} nat a class
+ * @property {string} trouble a kind, or "any"
  * @property {boolean} session only those in one
  */
 
@@ -32,7 +33,7 @@ const keys = {
 	version: (d) => natural(d.version ?? "￿"),
 	seen: (d) => -(Date.parse(d.last_seen ?? "") || 0),
 	address: (d) => natural(d.address ?? "￿"),
-	nat: (d) => d.nat ?? "￿",
+	nat: (d) => natClass(d.nat) || "￿",
 	trouble: (d) => -troubles(d).length,
 	session: (d) => (d.session ? 0 : 1),
 };
@@ -200,10 +201,10 @@ export class Fleet {
 		if (d.session) this.counts.session += by;
 		const codes = troubles(d);
 		if (codes.length) this.counts.trouble += by;
-		for (const code of codes) this.tallies.trouble.add(code, by);
+		for (const code of codes) this.tallies.trouble.add(kindOf(code), by);
 		this.tallies.group.add(d.group, by);
 		this.tallies.version.add(d.version, by);
-		this.tallies.nat.add(d.nat, by);
+		this.tallies.nat.add(natClass(d.nat), by);
 	}
 
 	/**
@@ -218,12 +219,12 @@ export class Fleet {
 			(f.online.length === 0 || f.online.includes(d.online)) &&
 			(!f.group || d.group === f.group) &&
 			(!f.version || d.version === f.version) &&
-			(!f.nat || d.nat === f.nat) &&
+			(!f.nat || natClass(d.nat) === f.nat) &&
 			(!f.session || !!d.session);
 		for (let i = 0; pass && i < this.words.length; i++) pass = hay.includes(this.words[i]);
 		if (pass && f.trouble) {
 			const codes = troubles(d);
-			pass = f.trouble === "any" ? codes.length > 0 : codes.includes(f.trouble);
+			pass = f.trouble === "any" ? codes.length > 0 : codes.some((code) => kindOf(code) === f.trouble);
 		}
 		this.passes[slot] = pass ? 1 : 0;
 		return pass;

@@ -20,6 +20,7 @@
  * @property {string} [ssh_host_key]
  * @property {string} [rdp_certificate]
  * @property {string} [nat]
+ * @property {string[]} [trouble]
  */
 
 /**
