@@ -1,7 +1,7 @@
 // Package guacdtest is a guacd for tests, written after the protocol's documentation:
 // it joins one client at a time, connects to the RDP server that it is told, believes
 // only a certificate that it is told, and then shows what the server sends, and sends
-// what is typed, byte for byte. It draws nothing.
+// what is typed, byte for byte. All that it draws is one colour.
 package guacdtest
 
 import (
@@ -127,6 +127,10 @@ func (p *Peer) serve(conn net.Conn) {
 			say(conn, "error", "as many values as arguments", "512")
 			return
 		}
+		if len(c.Hello["size"]) != 3 {
+			say(conn, "error", "a size of three", "512")
+			return
+		}
 		for i, n := range args[2:] {
 			c.Arguments[n] = e[i+2]
 		}
@@ -151,7 +155,11 @@ func (p *Peer) desktop(conn net.Conn, in *bufio.Reader, c *Client) {
 		return
 	}
 	defer server.Close()
-	say(conn, "size", "0", c.Arguments["width"], c.Arguments["height"])
+	size := c.Hello["size"]
+	say(conn, "size", "0", size[0], size[1])
+	say(conn, "rect", "0", "0", "0", size[0], size[1])
+	say(conn, "cfill", "14", "0", "16", "34", "46", "255")
+	say(conn, "sync", "1")
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer server.Close()

@@ -106,6 +106,8 @@ form.addEventListener("submit", (e) => {
   connect(wish());
 });
 field("drive").addEventListener("change", () => { byId("drive-account").hidden = !field("drive").checked; });
+const passes = () => { byId("memory-guacd").hidden = field("engine").value !== "guacd"; };
+field("engine").addEventListener("change", passes);
 byId("cad").addEventListener("click", () => { desktop?.ctrlAltDel(); desktop?.focus(); });
 byId("meta").addEventListener("click", () => { desktop?.metaKey(); desktop?.focus(); });
 byId("resize").addEventListener("click", () => reconnect(room()));
@@ -147,6 +149,7 @@ try {
   const engine = field("engine");
   for (const o of [.../** @type {HTMLSelectElement} */ (/** @type {unknown} */ (engine)).options]) if (!usable.includes(o.value)) o.remove();
   if (usable[0]) engine.value = usable[0];
+  passes();
   byId("engine-field").hidden = usable.length < 2;
   byId("drive-field").hidden = !(about.drive && usable.includes("guacd"));
   byId("recorded").hidden = !about.recorded;
