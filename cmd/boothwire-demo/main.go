@@ -1,3 +1,6 @@
+// Windows has made certificates of RDP servers with negative serial numbers.
+//go:debug x509negativeserial=1
+
 // Command boothwire-demo plays a service call on a whole fleet in one process: no
 // root, nothing but Go. Then it stays up, for trying boothctl and ssh by hand.
 package main

@@ -4,7 +4,9 @@ package config
 import (
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/asn1"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -38,6 +40,7 @@ type Config struct {
 	Bare     []string          `toml:"bare"`
 	Services map[string]string `toml:"services"`
 	HostKey  string            `toml:"ssh_host_key"`
+	RDPCert  string            `toml:"rdp_certificate"`
 	RelayCA  string            `toml:"relay_ca"`
 	Metrics  string            `toml:"metrics"`
 	Lines    []Line            `toml:"line"`
@@ -126,14 +129,21 @@ func (c *Config) OpenDevice() (*keys.Device, error) {
 		Nodes:   c.Nodes,
 		Longest: time.Duration(c.Longest),
 	})
-	if err != nil || c.HostKey == "" {
-		return d, err
-	}
-	sum, err := fingerprint(c.HostKey)
 	if err != nil {
-		return nil, &daemon.FieldError{Field: "ssh_host_key", Err: err}
+		return nil, err
 	}
-	d.Fingerprints(sum, [32]byte{})
+	var ssh, rdp [32]byte
+	if c.HostKey != "" {
+		if ssh, err = fingerprint(c.HostKey); err != nil {
+			return nil, &daemon.FieldError{Field: "ssh_host_key", Err: err}
+		}
+	}
+	if c.RDPCert != "" {
+		if rdp, err = certificate(c.RDPCert); err != nil {
+			return nil, &daemon.FieldError{Field: "rdp_certificate", Err: err}
+		}
+	}
+	d.Fingerprints(ssh, rdp)
 	return d, nil
 }
 
@@ -161,6 +171,24 @@ func fingerprint(file string) (sum [32]byte, err error) {
 		return sum, fmt.Errorf("%s is no OpenSSH public key", file)
 	}
 	return sha256.Sum256(blob), nil
+}
+
+// certificate is the SHA-256 of the certificate in a file, PEM or DER.
+func certificate(file string) (sum [32]byte, err error) {
+	der, err := os.ReadFile(file)
+	if err != nil {
+		return sum, err
+	}
+	if block, _ := pem.Decode(der); block != nil && block.Type == "CERTIFICATE" {
+		der = block.Bytes
+	}
+	// Windows has made some whose serial number Go will not read, so what is inside is
+	// not looked at beyond that it is one value of DER.
+	var raw asn1.RawValue
+	if rest, err := asn1.Unmarshal(der, &raw); err != nil || len(rest) > 0 || raw.Tag != asn1.TagSequence {
+		return sum, fmt.Errorf("%s is no certificate", file)
+	}
+	return sha256.Sum256(der), nil
 }
 
 // Tunnel is the mode of tunnels.

@@ -3,15 +3,19 @@ package config
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/boothwire/boothwire/internal/daemon"
+	"github.com/boothwire/boothwire/internal/testca"
 	"github.com/boothwire/boothwire/keys"
 )
 
@@ -106,6 +110,51 @@ func TestHostKeyIsPublished(t *testing.T) {
 		}
 		if ssh.FingerprintSHA256(host) != "SHA256:"+base64.RawStdEncoding.EncodeToString(batch.SSH[:]) {
 			t.Errorf("the batch says %x, the key is %s", batch.SSH, ssh.FingerprintSHA256(host))
+		}
+	}
+}
+
+func TestRDPCertificateIsPublished(t *testing.T) {
+	ca := testca.New(t, t.TempDir())
+	certFile, _ := ca.Server("kiosk", []string{"kiosk"})
+	text, err := os.ReadFile(certFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	file := filepath.Join(t.TempDir(), "rdp.cer")
+	for name, c := range map[string]struct {
+		data []byte
+		ok   bool
+	}{
+		"PEM":      {text, true},
+		"DER":      {block.Bytes, true},
+		"a key":    {[]byte("-----BEGIN PRIVATE KEY-----\n"), false},
+		"cut":      {block.Bytes[:100], false},
+		"trailing": {append(slices.Clone(block.Bytes), 0), false},
+		"empty":    {nil, false},
+	} {
+		if err := os.WriteFile(file, c.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := load(t, "# rdp_certificate = \"/etc/xrdp/cert.pem\"", "rdp_certificate = '"+file+"'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := cfg.OpenDevice()
+		if !c.ok {
+			if err == nil || !strings.Contains(err.Error(), "rdp_certificate") {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Rotate() // as at each connection
+		batch, err := keys.VerifyPrekeys(d.Prekeys(), "boothwire", "kiosk-00042", d.Key())
+		if err != nil || batch.RDP != sha256.Sum256(block.Bytes) {
+			t.Errorf("%s: signed %x, %v", name, batch.RDP, err)
 		}
 	}
 }

@@ -38,6 +38,11 @@ func TestExample(t *testing.T) {
 		{"# [[relay]]\n", relay("relay-1", "https://relay.example.com/relay", "x"), `: relay[0].key: "x"`},
 		{"# [[relay]]\n", relay("a", "https://a.example.com", key) + relay("a", "https://b.example.com", key), `: relay[1].name: another`},
 		{`# client_id`, "password = 'x' # client_id", "mqtt.password_file:"},
+		{"# [console.desktop]\n", "[console.desktop]\nguacd = '127.0.0.1:4822'\nrecordings = '/r'\nrecord = true\ndrive = true\n", ""},
+		{"# [console.desktop]\n", "[console.desktop]\nfirst_use = true\nwithout_nla = true\nmost = 5\n", ""},
+		{"# [console.desktop]\n", "[console.desktop]\nguacd = '4822'\n", `console.desktop.guacd: "4822"`},
+		{"# [console.desktop]\n", "[console.desktop]\nrecord = true\n", "console.desktop.record: needs guacd"},
+		{"# [console.desktop]\n", "[console.desktop]\nguacd = 'guacd:4822'\nrecord = true\n", "console.desktop.record: needs a folder"},
 	} {
 		if !strings.Contains(string(example), tt.old) {
 			t.Fatalf("the example has no %q", tt.old)

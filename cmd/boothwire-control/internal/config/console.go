@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -20,6 +21,19 @@ type Console struct {
 	Longest daemon.Duration `toml:"longest"`
 	Local   *LocalAdmin     `toml:"local"`
 	OIDC    *OIDC           `toml:"oidc"`
+	Desktop Desktop         `toml:"desktop"`
+}
+
+// Desktop is how desktops come into a browser.
+type Desktop struct {
+	Plain      bool   `toml:"without_nla"`
+	FirstUse   bool   `toml:"first_use"`
+	Record     bool   `toml:"record"`
+	Most       int    `toml:"most"`
+	Guacd      string `toml:"guacd"`
+	Recordings string `toml:"recordings"`
+	Keys       bool   `toml:"recorded_keys"`
+	Drive      bool   `toml:"drive"`
 }
 
 // LocalAdmin is an administrator whom control itself knows.
@@ -59,6 +73,9 @@ func (c *Console) Validate() error {
 			return daemon.Wrong("local.password_hash", "%w", err)
 		}
 	}
+	if err := c.Desktop.validate(); err != nil {
+		return err
+	}
 	if c.OIDC == nil {
 		return nil
 	}
@@ -69,6 +86,36 @@ func (c *Console) Validate() error {
 		return daemon.Wrong("oidc."+wrong.Field, "%w", wrong.Err)
 	}
 	return nil
+}
+
+func (d *Desktop) validate() error {
+	if d.Guacd == "" {
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{{"record", d.Record}, {"recordings", d.Recordings != ""}, {"recorded_keys", d.Keys}, {"drive", d.Drive}} {
+			if f.set {
+				return daemon.Wrong("desktop."+f.name, "needs guacd")
+			}
+		}
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(d.Guacd); err != nil {
+		return daemon.Wrong("desktop.guacd", "%q is no host:port", d.Guacd)
+	}
+	if d.Record && d.Recordings == "" {
+		return daemon.Wrong("desktop.record", "needs a folder for recordings")
+	}
+	return nil
+}
+
+// console is the same for the console; pins are kept in the state folder.
+func (d *Desktop) console(state string) console.Desktop {
+	c := console.Desktop{Plain: d.Plain, FirstUse: d.FirstUse, Record: d.Record, Most: d.Most, Pins: filepath.Join(state, "desktop-pins.json")}
+	if d.Guacd != "" {
+		c.Guacd = &console.Guacd{Address: d.Guacd, Recordings: d.Recordings, Keys: d.Keys, Drive: d.Drive}
+	}
+	return c
 }
 
 func (o *OIDC) provider(secret string) *console.OIDC {
@@ -85,7 +132,7 @@ func (o *OIDC) provider(secret string) *console.OIDC {
 // Open returns the console of a control. A local administrator without a password gets
 // one, good until the program ends, in a file that only its user can read.
 func (c *Console) Open(ctl console.Control, state string, log *zap.Logger) (*console.Console, error) {
-	cfg := &console.Config{Idle: time.Duration(c.Idle), Longest: time.Duration(c.Longest), Logger: log}
+	cfg := &console.Config{Idle: time.Duration(c.Idle), Longest: time.Duration(c.Longest), Desktop: c.Desktop.console(state), Logger: log}
 	if c.OIDC != nil {
 		secret, err := (&daemon.Login{Password: c.OIDC.Secret, PasswordFile: c.OIDC.SecretFile}).Secret()
 		if err != nil {
