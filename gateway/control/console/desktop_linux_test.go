@@ -35,6 +35,7 @@ func TestDesktopInBrowser(t *testing.T) {
 	netlab.Require(t, "node", "chromium", "Xvfb", "freerdp-shadow-cli", "xterm")
 	browsertest.Tools(t)
 	needEngine(t, desktop.EngineIron)
+	t.Parallel() // it mostly waits
 	folder := t.TempDir()
 	screen := rdptest.NewScreen(t, nil, 1280, 720)
 	screen.Terminal(folder)

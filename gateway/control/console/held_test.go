@@ -314,10 +314,13 @@ func TestLastTab(t *testing.T) {
 	shut()
 	res.Body.Close()
 	b.world.Wait("left after the grace", func() bool { return b.world.Session(id).State == client.Closed })
-	_, _, text := b.tell(t, ann, "GET", "/console/held/"+id, "")
 	var v held.Status
-	if err := json.Unmarshal(text, &v); err != nil || v.Over == nil || v.Over.Code != "unwatched" {
-		t.Errorf("it is %s", text)
+	b.world.Wait("this end's word", func() bool { // a moment after control's
+		_, _, text := b.tell(t, ann, "GET", "/console/held/"+id, "")
+		return json.Unmarshal(text, &v) == nil && v.Over != nil
+	})
+	if v.Over.Code != "unwatched" {
+		t.Errorf("it is over as %+v", v.Over)
 	}
 }
 

@@ -38,6 +38,7 @@ func (s *Server) Guac(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	ws.SetReadLimit(guac.MaxInstruction)
 	v := &visit{s: s, engine: "guacd", began: time.Now()}
 	why := word(s.guac(r, ws, v))
 	hangUp(ws, why)

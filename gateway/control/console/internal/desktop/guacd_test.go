@@ -143,6 +143,7 @@ func TestGuacdEnds(t *testing.T) {
 		"the device goes":      {device: func(d *device) { d.mode = endsAfterTLS }, code: websocket.StatusNormalClosure},
 		"a word not allowed":   {do: func(c *guest, _ *tab) { c.says("6.select,3.ssh;") }, code: 4400, reason: "malformed"},
 		"a cut instruction":    {do: func(c *guest, _ *tab) { c.says("3.key,2.6") }, code: 4400, reason: "malformed"},
+		"a long message":       {do: func(c *guest, _ *tab) { c.says("4.blob,1.1,70000." + strings.Repeat("a", 70000) + ";") }, code: websocket.StatusMessageTooBig, reason: "read limited at 65537 bytes"},
 		"bytes":                {do: func(c *guest, _ *tab) { c.ws.Write(c.w.ctx(), websocket.MessageBinary, []byte("3.nop;")) }, code: 4400, reason: "malformed"},
 		"guacd talks nonsense": {peer: func(p *guacdtest.Peer) { p.Raw = "nonsense" }, code: 4502, reason: "broken"},
 		"guacd knows no pin":   {peer: func(p *guacdtest.Peer) { p.Without = "cert-fingerprints" }, code: 4502, reason: "guacd_refused"},

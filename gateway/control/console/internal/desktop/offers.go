@@ -67,22 +67,16 @@ type offers struct {
 
 type offer struct {
 	Wish
-	until time.Time
+	late *time.Timer // forgets it
 }
 
 func (o *offers) put(code string, w Wish) error {
-	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for code, old := range o.of {
-		if now.After(old.until) {
-			delete(o.of, code)
-		}
-	}
 	if len(o.of) >= maxOffers {
 		return errFull
 	}
-	o.of[code] = offer{w, now.Add(offerLife)}
+	o.of[code] = offer{w, time.AfterFunc(offerLife, func() { o.take(code) })}
 	return nil
 }
 
@@ -91,6 +85,9 @@ func (o *offers) take(code string) (Wish, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	w, ok := o.of[code]
-	delete(o.of, code)
-	return w.Wish, ok && time.Now().Before(w.until)
+	if ok {
+		w.late.Stop()
+		delete(o.of, code)
+	}
+	return w.Wish, ok
 }
