@@ -80,6 +80,12 @@ func (c *Console) serveStatic(w http.ResponseWriter, r *http.Request) {
 	serveKept(w, r, data, c.assets.version, kept)
 }
 
+// hasEngine reports whether a file of an engine was there at build time.
+func hasEngine(name string) bool {
+	_, err := fs.Stat(engines, "web/engines/"+name)
+	return err == nil
+}
+
 // serveEngine serves /console/engines/{path...}.
 func (c *Console) serveEngine(w http.ResponseWriter, r *http.Request) {
 	name := path.Clean("/" + r.PathValue("path"))

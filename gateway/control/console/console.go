@@ -11,6 +11,7 @@ import (
 	"github.com/boothwire/boothwire/gateway/control/console/internal/desktop"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/held"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
+	"github.com/boothwire/boothwire/gateway/control/console/internal/sshconn"
 	"github.com/boothwire/boothwire/tunnel/operator"
 )
 
@@ -31,6 +32,8 @@ type Config struct {
 	Idle, Longest time.Duration
 	// Policy is how sessions are opened and held.
 	Policy Policy
+	// SSH is how Terminal and Files reach devices.
+	SSH SSH
 	// Operator is how they are opened beyond that: relays, sockets, roots.
 	Operator operator.Config
 	// Desktop is how desktops come into a browser.
@@ -65,6 +68,7 @@ type Console struct {
 	logins   *login.Logins
 	held     *held.Sessions
 	desktops *desktop.Server
+	ssh      *sshconn.Conns
 	local    *login.Door
 	oidc     *login.Provider
 	sealer   *login.Sealer
@@ -109,6 +113,11 @@ func New(c Control, cfg *Config) (*Console, error) {
 	s.logins = login.New(cfg.Idle, cfg.Longest)
 	s.cfg.Policy = cfg.Policy.settled()
 	s.held = s.cfg.Policy.sessions(cfg.Operator, s.log)
+	pins, err := sshconn.NewPins(cfg.SSH.FirstUse, cfg.SSH.Remember)
+	if err != nil {
+		return nil, err
+	}
+	s.ssh = sshconn.New(pins, s.log)
 	s.handler = s.guard(s.routes())
 	return s, nil
 }
@@ -120,6 +129,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.
 // and waits until nothing of those is left here. It is idempotent.
 func (c *Console) Close() error {
 	c.logins.Close()
+	c.ssh.Close()
 	c.held.Close()
 	return nil
 }

@@ -9,10 +9,12 @@ import (
 	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
 )
 
-// What a page may load. The engines compile WebAssembly and put styles into elements
-// of their own; only their page may.
+// What a page may load. The terminal makes styles as it goes; the engines of Desktop
+// compile WebAssembly, too. Only their pages may.
 const (
 	policyStrict = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+		"font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	policyTerminal = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
 		"font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	policyEngine = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; " +
 		"font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

@@ -57,6 +57,9 @@ type view struct {
 // Asset is the address of a static file.
 func (v view) Asset(name string) string { return v.assets.url(name) }
 
+// Engine reports whether a file of an engine, such as "xterm/xterm.js", is built in.
+func (v view) Engine(name string) bool { return hasEngine(name) }
+
 // Dictionary is the address of the page's words.
 func (v view) Dictionary() string { return "/console/i18n/" + v.Lang + ".json?v=" + v.tag }
 

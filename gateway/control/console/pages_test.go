@@ -43,7 +43,7 @@ func TestPolicies(t *testing.T) {
 			}
 		}
 	}
-	for _, policy := range []string{policyStrict, policyEngine} {
+	for _, policy := range []string{policyStrict, policyTerminal, policyEngine} {
 		if strings.Contains(policy, "'unsafe-eval'") || strings.Contains(policy, "script-src 'self' 'unsafe-inline'") {
 			t.Errorf("%s lets in too much", policy)
 		}

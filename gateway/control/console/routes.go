@@ -23,6 +23,8 @@ var sheets = []sheet{
 	{Pattern: "/console/sessions", Name: "sessions", Section: "sessions", Role: control.Viewer},
 	{Pattern: "/console/sessions/{id}", Name: "session", Section: "sessions", Role: control.Viewer},
 	{Pattern: "/console/sessions/{id}/desktop", Name: "desktop", Section: "sessions", Role: control.Operator, Policy: policyEngine},
+	{Pattern: "/console/sessions/{id}/terminal", Name: "terminal", Section: "sessions", Role: control.Operator, Policy: policyTerminal},
+	{Pattern: "/console/sessions/{id}/files", Name: "files", Section: "sessions", Role: control.Operator},
 	{Pattern: "/console/nodes", Name: "nodes", Section: "nodes", Role: control.Viewer},
 	{Pattern: "/console/audit", Name: "audit", Section: "audit", Role: control.Approver, Everywhere: true},
 }
@@ -51,6 +53,7 @@ func (c *Console) routes() http.Handler {
 	c.heldRoutes(mux)
 	mux.Handle("GET /console/desktop", c.signedIn(http.HandlerFunc(c.desktops.Iron)))
 	mux.Handle("GET /console/guac", c.signedIn(http.HandlerFunc(c.desktops.Guac)))
+	c.sshRoutes(mux)
 	mux.Handle("POST /console/awake", c.signedIn(http.HandlerFunc(awake)))
 
 	mux.Handle("/console/", c.page(sheet{Name: "lost", Role: control.Viewer, Status: http.StatusNotFound}))

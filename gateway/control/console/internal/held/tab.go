@@ -2,7 +2,6 @@ package held
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/boothwire/boothwire/keys"
-	"github.com/boothwire/boothwire/tunnel/operator"
 )
 
 // A Protocol is what a connect code is good for.
@@ -116,20 +114,14 @@ func (t *Tab) Close() {
 // connection is closed with the tab. Refusals and ends are a *client.Error; that nobody
 // answers at the port is not.
 func (t *Tab) Dial(ctx context.Context, port uint16) (net.Conn, error) {
-	if err := t.Session.reaches(port); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })
 	defer stop()
-	c, err := t.Session.op.Dial(ctx, "tcp", ":"+strconv.Itoa(int(port)))
+	c, err := t.Session.Dial(ctx, port)
 	if err != nil {
 		if ended := t.Err(); ended != nil {
-			return nil, ended
-		}
-		if e, ok := errors.AsType[*operator.Error](err); ok { // the session's end, before the tab hears of it
-			return nil, Over{Code: e.Code, Why: e.Error()}.err()
+			err = ended
 		}
 		return nil, err
 	}

@@ -28,6 +28,9 @@ type Terminal struct {
 	Sizes      chan [2]uint32 // cols and rows, each time they change
 }
 
+// Signer is a host key.
+type Signer = ssh.Signer
+
 // Config of a Server. Its zero value takes the user "operator" with the password
 // "right".
 type Config struct {
@@ -345,6 +348,9 @@ func (t *Target) Done() <-chan struct{} { return t.ctx.Done() }
 
 // Context is that of a tab.
 func (t *Target) Context() context.Context { return t.ctx }
+
+// Err is that of a tab.
+func (t *Target) Err() error { return context.Cause(t.ctx) }
 
 // Close is that of a tab.
 func (t *Target) Close() {}

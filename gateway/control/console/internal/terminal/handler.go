@@ -26,12 +26,14 @@ type Tab interface {
 	sshconn.Target
 	// Context ends with the tab, its login and its session.
 	Context() context.Context
+	Err() error // why Context has ended; nil while it has not
 	Close()
 }
 
 // Times of a socket.
 const (
 	helloTimeout = 10 * time.Second
+	endTimeout   = time.Second
 	pingEvery    = 20 * time.Second
 	sendTimeout  = 30 * time.Second // for one message to a page that does not read
 )
@@ -72,8 +74,17 @@ func (h *Handler) serve(r *http.Request, s *socket) error {
 	defer end(nil)
 	s.listen(end)
 	err = h.connected(ctx, s, tab, first)
-	if ctx.Err() != nil {
-		return context.Cause(ctx) // says more than what it broke
+	if reason(err).Code == sshconn.CodeEnded { // what ended it ends the tab, which knows why
+		select {
+		case <-tab.Context().Done():
+		case <-time.After(endTimeout):
+		}
+	}
+	switch ended := tab.Err(); {
+	case ended != nil:
+		return ended // says more than what it broke
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
 	return err
 }
