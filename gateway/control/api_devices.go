@@ -135,12 +135,7 @@ func (c *Control) register(ctx context.Context, u User, list []entry) (client.Im
 				return err
 			}
 		}
-		for _, r := range rows {
-			if err := tx.PutDevice(r); err != nil {
-				return err
-			}
-		}
-		return nil
+		return tx.PutDevices(rows)
 	})
 	if err != nil {
 		return client.Import{}, err

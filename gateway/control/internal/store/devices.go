@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -51,15 +52,37 @@ func (s *Store) Devices(ctx context.Context) ([]Device, error) {
 
 // PutDevice writes a device; it must not be there under another key unless the
 // caller wants it replaced.
-func (t *Tx) PutDevice(d Device) error {
-	return t.exec(`INSERT INTO devices (`+deviceColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+func (t *Tx) PutDevice(d Device) error { return t.PutDevices([]Device{d}) }
+
+// putAtOnce are how many devices one statement writes: each takes as long as the server
+// is far away, and a fleet is one transaction.
+var putAtOnce = []int{256, 16, 1}
+
+// PutDevices is PutDevice for many, of which none is there twice.
+func (t *Tx) PutDevices(list []Device) error {
+	for _, n := range putAtOnce {
+		for ; len(list) >= n; list = list[n:] {
+			if err := t.putDevices(list[:n]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *Tx) putDevices(list []Device) error {
+	const row = `(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+	var args []any
+	for _, d := range list {
+		args = append(args, d.ID, d.Key, d.Group, d.Gen, micros(d.Created), d.State, d.Version, text(d.Caps), micros(d.Seen), micros(d.Due), d.Roots,
+			d.Boot, d.Seq, d.RequestSeq, d.Batch, text(d.Prekeys), d.SSH, d.RDP, d.Foreign, micros(d.ForeignAt))
+	}
+	return t.exec(`INSERT INTO devices (`+deviceColumns+`) VALUES `+row+strings.Repeat(`,`+row, len(list)-1)+`
 		ON CONFLICT (id) DO UPDATE SET identity=excluded.identity, grp=excluded.grp, gen=excluded.gen, created=excluded.created,
 		state=excluded.state, version=excluded.version, caps=excluded.caps, seen=excluded.seen, due=excluded.due,
 		roots=excluded.roots, boot=excluded.boot, seq=excluded.seq, request_seq=excluded.request_seq, batch=excluded.batch,
 		prekeys=excluded.prekeys, ssh_hash=excluded.ssh_hash, rdp_hash=excluded.rdp_hash,
-		foreign_key_seen=excluded.foreign_key_seen, foreign_at=excluded.foreign_at`,
-		d.ID, d.Key, d.Group, d.Gen, micros(d.Created), d.State, d.Version, text(d.Caps), micros(d.Seen), micros(d.Due), d.Roots,
-		d.Boot, d.Seq, d.RequestSeq, d.Batch, text(d.Prekeys), d.SSH, d.RDP, d.Foreign, micros(d.ForeignAt))
+		foreign_key_seen=excluded.foreign_key_seen, foreign_at=excluded.foreign_at`, args...)
 }
 
 // UpdateDevice writes what a device said; one that is gone meanwhile stays gone.

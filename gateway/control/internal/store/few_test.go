@@ -31,31 +31,76 @@ type counted struct {
 }
 
 func (c counted) Prepare(query string) (driver.Stmt, error) {
-	c.asked.Add(1)
-	return c.Conn.Prepare(query)
+	stmt, err := c.Conn.Prepare(query)
+	return question{stmt, c.asked}, err
+}
+
+type question struct {
+	driver.Stmt
+	asked *atomic.Int32
+}
+
+func (q question) Exec(args []driver.Value) (driver.Result, error) {
+	q.asked.Add(1)
+	return q.Stmt.Exec(args)
+}
+
+func (q question) Query(args []driver.Value) (driver.Rows, error) {
+	q.asked.Add(1)
+	return q.Stmt.Query(args)
+}
+
+// far is a store whose questions are counted.
+func far(t *testing.T) (*Store, *atomic.Int32) {
+	t.Helper()
+	name := "file:" + filepath.Join(t.TempDir(), "control.db")
+	plain, err := sql.Open("sqlite", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	asked := new(atomic.Int32)
+	c := counter{plain.Driver(), name + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(off)", asked}
+	write, read := sql.OpenDB(c), sql.OpenDB(c)
+	write.SetMaxOpenConns(1)
+	s, err := New(t.Context(), write, read, SQLite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(s.Close(), read.Close(), write.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	asked.Store(0)
+	return s, asked
+}
+
+// A fleet is registered in one transaction, which must not take longer than one may.
+func TestFleetInFewStatements(t *testing.T) {
+	s, asked := far(t)
+	const many = 2001
+	fleet := make([]Device, many)
+	for i := range fleet {
+		fleet[i] = Device{ID: fmt.Sprintf("kiosk-%05d", i), Key: fmt.Sprint("k", i)}
+	}
+	do(t, s, func(tx *Tx) error { return tx.PutDevices(fleet) })
+	if n := asked.Load(); n > 30 {
+		t.Errorf("%d statements", n)
+	}
+	fleet[7].Group, fleet[many-1].Group = "north", "north"
+	do(t, s, func(tx *Tx) error { return tx.PutDevices(fleet) })
+	list, err := s.Devices(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "fleet", list, fleet)
 }
 
 // How often the database is asked for sessions does not depend on how many there are:
 // each question takes as long as a server is far away, and a lead lasts for seconds.
 func TestSessionsInFewQueries(t *testing.T) {
-	name := "file:" + filepath.Join(t.TempDir(), "control.db")
-	write, err := sql.Open("sqlite", name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write.SetMaxOpenConns(1)
-	var asked atomic.Int32
-	read := sql.OpenDB(counter{write.Driver(), name + "?_pragma=busy_timeout(10000)", &asked})
-	s, err := New(t.Context(), write, read, SQLite)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		err := errors.Join(s.Close(), read.Close(), write.Close())
-		if err != nil {
-			t.Error(err)
-		}
-	}()
+	s, asked := far(t)
 	const many = 100
 	do(t, s, func(tx *Tx) error {
 		var errs []error
@@ -78,6 +123,7 @@ func TestSessionsInFewQueries(t *testing.T) {
 			}
 		}
 	}
+	asked.Store(0)
 	list, err := s.OpenSessions(t.Context())
 	whole("open", list, err)
 	for _, v := range list {

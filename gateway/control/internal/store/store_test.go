@@ -117,6 +117,19 @@ func devices(t *testing.T, open opener) {
 	if err != nil || len(boots) != maxBoots-1 || boots[0].Boot != "boot-10" {
 		t.Errorf("%d boots from %v, %v", len(boots), boots[0], err)
 	}
+	fleet := make([]Device, 300)
+	for i := range fleet {
+		fleet[i] = Device{ID: fmt.Sprintf("kiosk-%03d", i), Key: "k", Group: "\x00"}
+	}
+	for range 2 {
+		do(t, s, func(tx *Tx) error { return tx.PutDevices(fleet) })
+	}
+	if list, err := s.Devices(t.Context()); err != nil || len(list) != len(fleet)+1 {
+		t.Errorf("a fleet of %d, %v", len(list), err)
+	}
+	for _, d := range fleet {
+		do(t, s, func(tx *Tx) error { return tx.DeleteDevice(d.ID) })
+	}
 	do(t, s, func(tx *Tx) error { return tx.DeleteDevice("kiosk-1") })
 	if list, _ := s.Devices(t.Context()); len(list) != 0 {
 		t.Errorf("left %v", list)
