@@ -1,7 +1,9 @@
 package control
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -213,6 +215,25 @@ func TestOpenRefused(t *testing.T) {
 	eventually(t, "the node is gone", func() bool { return w.c.Stats().Nodes == 0 })
 	if got := open(client.OpenRequest{Device: "kiosk-1", Node: "wg-1"}); got != "node_unreachable" {
 		t.Errorf("a node that is gone: %s", got)
+	}
+}
+
+// A refused open is a row of the audit, which who is refused does not make large.
+func TestOpenRefusedForMadeUpDevice(t *testing.T) {
+	w := newWorld(t, nil)
+	if _, err := w.open(User{Name: "eve", Role: Viewer}, strings.Repeat("x", 60_000)); code(err) != "forbidden" {
+		t.Fatal(err)
+	}
+	for a, err := range w.admin.Audit(t.Context(), client.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.What == auditRefused && (a.Who != "eve" || a.Code != "forbidden" || a.Device != "") {
+			t.Errorf("%.200s", fmt.Sprintf("%+v", a))
+		}
+	}
+	if w.audited(auditRefused, "forbidden") != 1 {
+		t.Error("not audited")
 	}
 }
 

@@ -20,7 +20,11 @@ var errNotFound = &client.Error{Status: http.StatusNotFound, Code: "not_found", 
 func (c *Control) openSession(ctx context.Context, u User, in client.OpenRequest) (client.Session, error) {
 	v, err := c.tryOpen(ctx, u, &in)
 	if err != nil {
-		c.note(store.Audit{Who: u.Name, What: auditRefused, Device: in.Device, Code: codeOf(err, "internal"), Detail: in.Ticket})
+		row := store.Audit{Who: u.Name, What: auditRefused, Code: codeOf(err, "internal"), Detail: in.Ticket}
+		if keys.ValidID(in.Device) {
+			row.Device = in.Device // no device has another name, which may be as long as a body
+		}
+		c.note(row)
 	}
 	return v, err
 }
