@@ -1,3 +1,6 @@
+// Windows has made certificates of RDP servers with negative serial numbers.
+//go:debug x509negativeserial=1
+
 // Command boothwire-agent is the thin reference agent: a kiosk's side of
 // boothwire as a program of its own, for tests and for hosts that have no
 // application to embed package tunnel/agent in.
@@ -49,6 +52,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 		return err
 	}
 	log.Info("device", zap.String("device", device.ID()), zap.Stringer("identity", device.Key()))
+	cfg.FollowRDP(ctx, device, log)
 	line, err := cfg.Line(device, log)
 	if err != nil {
 		return err

@@ -29,24 +29,26 @@ import (
 // Config is the file; example.toml beside main.go explains each field.
 type Config struct {
 	daemon.Settings
-	Device   string            `toml:"device"`
-	State    string            `toml:"state"`
-	Issuer   string            `toml:"issuer"`
-	Roots    []string          `toml:"roots"`
-	Ports    []string          `toml:"ports"`
-	Nodes    []string          `toml:"nodes"`
-	Longest  daemon.Duration   `toml:"longest"`
-	Mode     string            `toml:"mode"`
-	Bare     []string          `toml:"bare"`
-	Services map[string]string `toml:"services"`
-	HostKey  string            `toml:"ssh_host_key"`
-	RDPCert  string            `toml:"rdp_certificate"`
-	RelayCA  string            `toml:"relay_ca"`
-	Metrics  string            `toml:"metrics"`
-	Lines    []Line            `toml:"line"`
+	Device    string            `toml:"device"`
+	State     string            `toml:"state"`
+	Issuer    string            `toml:"issuer"`
+	Roots     []string          `toml:"roots"`
+	Ports     []string          `toml:"ports"`
+	Nodes     []string          `toml:"nodes"`
+	Longest   daemon.Duration   `toml:"longest"`
+	Mode      string            `toml:"mode"`
+	Bare      []string          `toml:"bare"`
+	Services  map[string]string `toml:"services"`
+	HostKey   string            `toml:"ssh_host_key"`
+	RDPCert   string            `toml:"rdp_certificate"`
+	RDPServer string            `toml:"rdp_server"`
+	RelayCA   string            `toml:"relay_ca"`
+	Metrics   string            `toml:"metrics"`
+	Lines     []Line            `toml:"line"`
 
 	ports    []keys.Port
 	services map[keys.Port]string
+	ssh      [32]byte // of the host key
 }
 
 // A Line is one way to control.
@@ -74,6 +76,12 @@ func (c *Config) Validate() error {
 	}
 	if _, err := netip.ParseAddrPort(c.Metrics); err != nil && c.Metrics != "" {
 		return daemon.Wrong("metrics", "%q is no ip:port such as 127.0.0.1:9168", c.Metrics)
+	}
+	if at, err := netip.ParseAddrPort(c.RDPServer); c.RDPServer != "" && (err != nil || !at.Addr().IsLoopback()) {
+		return daemon.Wrong("rdp_server", "%q is no ip:port of this machine's own, such as 127.0.0.1:3389", c.RDPServer)
+	}
+	if c.RDPServer != "" && c.RDPCert != "" {
+		return daemon.Wrong("rdp_certificate", "rdp_server is set too: one of them is enough")
 	}
 	if _, err := keys.ParseRoots(c.Issuer, c.Roots...); err != nil {
 		return &daemon.FieldError{Field: "roots", Err: err}
@@ -132,9 +140,9 @@ func (c *Config) OpenDevice() (*keys.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ssh, rdp [32]byte
+	var rdp [32]byte
 	if c.HostKey != "" {
-		if ssh, err = fingerprint(c.HostKey); err != nil {
+		if c.ssh, err = fingerprint(c.HostKey); err != nil {
 			return nil, &daemon.FieldError{Field: "ssh_host_key", Err: err}
 		}
 	}
@@ -143,7 +151,7 @@ func (c *Config) OpenDevice() (*keys.Device, error) {
 			return nil, &daemon.FieldError{Field: "rdp_certificate", Err: err}
 		}
 	}
-	d.Fingerprints(ssh, rdp)
+	d.Fingerprints(c.ssh, rdp)
 	return d, nil
 }
 

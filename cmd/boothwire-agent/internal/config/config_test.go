@@ -63,6 +63,9 @@ func TestExample(t *testing.T) {
 		{`# metrics = "127.0.0.1:9168"`, `metrics = "9168"`, `metrics: "9168"`},
 		{`# cert = `, `cert = `, "line[0].cert: cert and key go together"},
 		{`# client_id`, "password = 'x' # client_id", "line[0].password_file:"},
+		{`# rdp_server = "127.0.0.1:3389"`, `rdp_server = "10.0.0.1:3389"`, `rdp_server: "10.0.0.1:3389"`},
+		{`# rdp_server = "127.0.0.1:3389"`, `rdp_server = "3389"`, `rdp_server: "3389"`},
+		{`# rdp_server = "127.0.0.1:3389"`, "rdp_server = '127.0.0.1:3389'\nrdp_certificate = 'x'", "rdp_certificate: rdp_server"},
 	} {
 		_, err := load(t, tt.old, tt.new)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
