@@ -14,11 +14,12 @@ import (
 // asks about those that are awaited since a moment often, about the rest now and
 // then, and not at all when nobody is awaited.
 type listener struct {
-	p    *Plane
-	wake chan struct{} // of one
-	done chan struct{}
-	work sync.WaitGroup
-	once sync.Once
+	recent func(now time.Time) (pause time.Duration) // asks about those, 0: there are none
+	others func()                                    // asks about the rest
+	wake   chan struct{}                             // of one
+	done   chan struct{}
+	work   sync.WaitGroup
+	once   sync.Once
 }
 
 const (
@@ -35,8 +36,8 @@ const (
 	dearer = 16
 )
 
-func listen(p *Plane) *listener {
-	l := &listener{p: p, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func listen(recent func(time.Time) time.Duration, others func()) *listener {
+	l := &listener{recent: recent, others: others, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	l.work.Go(l.run)
 	return l
 }
@@ -57,30 +58,41 @@ func (l *listener) stop() {
 func (l *listener) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	rest := time.Now() // when to ask about the rest
+	due := time.Now()               // when to ask
+	rest, least := due, time.Time{} // when to ask about the rest; before when not to ask at all
 	for {
 		select {
 		case <-l.done:
 			return
 		case <-l.wake:
-			timer.Reset(askSoon)
+			// Sooner, never later: else nobody would be asked about while others come.
+			if soon := latest(time.Now().Add(askSoon), least); soon.Before(due) {
+				due = soon
+				timer.Reset(time.Until(due))
+			}
 			continue
 		case <-timer.C:
 		}
 		now := time.Now()
-		pause := l.p.hearRecent(now)
-		if took := time.Since(now); pause > 0 {
-			pause = max(pause, shareRecent*took)
-		}
-		if now := time.Now(); !now.Before(rest) {
-			l.p.hearAll()
+		pause := l.recent(now)
+		now, least = time.Now(), time.Now().Add(shareRecent*time.Since(now))
+		if !now.Before(rest) {
+			l.others()
 			rest = now.Add(max(askRest, shareRest*time.Since(now)))
 		}
-		if left := time.Until(rest); pause == 0 || left < pause {
-			pause = left
+		due = rest
+		if soon := now.Add(max(pause, askSoon)); pause > 0 && soon.Before(due) {
+			due = latest(soon, least)
 		}
-		timer.Reset(max(pause, askSoon))
+		timer.Reset(time.Until(due))
 	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // await takes note that devices are awaited from now on; p.mu is held.

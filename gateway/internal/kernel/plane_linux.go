@@ -58,7 +58,7 @@ func Open(cfg Config) (*Plane, error) {
 		return nil, err
 	}
 	p.cfg.PrivateKey = [32]byte{}
-	p.heard = listen(p)
+	p.heard = listen(p.hearRecent, p.hearAll)
 	return p, nil
 }
 
