@@ -71,14 +71,21 @@ type firewall struct {
 	sets  sets
 	old   bool // the table was there
 
+	began    time.Time
 	gathered int // elements in the batch
 	failed   error
 
 	// What the sets hold.
 	ways     map[way]bool
-	alive    map[netip.Addr]time.Time // until when
+	alive    map[netip.Addr]lease
 	unproved map[netip.Addr]bool
 	classes  map[netip.Addr]uint16
+}
+
+// lease is for how long an address may speak.
+type lease struct {
+	until time.Time     // by the clock of grants
+	ends  time.Duration // by the kernel's, which nobody sets, since the firewall was opened
 }
 
 // openFirewall finds the table or makes it, with the sets and without rules.
@@ -89,7 +96,7 @@ func openFirewall(name string) (*firewall, error) {
 	}
 	f := &firewall{
 		nft: nft, table: &nftables.Table{Name: name, Family: nftables.TableFamilyIPv4},
-		ways: make(map[way]bool), alive: make(map[netip.Addr]time.Time),
+		ways: make(map[way]bool), alive: make(map[netip.Addr]lease), began: time.Now(),
 		unproved: make(map[netip.Addr]bool), classes: make(map[netip.Addr]uint16),
 	}
 	if err := f.open(); err != nil {
@@ -154,7 +161,7 @@ func (f *firewall) learn(now time.Time) error {
 		return nil
 	}
 	for set, take := range map[*nftables.Set]func(e nftables.SetElement, a netip.Addr){
-		f.sets.alive:    func(e nftables.SetElement, a netip.Addr) { f.alive[a] = now.Add(e.Expires) },
+		f.sets.alive:    func(e nftables.SetElement, a netip.Addr) { f.alive[a] = f.lease(now.Add(e.Expires), now) },
 		f.sets.unproved: func(_ nftables.SetElement, a netip.Addr) { f.unproved[a] = true },
 		f.sets.classes: func(e nftables.SetElement, a netip.Addr) {
 			if len(e.Val) == 4 {
@@ -199,15 +206,16 @@ const (
 
 // apply makes d, and leaves alone what is as it should be.
 func (f *firewall) apply(d *delta, now time.Time) error {
+	if err := f.lapse(d.alive); err != nil {
+		return err
+	}
 	shut := slices.DeleteFunc(slices.Clone(d.shut), func(w way) bool { return !f.ways[w] })
 	opened := slices.DeleteFunc(slices.Clone(d.opened), func(w way) bool { return f.ways[w] })
 	f.remove(f.sets.toDevice, elements(shut, way.out))
 	f.remove(f.sets.fromDevice, elements(shut, way.back))
 	f.add(f.sets.toDevice, elements(opened, way.out))
 	f.add(f.sets.fromDevice, elements(opened, way.back))
-	if err := f.living(d.alive, now); err != nil {
-		return err
-	}
+	f.living(d.alive, now)
 	f.remove(f.sets.unproved, addresses(slices.DeleteFunc(slices.Clone(d.heard), func(a netip.Addr) bool { return !f.unproved[a] })))
 	f.add(f.sets.unproved, addresses(slices.DeleteFunc(slices.Clone(d.await), func(a netip.Addr) bool { return f.unproved[a] })))
 	for a, class := range d.class {
@@ -221,7 +229,7 @@ func (f *firewall) apply(d *delta, now time.Time) error {
 	if err := f.flush(); err != nil {
 		return err
 	}
-	f.note(d, shut, opened)
+	f.note(d, shut, opened, now)
 	return nil
 }
 
@@ -235,30 +243,48 @@ func (f *firewall) flush() error {
 	return nil
 }
 
-// living adds to the batch who may speak for how long. An element's time cannot be
-// changed, so it is replaced; one that ran out is gone by itself, soon after.
-func (f *firewall) living(alive map[netip.Addr]time.Time, now time.Time) error {
+// lease is one that lasts until a time by the clock of grants; now has both clocks'.
+func (f *firewall) lease(until, now time.Time) lease {
+	return lease{until: until, ends: now.Sub(f.began) + until.Sub(now)}
+}
+
+// lapseSoon is more than a batch takes from its beginning until the kernel has it.
+const lapseSoon = 5 * time.Second
+
+// lapse takes out of alive, of those that change, whom the kernel took out itself or is
+// about to: they would fail the batch that takes them out. It comes before the batch is
+// begun, so that nothing is left in it when it fails.
+func (f *firewall) lapse(alive map[netip.Addr]time.Time) error {
 	for a, until := range alive {
 		was, ok := f.alive[a]
-		if ok && was.Equal(until) {
+		if !ok || was.until.Equal(until) || was.ends-time.Since(f.began) > lapseSoon {
+			continue
+		}
+		if err := f.perhaps([]nftables.SetElement{{Key: a.AsSlice()}}); err != nil {
+			return err
+		}
+		delete(f.alive, a)
+	}
+	return nil
+}
+
+// living adds to the batch who may speak for how long. An element's time cannot be
+// changed, so it is replaced.
+func (f *firewall) living(alive map[netip.Addr]time.Time, now time.Time) {
+	for a, until := range alive {
+		was, ok := f.alive[a]
+		if ok && was.until.Equal(until) {
 			continue
 		}
 		key := []nftables.SetElement{{Key: a.AsSlice()}}
-		switch left := was.Sub(now); {
-		case !ok:
-		case left > time.Second:
+		if ok {
 			f.remove(f.sets.alive, key)
-		default:
-			if err := f.perhaps(key); err != nil {
-				return err
-			}
 		}
 		if left := until.Sub(now).Milliseconds(); !until.IsZero() && left > 0 {
 			key[0].Timeout = time.Duration(left) * time.Millisecond
 			f.add(f.sets.alive, key)
 		}
 	}
-	return nil
 }
 
 // perhaps takes an element out of alive that may be gone, in a batch of its own.
@@ -276,7 +302,7 @@ func (f *firewall) perhaps(key []nftables.SetElement) error {
 	return nil
 }
 
-func (f *firewall) note(d *delta, shut, opened []way) {
+func (f *firewall) note(d *delta, shut, opened []way, now time.Time) {
 	for _, w := range shut {
 		delete(f.ways, w)
 	}
@@ -284,8 +310,11 @@ func (f *firewall) note(d *delta, shut, opened []way) {
 		f.ways[w] = true
 	}
 	for a, until := range d.alive {
+		if f.alive[a].until.Equal(until) {
+			continue // the kernel's time goes on
+		}
 		if delete(f.alive, a); !until.IsZero() {
-			f.alive[a] = until
+			f.alive[a] = f.lease(until, now)
 		}
 	}
 	for _, a := range d.heard {
