@@ -223,6 +223,7 @@ func forwardQueues(s *shaper, on bool) error {
 			}
 		}
 		s.on = false
+		clear(s.rooted)
 		return nil
 	}
 	if err := s.start(); err != nil {

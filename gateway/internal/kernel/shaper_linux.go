@@ -28,7 +28,8 @@ type shaper struct {
 	down   netlink.Link
 	uplink uint64 // bit/s; 0: no limit
 	on     bool
-	plain  bool // the kernel has no fq_codel
+	rooted map[int]bool // interfaces that have the root of a tree, by index
+	plain  bool         // the kernel has no fq_codel
 	taken  map[uint16]bool
 	next   uint16
 	have   map[uint16]limits
@@ -60,7 +61,7 @@ func handle(class uint16) uint32 { return netlink.MakeHandle(1, class) }
 
 func newShaper(l *links, uplink int64) *shaper {
 	return &shaper{
-		nl: l.nl, up: l.operators, down: l.devices, uplink: uint64(uplink),
+		nl: l.nl, up: l.operators, down: l.devices, uplink: uint64(uplink), rooted: make(map[int]bool),
 		taken: make(map[uint16]bool), next: classLeast, have: make(map[uint16]limits),
 	}
 }
@@ -69,21 +70,27 @@ func newShaper(l *links, uplink int64) *shaper {
 func (s *shaper) wanted(v *reach.Session) bool { return s.uplink > 0 || v.Up > 0 || v.Down > 0 }
 
 // learn takes over the classes that a former process left, which sessions have them
-// is for the caller to say.
+// is for the caller to say. That process may have been killed while it made the trees,
+// and have known of another line, so all but what is in use is made again.
 func (s *shaper) learn(classes map[netip.Addr]uint16) error {
-	list, err := s.nl.QdiscList(s.up)
-	if err != nil {
-		return fmt.Errorf("kernel: traffic classes: %w", err)
-	}
-	for _, q := range list {
-		if q.Type() == "htb" && q.Attrs().Handle == netlink.MakeHandle(1, 0) {
-			s.on = true
+	for _, link := range []netlink.Link{s.up, s.down} {
+		list, err := s.nl.QdiscList(link)
+		if err != nil {
+			return fmt.Errorf("kernel: traffic classes: %w", err)
+		}
+		for _, q := range list {
+			if q.Type() == "htb" && q.Attrs().Handle == netlink.MakeHandle(1, 0) {
+				s.rooted[link.Attrs().Index] = true
+			}
 		}
 	}
 	for _, class := range classes {
 		s.taken[class] = true
 	}
-	return nil
+	if len(s.rooted) == 0 {
+		return nil
+	}
+	return s.start()
 }
 
 // start makes the trees.
@@ -91,26 +98,40 @@ func (s *shaper) start() error {
 	if s.on {
 		return nil
 	}
-	line := s.line()
 	for _, link := range []netlink.Link{s.up, s.down} {
-		index := link.Attrs().Index
-		q := netlink.NewHtb(netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT})
-		direct := uint32(1000) // for what has no class: the node's own echoes
-		q.DirectQlen = &direct
-		if err := s.nl.QdiscReplace(q); err != nil {
-			return fmt.Errorf("kernel: htb on %s: %w", link.Attrs().Name, err)
-		}
-		if err := s.class(index, classRoot, 0, line, line, 0); err != nil {
-			return err
-		}
-		if err := s.class(index, classFirst, classRoot, line/10, line, 0); err != nil {
-			return err
-		}
-		if err := s.leaf(index, classFirst, 1024, 1000); err != nil {
+		if err := s.tree(link); err != nil {
 			return err
 		}
 	}
 	s.on = true
+	return nil
+}
+
+// tree makes one, or what of it is not there.
+func (s *shaper) tree(link netlink.Link) error {
+	index, line := link.Attrs().Index, s.line()
+	if !s.rooted[index] {
+		if err := s.root(link); err != nil {
+			return err
+		}
+		s.rooted[index] = true
+	}
+	if err := s.class(index, classRoot, 0, line, line, 0); err != nil {
+		return err
+	}
+	if err := s.class(index, classFirst, classRoot, line/10, line, 0); err != nil {
+		return err
+	}
+	return s.leaf(index, classFirst, 1024, 1000)
+}
+
+func (s *shaper) root(link netlink.Link) error {
+	q := netlink.NewHtb(netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT})
+	direct := uint32(1000) // for what has no class: the node's own echoes
+	q.DirectQlen = &direct
+	if err := s.nl.QdiscReplace(q); err != nil {
+		return fmt.Errorf("kernel: htb on %s: %w", link.Attrs().Name, err)
+	}
 	return nil
 }
 
