@@ -56,7 +56,7 @@ type sets struct {
 	unproved   *nftables.Set // devices of which nothing was heard yet, with how much was
 	toDevice   *nftables.Set // ways, as packets of operators; with bytes
 	fromDevice *nftables.Set // ways, as packets of devices; with bytes
-	classes    *nftables.Set // device: its class of traffic
+	classes    *nftables.Set // members: their session's class of traffic
 	talkUp     *nftables.Set // devices whose small packets went first lately, and their operators'
 	talkDown   *nftables.Set
 }

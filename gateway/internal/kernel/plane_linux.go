@@ -116,7 +116,7 @@ func (p *Plane) Settle() error {
 	}
 	devices, operators := make(map[wgtypes.Key]bool), make(map[wgtypes.Key]bool)
 	ways, members := make(map[way]bool), make(map[netip.Addr]bool)
-	classes, routes := make(map[netip.Addr]bool), make(map[netip.Addr]bool)
+	classes, routes := make(map[uint16]bool), make(map[netip.Addr]bool)
 	for _, s := range p.sessions {
 		devices[s.now.Device.Key] = true
 		if s.pending != nil {
@@ -126,11 +126,12 @@ func (p *Plane) Settle() error {
 			ways[w] = true
 		}
 		for _, a := range s.now.Device.Addresses {
-			members[a], classes[a] = true, s.class != 0
+			members[a] = true
 		}
 		for _, o := range s.now.Operators {
 			operators[o.Key], members[o.Address], routes[o.Address] = true, true, true
 		}
+		classes[s.class] = true
 	}
 	d := delta{alive: make(map[netip.Addr]time.Time), class: make(map[netip.Addr]uint16)}
 	for w := range p.firewall.ways {
@@ -150,8 +151,11 @@ func (p *Plane) Settle() error {
 	}
 	gone := make(map[uint16]bool)
 	for a, class := range p.firewall.classes {
-		if !classes[a] {
-			d.class[a], gone[class] = 0, true
+		if !members[a] {
+			d.class[a] = 0
+		}
+		if !classes[class] {
+			gone[class] = true
 		}
 	}
 	err := p.firewall.apply(&d, time.Now())

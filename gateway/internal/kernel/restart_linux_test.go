@@ -71,7 +71,8 @@ func TestGuestRestart(t *testing.T) {
 	state := nodeState{Key: hex.EncodeToString(node.private[:])}
 	one, dev, op := described(1)
 	other, otherDev, otherOp := described(2)
-	for _, s := range []*reach.Session{&one, &other} {
+	unlimited, _, _ := described(3)
+	for _, s := range []*reach.Session{&one, &unlimited, &other} {
 		s.Down = 50_000_000
 		state.Sessions = append(state.Sessions, *s)
 	}
@@ -108,7 +109,8 @@ func TestGuestRestart(t *testing.T) {
 	cmd.Wait()
 	works(t, "without a process", c, 100_000)
 
-	state.Sessions = state.Sessions[:1]
+	state.Sessions = state.Sessions[:2]
+	state.Sessions[1].Down = 0
 	proved := make(chan string, 10)
 	p := state.open(t, func(id string) { proved <- id })
 	defer p.Close()
@@ -121,6 +123,9 @@ func TestGuestRestart(t *testing.T) {
 	works(t, "set again", c, 1000)
 	if p.sessions[one.ID].class == 0 || p.sessions[one.ID].class != p.firewall.classes[one.Device.Addresses[0]] {
 		t.Errorf("the class is %x, was %x", p.sessions[one.ID].class, p.firewall.classes[one.Device.Addresses[0]])
+	}
+	if all := classes(t, p.links.devices); len(all) != 2+2 { // the root, the first, and of the two sessions left
+		t.Errorf("the classes are %v", all)
 	}
 	works(t, "before Settle, the other", c2, 1000)
 	if err := p.Settle(); err != nil {
@@ -138,6 +143,7 @@ func TestGuestRestart(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("the device was not heard of")
 	}
+	p.Remove(unlimited.ID)
 	if d, err := p.wg.Device("wgd0"); err != nil || len(d.Peers) != 1 || d.Peers[0].PublicKey != dev.public || d.Peers[0].LastHandshakeTime.IsZero() {
 		t.Errorf("devices: %+v, %v", d.Peers, err)
 	}
@@ -150,7 +156,15 @@ func TestGuestRestart(t *testing.T) {
 		t.Error("the session that ended meanwhile goes on")
 	}
 	left := []int{len(p.firewall.alive), len(p.firewall.ways), len(p.firewall.classes), len(p.links.routes)}
-	if fmt.Sprint(left) != "[2 3 1 1]" {
+	if fmt.Sprint(left) != "[2 3 2 1]" {
 		t.Errorf("left in the table: %v", left)
+	}
+	// Moved away and back, the device has to come anew.
+	p.Remove(one.ID)
+	if err := p.Set(one); err != nil {
+		t.Fatal(err)
+	}
+	if !p.firewall.unproved[one.Device.Addresses[0]] {
+		t.Error("a device that has not come yet counts as heard of")
 	}
 }

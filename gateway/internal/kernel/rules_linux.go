@@ -191,8 +191,13 @@ func (w *writer) guard(r ruling) {
 		w.drop(chainGuard, reach.Isolated, iif(expr.CmpOpEq, index))
 		w.drop(chainGuard, reach.Isolated, oif(expr.CmpOpEq, index))
 	}
-	for _, index := range []uint32{r.devices, r.operators} {
-		w.accept(chainSpeak, reach.Answer, oif(expr.CmpOpEq, index), proto(packet.ICMP), transport(0, 2, 1), cmp(expr.CmpOpEq, 1, packet.EchoReply, 0))
+	for index, talk := range map[uint32]*nftables.Set{r.devices: w.f.sets.talkDown, r.operators: w.f.sets.talkUp} {
+		answer := sequence(oif(expr.CmpOpEq, index), proto(packet.ICMP), transport(0, 2, 1), cmp(expr.CmpOpEq, 1, packet.EchoReply, 0))
+		if r.shaped {
+			// Without a class they would go before all that has one, and beyond the line's rate.
+			w.classify(chainSpeak, answer, 16, talk)
+		}
+		w.accept(chainSpeak, reach.Answer, answer)
 		w.drop(chainSpeak, reach.ProofOnly, oif(expr.CmpOpEq, index))
 	}
 }
@@ -215,25 +220,26 @@ func (w *writer) queue(r ruling) {
 		talk   *nftables.Set
 	}{{chainUp, 12, w.f.sets.talkUp}, {chainDown, 16, w.f.sets.talkDown}} {
 		w.add(side.chain, "", proto(packet.TCP), transport(13, 1, 1), mask(1, packet.SYN), cmp(expr.CmpOpNeq, 1, 0), clamp())
-		if !r.shaped {
-			continue
+		if r.shaped {
+			w.classify(side.chain, nil, side.device, side.talk)
 		}
-		device := network(side.device, 4, 1)
-		class := exprs{
-			&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: w.f.sets.classes.Name},
-			&expr.Meta{Key: expr.MetaKeyPRIORITY, SourceRegister: true, Register: 1},
-		}
-		first := exprs{
-			&expr.Immediate{Register: 1, Data: binary.NativeEndian.AppendUint32(nil, handle(classFirst))},
-			&expr.Meta{Key: expr.MetaKeyPRIORITY, SourceRegister: true, Register: 1},
-		}
-		talk := exprs{&expr.Dynset{
-			SrcRegKey: 1, SetName: side.talk.Name, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: time.Minute,
-			Exprs: []expr.Any{&expr.Limit{Type: expr.LimitTypePkts, Rate: smallRate, Unit: expr.LimitTimeSecond, Burst: smallBurst}},
-		}}
-		w.add(side.chain, "", device, class)
-		w.add(side.chain, "", network(2, 2, 1), cmp(expr.CmpOpLte, 1, smallBytes>>8, smallBytes&0xff), device, talk, first)
 	}
+}
+
+// classify gives what match takes the class of the session whose address stands at
+// offset, and lets small packets go first, as talk counts them.
+func (w *writer) classify(chain string, match exprs, offset uint32, talk *nftables.Set) {
+	priority := &expr.Meta{Key: expr.MetaKeyPRIORITY, SourceRegister: true, Register: 1}
+	w.add(chain, "", match, network(offset, 4, 1), exprs{
+		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: w.f.sets.classes.Name}, priority,
+	})
+	w.add(chain, "", match, network(2, 2, 1), cmp(expr.CmpOpLte, 1, smallBytes>>8, smallBytes&0xff), network(offset, 4, 1), exprs{
+		&expr.Dynset{
+			SrcRegKey: 1, SetName: talk.Name, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: time.Minute,
+			Exprs: []expr.Any{&expr.Limit{Type: expr.LimitTypePkts, Rate: smallRate, Unit: expr.LimitTimeSecond, Burst: smallBurst}},
+		},
+		&expr.Immediate{Register: 1, Data: binary.NativeEndian.AppendUint32(nil, handle(classFirst))}, priority,
+	})
 }
 
 // clamp lowers the segment size that a SYN announces to the route's.

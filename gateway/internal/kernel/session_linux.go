@@ -63,8 +63,9 @@ func (p *Plane) Set(v reach.Session) error {
 	next := &session{now: v, ways: ways(&v)}
 	kept := false
 	if old == nil {
-		old = &session{}
-		kept = p.adopt(next)
+		// What a former process gave it: its class of traffic, and the keys of a handshake.
+		old = &session{class: p.firewall.classes[v.Device.Addresses[0]]}
+		kept = p.devices.met[v.Device.Key]
 	}
 	p.sessions[v.ID] = next
 	delete(p.turning, v.ID)
@@ -76,14 +77,6 @@ func (p *Plane) Set(v reach.Session) error {
 		p.tell([]string{v.ID})
 	}
 	return nil
-}
-
-// adopt gives a session that is new here the class that a former process gave it,
-// and reports whether its device shook hands with that one: the kernel still has the
-// keys that came of it.
-func (p *Plane) adopt(s *session) (kept bool) {
-	s.class = p.firewall.classes[s.now.Device.Addresses[0]]
-	return p.devices.met[s.now.Device.Key]
 }
 
 // change makes the kernel hold next instead of old.
@@ -189,19 +182,15 @@ func (p *Plane) delta(old, next *session) *delta {
 		}
 	}
 	for _, a := range members(&old.now) {
-		d.alive[a] = time.Time{}
+		d.alive[a], d.class[a] = time.Time{}, 0
 	}
 	for _, a := range members(&next.now) {
-		d.alive[a] = next.now.End
+		d.alive[a], d.class[a] = next.now.End, next.class
 	}
 	for _, a := range old.now.Device.Addresses {
-		d.class[a] = 0
 		if !slices.Contains(next.now.Device.Addresses, a) {
 			d.heard = append(d.heard, a)
 		}
-	}
-	for _, a := range next.now.Device.Addresses {
-		d.class[a] = next.class
 	}
 	switch {
 	case next.pending != nil: // what the old key sends proves nothing about the next
@@ -296,13 +285,11 @@ func (p *Plane) remove(id string) reach.Counters {
 	s.stop()
 	delete(p.sessions, id)
 	delete(p.turning, id)
+	delete(p.devices.met, s.now.Device.Key)
 	// The door first, then the count, which nothing changes any more.
 	d := &delta{alive: make(map[netip.Addr]time.Time), class: make(map[netip.Addr]uint16), heard: s.now.Device.Addresses}
 	for _, a := range members(&s.now) {
-		d.alive[a] = time.Time{}
-	}
-	for _, a := range s.now.Device.Addresses {
-		d.class[a] = 0
+		d.alive[a], d.class[a] = time.Time{}, 0
 	}
 	p.attempt(id, p.firewall.apply(d, time.Now()))
 	last := p.past(s, s.ways)

@@ -127,7 +127,7 @@ func (s *shaper) tree(link netlink.Link) error {
 
 func (s *shaper) root(link netlink.Link) error {
 	q := netlink.NewHtb(netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT})
-	direct := uint32(1000) // for what has no class: the node's own echoes
+	direct := uint32(1000) // for what has no class
 	q.DirectQlen = &direct
 	if err := s.nl.QdiscReplace(q); err != nil {
 		return fmt.Errorf("kernel: htb on %s: %w", link.Attrs().Name, err)

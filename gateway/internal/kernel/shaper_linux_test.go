@@ -45,6 +45,18 @@ func TestGuestClasses(t *testing.T) {
 			t.Errorf("%s: nothing went first", side.link.Attrs().Name)
 		}
 	}
+	// The node's answers count, too: a device that asks without end gets no more than its
+	// share.
+	before := classes(t, p.links.devices)[class].bytes
+	const asked, size = 20, 1200
+	for range asked {
+		if !device.pinged(t, p.proof, size) {
+			t.Error("the node does not answer an echo")
+		}
+	}
+	if n := classes(t, p.links.devices)[class].bytes - before; n < asked*size {
+		t.Errorf("%d bytes of answers went through the session's class, want %d", n, asked*size)
+	}
 	s.Up = 10_000_000
 	if err := p.Set(s); err != nil {
 		t.Fatal(err)
