@@ -13,8 +13,13 @@ import (
 	"github.com/boothwire/boothwire/keys"
 )
 
-// maxPeers is below wireguard-go's own bound of 65,536.
-const maxPeers = 60000
+const (
+	// maxPeers is below wireguard-go's own bound of 65,536.
+	maxPeers = 60000
+	// maxKeys bounds the keys that a node knows, of sessions that are over too: some
+	// 150 MB. They are remembered until the end of their grants, an hour by default.
+	maxKeys = 1 << 20
+)
 
 // Admit verifies a grant and puts it into force: a session new here, or a higher
 // rev of one that is here, changed in place. The same grant again is a no-op. A
@@ -144,8 +149,15 @@ func (n *Node) again(h *held) {
 
 // check refuses keys and addresses that are not the session's to use.
 func (n *Node) check(g *keys.Grant) error {
-	if len(n.keys)+1+len(g.Operators) > maxPeers {
-		return refuse(keys.ReasonBusy, "the node holds %d keys", len(n.keys))
+	peers := len(n.addresses) + 1 + len(g.Operators)
+	if h := n.sessions[g.Session]; h != nil {
+		peers -= len(addressesOf(h.grant))
+	}
+	if peers > maxPeers {
+		return refuse(keys.ReasonBusy, "the node holds %d peers", len(n.addresses))
+	}
+	if len(n.keys)+1+len(g.Operators) > maxKeys {
+		return refuse(keys.ReasonBusy, "the node remembers %d keys", len(n.keys))
 	}
 	if owner, ok := n.keys[g.Prekey]; ok && owner != g.Session {
 		return refuse(keys.ReasonUsedPrekey, "the prekey was installed for another session")
