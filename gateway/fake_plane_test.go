@@ -57,12 +57,12 @@ func (p *memoryPlane) Settle() error {
 	return nil
 }
 
-func (p *memoryPlane) Counters(string) reach.Counters { return reach.Counters{Rx: 1, Tx: 2} }
-func (p *memoryPlane) SetProof(a netip.Addr)          { p.table.SetProof(a) }
-func (p *memoryPlane) Ports() (uint16, uint16, error) { return 51820, p.entry, nil }
-func (p *memoryPlane) Drops() map[string]uint64       { return p.tally.Drops() }
-func (p *memoryPlane) Passed() (uint64, uint64)       { return 0, 0 }
-func (p *memoryPlane) Close() error                   { return nil }
+func (p *memoryPlane) Counters(string) reach.Counters       { return reach.Counters{Rx: 1, Tx: 2} }
+func (p *memoryPlane) SetPool(_ netip.Prefix, a netip.Addr) { p.table.SetProof(a) }
+func (p *memoryPlane) Ports() (uint16, uint16, error)       { return 51820, p.entry, nil }
+func (p *memoryPlane) Drops() map[string]uint64             { return p.tally.Drops() }
+func (p *memoryPlane) Passed() (uint64, uint64)             { return 0, 0 }
+func (p *memoryPlane) Close() error                         { return nil }
 
 // newMemoryPlane is an opener beside the plane that it opens.
 func newMemoryPlane() (*memoryPlane, opener) {

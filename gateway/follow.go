@@ -134,7 +134,7 @@ func (n *Node) settle(pool netip.Prefix, proof netip.Addr) {
 	}
 	n.cfg.Logger.Warn("tunnel addresses changed", zap.Stringer("pool", pool), zap.Stringer("proof", proof))
 	n.cfg.Pool, n.cfg.Proof = pool, proof
-	n.plane.SetProof(proof)
+	n.plane.SetPool(pool, proof)
 	n.hosts = overlaps(pool)
 }
 

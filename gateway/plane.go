@@ -24,7 +24,9 @@ type plane interface {
 	// was Set again: all else of that process goes. It is called once, before any
 	// Remove; until then nothing that was left may be disturbed.
 	Settle() error
-	SetProof(a netip.Addr)
+	// SetPool changes what range tunnel addresses are of, and which of them is the
+	// node's own. Sessions in force keep theirs.
+	SetPool(pool netip.Prefix, proof netip.Addr)
 	// Ports are the UDP ports for devices and for operators; they may be one.
 	Ports() (devices, operators uint16, err error)
 	Drops() map[string]uint64

@@ -113,9 +113,14 @@ func (l *links) raise(wg *wgctrl.Client) error {
 	if err := l.setProof(netip.Addr{}, l.cfg.Proof); err != nil {
 		return err
 	}
-	pool := &net.IPNet{IP: l.cfg.Pool.Addr().AsSlice(), Mask: net.CIDRMask(l.cfg.Pool.Bits(), 32)}
-	if err := l.nl.RouteReplace(&netlink.Route{LinkIndex: l.devices.Attrs().Index, Dst: pool, Scope: netlink.SCOPE_LINK}); err != nil {
-		return fmt.Errorf("kernel: the route to %v: %w", l.cfg.Pool, err)
+	return l.routePool(l.cfg.Pool)
+}
+
+// routePool sends all tunnel addresses to the devices' interface.
+func (l *links) routePool(pool netip.Prefix) error {
+	dst := &net.IPNet{IP: pool.Addr().AsSlice(), Mask: net.CIDRMask(pool.Bits(), 32)}
+	if err := l.nl.RouteReplace(&netlink.Route{LinkIndex: l.devices.Attrs().Index, Dst: dst, Scope: netlink.SCOPE_LINK}); err != nil {
+		return fmt.Errorf("kernel: the route to %v: %w", pool, err)
 	}
 	return nil
 }

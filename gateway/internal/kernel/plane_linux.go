@@ -170,17 +170,24 @@ func (p *Plane) Settle() error {
 	return errors.Join(err, p.devices.keep(devices), p.operators.keep(operators))
 }
 
-// SetProof changes the address at which the node answers echoes.
-func (p *Plane) SetProof(a netip.Addr) {
+// SetPool changes what range tunnel addresses are of, and the one at which the node
+// answers echoes. The range of before still leads to devices, for those in it.
+func (p *Plane) SetPool(pool netip.Prefix, proof netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || !a.Is4() || a == p.proof {
+	if p.closed || !pool.Addr().Is4() || !proof.Is4() {
+		return
+	}
+	if err := p.links.routePool(pool); err != nil {
+		p.cfg.Logger.Error("the pool", zap.Error(err))
+	}
+	if proof == p.proof {
 		return
 	}
 	old := p.proof
-	p.proof = a
-	p.ledger.SetProof(a)
-	if err := errors.Join(p.program(), p.links.setProof(old, a)); err != nil {
+	p.proof = proof
+	p.ledger.SetProof(proof)
+	if err := errors.Join(p.program(), p.links.setProof(old, proof)); err != nil {
 		p.cfg.Logger.Error("the proof address", zap.Error(err))
 	}
 }

@@ -13,7 +13,7 @@ type Plane interface {
 	Set(s reach.Session) error
 	Remove(session string) reach.Counters
 	Counters(session string) reach.Counters
-	SetProof(a netip.Addr)
+	SetPool(pool netip.Prefix, proof netip.Addr)
 	Ports() (devices, operators uint16, err error)
 	Drops() map[string]uint64
 	Passed() (forwarded, echoes uint64)

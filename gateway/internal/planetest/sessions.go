@@ -237,7 +237,7 @@ func proof(t *testing.T, s Subject) {
 	w := newWorld(t, s)
 	p := w.pair(1)
 	moved := netip.AddrFrom4([4]byte{10, 166, 0, 2})
-	w.plane.SetProof(moved)
+	w.plane.SetPool(pool, moved)
 	old := p.device.proof
 	p.device.proof, p.operator.proof = moved, moved
 	p.device.fence()
@@ -247,6 +247,15 @@ func proof(t *testing.T, s Subject) {
 	if p.device.answered(time.Second) {
 		t.Error("the node answers at its old address")
 	}
+	// What is of another range works as well, beside what is of the one before.
+	elsewhere, other := netip.MustParsePrefix("10.99.0.0/16"), netip.MustParseAddr("10.99.0.1")
+	w.plane.SetPool(elsewhere, other)
+	w.proof, p.device.proof, p.operator.proof = other, other, other
+	q := w.pair(2, func(s *reach.Session) {
+		s.Device.Addresses[0], s.Operators[0].Address = netip.MustParseAddr("10.99.1.1"), netip.MustParseAddr("10.99.200.1")
+	})
+	q.passes("in another range")
+	p.passes("in the range of before")
 }
 
 // closed: a plane that was closed takes nothing more.

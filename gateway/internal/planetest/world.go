@@ -18,6 +18,9 @@ import (
 // mtu is the planes'.
 const mtu = 1280
 
+// pool is where all tunnel addresses are at first.
+var pool = netip.MustParsePrefix("10.166.0.0/16")
+
 // world is one plane and those who use it.
 type world struct {
 	t       testing.TB

@@ -115,8 +115,9 @@ func (p *Plane) Ports() (devices, operators uint16, err error) {
 // Settle has nothing to do: a process leaves nothing of this plane behind.
 func (p *Plane) Settle() error { return nil }
 
-// SetProof changes the address at which the node answers echoes.
-func (p *Plane) SetProof(a netip.Addr) { p.table.SetProof(a) }
+// SetPool changes the address at which the node answers echoes; what range it is of makes
+// no difference here.
+func (p *Plane) SetPool(_ netip.Prefix, proof netip.Addr) { p.table.SetProof(proof) }
 
 // Counters returns the bytes of a session so far.
 func (p *Plane) Counters(session string) reach.Counters { return p.table.Counters(session) }
