@@ -23,11 +23,17 @@ func boot() {
 	if err != nil {
 		fmt.Println("kernelvm:", err)
 	}
-	fmt.Printf("%s rc=%d\n", done, code)
-	time.Sleep(100 * time.Millisecond) // the line's way out
+	say(code)
 	unix.Sync()
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	select {}
+}
+
+// say prints how the tests ended, and returns when that is out.
+func say(code int) {
+	fmt.Printf("%s rc=%d\n", done, code)
+	_ = unix.IoctlSetInt(int(os.Stdout.Fd()), unix.TCSBRK, 1) // tcdrain(3)
+	time.Sleep(100 * time.Millisecond)
 }
 
 func prepare() error {
@@ -105,8 +111,7 @@ func tests() (int, error) {
 // Reset ends the guest as a loss of power does, with the test that calls it passed:
 // what is not on its disk by now is lost.
 func Reset() {
-	fmt.Printf("%s rc=0\n", done)
-	time.Sleep(200 * time.Millisecond) // the line's way out
+	say(0)
 	// Not unix.Reboot, which another process than the first may call too, but which
 	// writes to disks on its way.
 	_ = os.WriteFile("/proc/sysrq-trigger", []byte("b"), 0)
