@@ -16,6 +16,8 @@ func relay(name, url, key string) string {
 	return fmt.Sprintf("[[relay]]\nname = %q\nurl = %q\nkey = %q\n", name, url, key)
 }
 
+const oidc = "[console.oidc]\nissuer = 'https://id.example.com'\nclient_id = 'c'\nredirect = 'https://control.example.com/console/oidc/callback'\n"
+
 func TestExample(t *testing.T) {
 	example, err := os.ReadFile(filepath.Join("..", "..", "example.toml"))
 	if err != nil {
@@ -37,12 +39,18 @@ func TestExample(t *testing.T) {
 		{"# [[relay]]\n", relay("relay-1", "http://relay.example.com/relay", key), `: relay[0].url: "http:`},
 		{"# [[relay]]\n", relay("relay-1", "https://relay.example.com/relay", "x"), `: relay[0].key: "x"`},
 		{"# [[relay]]\n", relay("a", "https://a.example.com", key) + relay("a", "https://b.example.com", key), `: relay[1].name: another`},
-		{`# client_id`, "password = 'x' # client_id", "mqtt.password_file:"},
 		{"# [console.desktop]\n", "[console.desktop]\nguacd = '127.0.0.1:4822'\nrecordings = '/r'\nrecord = true\ndrive = true\n", ""},
 		{"# [console.desktop]\n", "[console.desktop]\nfirst_use = true\nwithout_nla = true\nmost = 5\n", ""},
 		{"# [console.desktop]\n", "[console.desktop]\nguacd = '4822'\n", `console.desktop.guacd: "4822"`},
 		{"# [console.desktop]\n", "[console.desktop]\nrecord = true\n", "console.desktop.record: needs guacd"},
 		{"# [console.desktop]\n", "[console.desktop]\nguacd = 'guacd:4822'\nrecord = true\n", "console.desktop.record: needs a folder"},
+		{`# client_id = "control"`, "password = 'x' # client_id", "mqtt.password_file:"},
+		{"# [console.local]\n", "[console.local]\n", ""},
+		{"# [console.local]\n", "[console.local]\npassword_hash = 'secret'\n", `console.local.password_hash: no bcrypt hash`},
+		{"# [console.oidc]\n", "[console.oidc]\nissuer = 'http://id.example.com'\n", `: console.oidc.issuer: "http://id`},
+		{"# [console.oidc]\n", oidc + "[[console.oidc.rule]]\ngroup = 'a'\nrole = 'viewer'\n", ""},
+		{"# [console.oidc]\n", oidc, `console.oidc.rule: without one nobody`},
+		{"# [console.oidc]\n", oidc + "[[console.oidc.rule]]\ngroup = 'a'\nrole = 'root'\n", `: console.oidc.rule[0].role: "root"`},
 	} {
 		if !strings.Contains(string(example), tt.old) {
 			t.Fatalf("the example has no %q", tt.old)

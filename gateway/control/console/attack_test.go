@@ -1,0 +1,180 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/keys"
+)
+
+// What pages of other sites may do: nothing.
+func TestCrossOrigin(t *testing.T) {
+	d := newDesk(t, nil)
+	b := d.as(t, control.User{Name: "ann", Role: control.Admin})
+	for _, tt := range []struct {
+		method, path string
+		head         []string
+		want         int
+	}{
+		{"POST", "/console/awake", []string{"Origin", d.url}, http.StatusNoContent},
+		{"POST", "/console/awake", []string{"Sec-Fetch-Site", "same-origin"}, http.StatusNoContent},
+		{"POST", "/console/awake", []string{"Origin", "https://evil.example"}, http.StatusForbidden},
+		{"POST", "/console/awake", []string{"Origin", "null"}, http.StatusForbidden},
+		{"POST", "/console/awake", []string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
+		{"POST", "/console/awake", []string{"Sec-Fetch-Site", "same-site", "Origin", "http://sub.example"}, http.StatusForbidden},
+		{"POST", "/console/signin", []string{"Origin", "https://evil.example"}, http.StatusForbidden},
+		{"POST", "/console/signout", []string{"Origin", "https://evil.example"}, http.StatusForbidden},
+		{"POST", "/console/api/v1/nodes/n/drain", []string{"Origin", "https://evil.example"}, http.StatusForbidden},
+		{"DELETE", "/console/api/v1/devices/k", []string{"Origin", "https://evil.example"}, http.StatusForbidden},
+		{"PUT", "/console/api/v1/devices/k", []string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
+	} {
+		if status, _, text := ask(t, b, tt.method, d.url+tt.path, nil, tt.head...); status != tt.want {
+			t.Errorf("%s %s %v: %d, want %d: %s", tt.method, tt.path, tt.head, status, tt.want, text)
+		}
+	}
+}
+
+// What strangers get: nothing of anybody's.
+func TestStrangers(t *testing.T) {
+	d := newDesk(t, nil)
+	b := d.browser(t)
+	for _, tt := range []struct{ method, path string }{
+		{"GET", "/console/api/v1/devices"}, {"GET", "/console/api/v1/devices/events"}, {"GET", "/console/api/v1/audit/export"}, {"POST", "/console/api/v1/sessions"},
+		{"DELETE", "/console/api/v1/sessions/x"}, {"POST", "/console/connect"}, {"GET", "/console/policy"}, {"POST", "/console/awake"}, {"GET", "/console/held/x/events"},
+		{"POST", "/console/held/x/code"}, {"GET", "/console/held/x/files"}, {"GET", "/console/desktop"}, {"GET", "/console/guac"}, {"GET", "/console/held/x/terminal"}, {"GET", "/console/x"},
+	} {
+		for _, cookie := range []string{"", "boothwire=x", "__Host-boothwire=x"} {
+			status, _, text := ask(t, b, tt.method, d.url+tt.path, nil, "Accept", "application/json", "Cookie", cookie, "Authorization", "Bearer bwt_x", "Origin", d.url)
+			if status != http.StatusUnauthorized && status != http.StatusForbidden {
+				t.Errorf("%s %s with %q: %d %s", tt.method, tt.path, cookie, status, text)
+			}
+		}
+	}
+}
+
+// What each role may do through the API, in his device groups and outside of them.
+func TestAPIRoles(t *testing.T) {
+	d := newDesk(t, nil)
+	admin := d.control.Client(control.User{Name: "root", Role: control.Admin})
+	for i, group := range []string{"mall-7", "mall-8"} {
+		key, err := keys.OpenIdentity(keys.NewMemory(), "device")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := admin.PutDevice(t.Context(), fmt.Sprintf("kiosk-%d", 7+i), &client.DeviceRequest{Key: key.Key(), Group: group}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	roles := []control.Role{control.Viewer, control.Operator, control.Approver, control.Admin}
+	for _, tt := range []struct {
+		method, path, body string
+		own, foreign       [4]int // by role: of somebody with all groups; of one with mall-7 alone
+	}{
+		{"GET", "/devices/kiosk-7", "", [4]int{200, 200, 200, 200}, [4]int{200, 200, 200, 200}},
+		{"GET", "/devices/kiosk-8", "", [4]int{200, 200, 200, 200}, [4]int{404, 404, 404, 404}},
+		{"GET", "/audit", "", [4]int{403, 403, 200, 200}, [4]int{403, 403, 403, 403}},
+		{"GET", "/tokens", "", [4]int{403, 403, 403, 200}, [4]int{403, 403, 403, 403}},
+		{"POST", "/nodes", `{"name":"n"}`, [4]int{403, 403, 403, 201}, [4]int{403, 403, 403, 403}},
+		{"POST", "/nodes/none/drain", `{"draining":true}`, [4]int{403, 403, 403, 404}, [4]int{403, 403, 403, 403}},
+		{"GET", "/revocations", "", [4]int{403, 403, 403, 0}, [4]int{403, 403, 403, 403}},
+	} {
+		for i, role := range roles {
+			for groups, want := range map[string]int{"": tt.own[i], "mall-7": tt.foreign[i]} {
+				if want == 0 {
+					continue // a stream
+				}
+				u := control.User{Name: string(role) + groups, Role: role}
+				if groups != "" {
+					u.Groups = []string{groups}
+				}
+				status, text := callAPI(t, d, d.as(t, u), tt.method, tt.path, tt.body)
+				if status != want {
+					t.Errorf("%s %s as %s of %q: %d, want %d: %s", tt.method, tt.path, role, groups, status, want, text)
+				}
+			}
+		}
+	}
+	viewer := d.as(t, control.User{Name: "v", Role: control.Viewer})
+	if status, text := callAPI(t, d, viewer, "GET", "/devices?group=mall-8", ""); status != http.StatusOK || !strings.Contains(text, "kiosk-8") {
+		t.Errorf("a list is %d %s", status, text)
+	}
+	bound := d.as(t, control.User{Name: "b", Role: control.Operator, Groups: []string{"mall-7"}})
+	if _, text := callAPI(t, d, bound, "GET", "/devices", ""); !strings.Contains(text, "kiosk-7") || strings.Contains(text, "kiosk-8") {
+		t.Errorf("a list for one group is %s", text)
+	}
+	// A bearer token of somebody else makes nobody more than he is.
+	token, err := admin.CreateToken(t.Context(), &client.TokenRequest{User: "root", Role: "admin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _, _ := ask(t, viewer, "GET", d.url+"/console/api/v1/tokens", nil, "Accept", "application/json", "Authorization", "Bearer "+token.Secret)
+	if status != http.StatusForbidden {
+		t.Errorf("a token beside a login: %d", status)
+	}
+}
+
+func callAPI(t *testing.T, d *desk, b *http.Client, method, path, body string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, d.url+"/console/api/v1"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.Header.Set("Origin", d.url)
+	res, err := b.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, readAll(t, res)
+}
+
+// A stream of the API ends with the login, at once.
+func TestStreamEndsWithLogin(t *testing.T) {
+	d := newDesk(t, nil)
+	l, secret := d.logins.Begin(control.User{Name: "a", Role: control.Viewer})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", d.url+"/console/api/v1/devices/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.AddCookie(&http.Cookie{Name: "boothwire", Value: secret})
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 1024)
+	if n, err := res.Body.Read(buf); err != nil || n == 0 || res.StatusCode != http.StatusOK {
+		t.Fatalf("the stream begins with %d %q: %v", res.StatusCode, buf[:n], err)
+	}
+	d.logins.End(l)
+	readAll(t, res)
+	if ctx.Err() != nil {
+		t.Error("it ended for another reason")
+	}
+}
+
+// Where a sign-in leads is a page of this console.
+func TestNext(t *testing.T) {
+	for next, want := range map[string]bool{
+		"/console/": true, "/console/devices/a?x=1#y": true, "": false, "/": false, "//evil.example/console/": false, "https://evil.example/console/": false,
+		`/console/\evil`: false, `\\evil.example/console/`: false, "/consoles/": false, "console/": false, "javascript:alert(1)": false, "/\tevil": false,
+	} {
+		if local(next) != want {
+			t.Errorf("%q: %v", next, !want)
+		}
+	}
+	d := newDesk(t, nil)
+	_, head, _ := ask(t, d.browser(t), "POST", d.url+signInPath, url.Values{"name": {"admin"}, "password": {secretWord}, "next": {"https://evil.example/console/"}})
+	if got := head.Get("Location"); got != "/console/" {
+		t.Errorf("a sign-in leads to %q", got)
+	}
+}

@@ -1,0 +1,232 @@
+package login
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control"
+)
+
+// A login ends when nobody is there, and in any case after its longest time; what it
+// holds open ends with it.
+func TestLoginsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(time.Hour, 3*time.Hour)
+		idle, secret := s.Begin(control.User{Name: "a", Role: control.Viewer})
+		busy, _ := s.Begin(control.User{Name: "b", Role: control.Viewer})
+		ctx, cancel := With(t.Context(), idle)
+		defer cancel()
+		if got, ok := s.Find(secret); !ok || got != idle || From(ctx) != idle {
+			t.Fatal("a login is not found")
+		}
+		for range 7 {
+			time.Sleep(20 * time.Minute)
+			busy.Touch()
+		}
+		synctest.Wait()
+		if idle.Context().Err() == nil || ctx.Err() == nil || s.Len() != 1 {
+			t.Error("a login outlasts its user's absence")
+		}
+		if _, ok := s.Find(secret); ok {
+			t.Error("its secret is still good")
+		}
+		if busy.Context().Err() != nil {
+			t.Error("a login ends while its user is there")
+		}
+		for range 3 {
+			time.Sleep(20 * time.Minute)
+			busy.Touch()
+		}
+		synctest.Wait()
+		if busy.Context().Err() == nil || s.Len() != 0 {
+			t.Error("a login lasts for ever")
+		}
+		s.Close()
+	})
+}
+
+// A user of whom his provider now says something else has no logins of before.
+func TestLoginsOfAChangedUser(t *testing.T) {
+	s := New(0, 0)
+	defer s.Close()
+	u := control.User{Name: "a", Role: control.Operator, Groups: []string{"x"}}
+	first, _ := s.Begin(u)
+	same, _ := s.Begin(u)
+	other, _ := s.Begin(control.User{Name: "b", Role: control.Operator})
+	if first.Context().Err() != nil {
+		t.Error("a second browser ends the login in the first")
+	}
+	for _, now := range []control.User{{Name: "a", Role: control.Viewer, Groups: []string{"x"}}, {Name: "a", Role: control.Viewer, Groups: []string{"y"}}} {
+		l, _ := s.Begin(now)
+		if first.Context().Err() == nil || same.Context().Err() == nil || l.Context().Err() != nil || other.Context().Err() != nil {
+			t.Errorf("%+v: the wrong logins went on", now)
+		}
+		first, same = l, l
+	}
+}
+
+func TestLoginsAreBounded(t *testing.T) {
+	s := New(0, 0)
+	defer s.Close()
+	first, _ := s.Begin(control.User{Name: "a", Role: control.Viewer})
+	for range maxEach {
+		s.Begin(control.User{Name: "a", Role: control.Viewer})
+	}
+	if first.Context().Err() == nil || s.Len() != maxEach {
+		t.Errorf("one user has %d logins", s.Len())
+	}
+	s.Close()
+	if l, secret := s.Begin(control.User{Name: "a"}); l.Context().Err() == nil {
+		t.Error("a login begins after the end")
+	} else if _, ok := s.Find(secret); ok {
+		t.Error("and is found")
+	}
+}
+
+// Guesses of one address slow down, those of others do not.
+func TestTries(t *testing.T) {
+	var tr tries
+	now := time.Unix(1e9, 0)
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	for i := range triesBurst {
+		if w := tr.take(a, now); w != 0 {
+			t.Fatalf("attempt %d waits %v", i, w)
+		}
+	}
+	if w := tr.take(a, now); w <= 0 || w > triesEvery {
+		t.Errorf("the next waits %v", w)
+	}
+	if w := tr.take(b, now); w != 0 {
+		t.Errorf("another address waits %v", w)
+	}
+	if w := tr.take(a, now.Add(triesEvery)); w != 0 {
+		t.Errorf("later it waits %v", w)
+	}
+	tr.forgive(a)
+	if w := tr.take(a, now); w != 0 {
+		t.Errorf("after a right password it waits %v", w)
+	}
+	for i := range maxTriers + 10 {
+		tr.take(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now)
+	}
+	if len(tr.by) > maxTriers {
+		t.Errorf("%d addresses are remembered", len(tr.by))
+	}
+}
+
+// Where the local administrator may sign in, and what counts as private.
+func TestWhere(t *testing.T) {
+	for _, tt := range []struct {
+		remote, host, head string
+		here, private, tls bool
+	}{
+		{"127.0.0.1:5", "127.0.0.1:80", "", true, true, false},
+		{"[::1]:5", "localhost:80", "", true, true, false},
+		{"[::ffff:127.0.0.1]:5", "[::1]:80", "", true, true, false},
+		{"127.0.0.1:5", "evil.example:80", "", true, false, false},
+		{"127.0.0.1:5", "evil.example", "", true, true, true},
+		{"127.0.0.1:5", "localhost", "X-Forwarded-For", false, true, false},
+		{"127.0.0.1:5", "localhost", "Forwarded", false, true, true},
+		{"192.0.2.7:5", "127.0.0.1", "", false, false, false},
+		{"192.0.2.7:5", "control.example", "", false, true, true},
+		{"nonsense", "localhost", "", false, false, false},
+	} {
+		target := "http://x/"
+		if tt.tls {
+			target = "https://x/"
+		}
+		r := httptest.NewRequest("GET", target, nil)
+		r.RemoteAddr, r.Host = tt.remote, tt.host
+		if tt.head != "" {
+			r.Header.Set(tt.head, "192.0.2.9")
+		}
+		if Here(r) != tt.here || Private(r) != tt.private {
+			t.Errorf("%+v: here %v, private %v", tt, Here(r), Private(r))
+		}
+	}
+}
+
+// Over TLS a cookie is bound to its host, and never readable by scripts.
+func TestCookies(t *testing.T) {
+	sealer, err := NewSealer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ target, want string }{
+		{"https://control.example/", "__Host-boothwire=s; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		{"http://127.0.0.1/", "boothwire=s; Path=/; HttpOnly; SameSite=Lax"},
+	} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", tt.target, nil)
+		Set(w, r, "s")
+		if got := w.Header().Get("Set-Cookie"); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.target, got, tt.want)
+		}
+		w = httptest.NewRecorder()
+		if err := sealer.SetPending(w, r, Pending{State: "abc", Verifier: "v", Next: "/console/", Until: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		made := w.Result().Cookies()[0]
+		if strings.Contains(made.Value, "abc") || !made.HttpOnly || made.SameSite != http.SameSiteLaxMode {
+			t.Errorf("%s: %v", tt.target, made)
+		}
+		r.AddCookie(made)
+		if d := sealer.TakePending(httptest.NewRecorder(), r); d.State != "abc" || d.Next != "/console/" {
+			t.Errorf("%s: %+v came back", tt.target, d)
+		}
+		r = httptest.NewRequest("GET", tt.target, nil)
+		r.AddCookie(&http.Cookie{Name: made.Name, Value: made.Value[:len(made.Value)-2] + "xx"})
+		if d := sealer.TakePending(httptest.NewRecorder(), r); d != (Pending{}) {
+			t.Errorf("%s: a forged cookie is taken: %+v", tt.target, d)
+		}
+	}
+}
+
+func TestHashes(t *testing.T) {
+	l := &Local{}
+	password, err := l.Invent()
+	if err != nil || len(password) != 32 || CheckHash(l.Hash) != nil {
+		t.Fatalf("%q %q: %v", password, l.Hash, err)
+	}
+	for _, bad := range []string{"", "secret", "$2a$04$AtGFK8THWlNwxk4e5zo3Dem6Yp97KLbn3.cHCYO6BgEPmSbgv.FuC", "$2a$31$AtGFK8THWlNwxk4e5zo3Dem6Yp97KLbn3.cHCYO6BgEPmSbgv.FuC"} {
+		if CheckHash(bad) == nil {
+			t.Errorf("%q is taken for a hash", bad)
+		}
+	}
+	if _, err := Hash(""); err == nil {
+		t.Error("an empty password has a hash")
+	}
+	if _, err := Hash(strings.Repeat("x", 73)); err == nil {
+		t.Error("a password of which the end would not count has a hash")
+	}
+}
+
+func TestGranted(t *testing.T) {
+	rules := []Rule{
+		{"all", control.Viewer, nil}, {"seven", control.Operator, []string{"mall-7"}}, {"eight", control.Operator, []string{"mall-8", "mall-7"}},
+		{"boss", control.Admin, nil}, {"anywhere", control.Operator, nil},
+	}
+	for _, tt := range []struct {
+		groups []string
+		role   control.Role
+		in     string
+		ok     bool
+	}{
+		{nil, "", "", false},
+		{[]string{"other"}, "", "", false},
+		{[]string{"all"}, control.Viewer, "", true},
+		{[]string{"seven", "all"}, control.Operator, "mall-7", true},
+		{[]string{"eight", "seven"}, control.Operator, "mall-7 mall-8", true},
+		{[]string{"seven", "anywhere"}, control.Operator, "", true},
+		{[]string{"boss", "seven"}, control.Admin, "", true},
+	} {
+		u, ok := granted(rules, tt.groups)
+		if u.Role != tt.role || strings.Join(u.Groups, " ") != tt.in || ok != tt.ok {
+			t.Errorf("%v: got %+v, %v", tt.groups, u, ok)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package console
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+)
+
+// provider is an OpenID provider over real HTTP, with one client and one user, who
+// always agrees (OpenID Connect Core 1.0, section 3.1; RFC 7636).
+type provider struct {
+	*httptest.Server
+	t   *testing.T
+	key *rsa.PrivateKey
+
+	mu     sync.Mutex
+	codes  map[string]url.Values // what was asked for, by code
+	claims map[string]any        // beside or instead of the usual ones
+	refuse string                // the error that it answers instead of a code
+	signer *rsa.PrivateKey       // of tokens
+}
+
+const (
+	clientID     = "boothwire"
+	clientSecret = "s3cret"
+)
+
+func newProvider(t *testing.T) *provider {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &provider{t: t, key: key, signer: key, codes: make(map[string]url.Values), claims: make(map[string]any)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/openid-configuration", p.describe)
+	mux.HandleFunc("GET /keys", p.keys)
+	mux.HandleFunc("GET /authorize", p.authorize)
+	mux.HandleFunc("POST /token", p.token)
+	p.Server = httptest.NewServer(mux)
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *provider) say(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func (p *provider) describe(w http.ResponseWriter, _ *http.Request) {
+	p.say(w, map[string]any{
+		"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
+		"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
+	})
+}
+
+func (p *provider) keys(w http.ResponseWriter, _ *http.Request) {
+	enc := base64.RawURLEncoding.EncodeToString
+	p.say(w, map[string]any{"keys": []any{map[string]string{
+		"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "1", "n": enc(p.key.N.Bytes()), "e": enc(big.NewInt(int64(p.key.E)).Bytes()),
+	}}})
+}
+
+// authorize sends the browser back at once.
+func (p *provider) authorize(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	for name, want := range map[string]string{"response_type": "code", "client_id": clientID, "code_challenge_method": "S256"} {
+		if q.Get(name) != want {
+			p.t.Errorf("asked with %s %q", name, q.Get(name))
+		}
+	}
+	if len(q.Get("state")) < 20 || len(q.Get("nonce")) < 20 || len(q.Get("code_challenge")) < 40 {
+		p.t.Errorf("asked with %v", q)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	back := url.Values{"state": {q.Get("state")}}
+	if p.refuse != "" {
+		back.Set("error", p.refuse)
+	} else {
+		code := rand.Text()
+		p.codes[code] = q
+		back.Set("code", code)
+	}
+	http.Redirect(w, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
+}
+
+// token spends a code.
+func (p *provider) token(w http.ResponseWriter, r *http.Request) {
+	id, secret, _ := r.BasicAuth()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	asked := p.codes[r.FormValue("code")]
+	delete(p.codes, r.FormValue("code"))
+	sum := sha256.Sum256([]byte(r.FormValue("code_verifier")))
+	if id != clientID || secret != clientSecret || asked == nil || base64.RawURLEncoding.EncodeToString(sum[:]) != asked.Get("code_challenge") || r.FormValue("redirect_uri") != asked.Get("redirect_uri") {
+		w.WriteHeader(http.StatusBadRequest)
+		p.say(w, map[string]string{"error": "invalid_grant"})
+		return
+	}
+	claims := map[string]any{
+		"iss": p.URL, "aud": clientID, "sub": "1", "nonce": asked.Get("nonce"), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
+		"preferred_username": "ann", "groups": []string{"kiosk-service"},
+	}
+	maps.Copy(claims, p.claims)
+	p.say(w, map[string]any{"access_token": "a", "token_type": "Bearer", "expires_in": 60, "id_token": p.sign(claims)})
+}
+
+// sign makes a JWS (RFC 7515) with RS256.
+func (p *provider) sign(claims map[string]any) string {
+	enc := base64.RawURLEncoding.EncodeToString
+	body, err := json.Marshal(claims)
+	if err != nil {
+		p.t.Error(err)
+	}
+	text := enc([]byte(`{"alg":"RS256","kid":"1"}`)) + "." + enc(body)
+	sum := sha256.Sum256([]byte(text))
+	sig, err := rsa.SignPKCS1v15(rand.Reader, p.signer, crypto.SHA256, sum[:])
+	if err != nil {
+		p.t.Error(err)
+	}
+	return text + "." + enc(sig)
+}
