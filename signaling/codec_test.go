@@ -76,6 +76,7 @@ func TestParseCommand(t *testing.T) {
 }
 
 func TestParseStatus(t *testing.T) {
+	long := strings.Repeat("a", 65)
 	for _, c := range []struct {
 		in   string
 		code string
@@ -88,6 +89,15 @@ func TestParseStatus(t *testing.T) {
 			Ladder: []signaling.Step{{Stage: signaling.Received}, {Stage: "nova", After: 1500 * time.Microsecond, Code: "x"}}}},
 		{in: `{"vpn":"connected","rx":4503599627370496,"tx":1,"direct_s":16777216,"relay_s":3}`, want: signaling.Status{
 			VPN: signaling.Connected, Rx: 1 << 52, Tx: 1, Direct: 1 << 24 * time.Second, Relay: 3 * time.Second}},
+		{in: `{"vpn":"connected","nat":"open/open"}`, want: signaling.Status{VPN: signaling.Connected, NAT: "open/open"}},
+		{in: `{"vpn":"connected","nat":"of_a_later_release"}`, want: signaling.Status{VPN: signaling.Connected, NAT: "of_a_later_release"}},
+		{in: `{"vpn":"connected","nat":"a/b/c"}`, code: "malformed"},
+		{in: `{"vpn":"connected","nat":"/open"}`, code: "malformed"},
+		{in: `{"vpn":"connected","nat":"open/"}`, code: "malformed"},
+		{in: `{"vpn":"connected","nat":"Open"}`, code: "malformed"},
+		{in: `{"vpn":"connected","nat":"<b>"}`, code: "malformed"},
+		{in: `{"vpn":"connected","nat":1}`, code: "malformed"},
+		{in: `{"vpn":"connected","nat":"` + long + `"}`, code: "malformed"},
 		{in: `{"vpn":"connected","rx":4503599627370497}`, code: "malformed"},
 		{in: `{"vpn":"connected","tx":-1}`, code: "malformed"},
 		{in: `{"vpn":"connected","tx":1e3}`, code: "malformed"},
@@ -139,6 +149,8 @@ func golden() map[string]any {
 			IP: netip.MustParseAddr("10.166.0.5"), Session: "s1", Rev: 2, Re: "c1", Why: "no echo for 3 s", Path: "direct",
 			RTT: 41 * time.Millisecond, Next: 15 * time.Minute, Roots: 1,
 			Ladder: []signaling.Step{{Stage: signaling.Received}, {Stage: signaling.Authorised, After: 212 * time.Microsecond}, {Stage: signaling.Ready, After: 61 * time.Millisecond}}},
+		"payload-network.json": signaling.Status{V: 1, Caps: []string{"end_to_end"}, Version: "1.1.0", VPN: signaling.Disconnected,
+			Next: 15 * time.Minute, Roots: 1, NAT: "endpoint_independent/address_and_port_dependent"},
 		"payload-failed.json": signaling.Status{V: 1, VPN: signaling.Failed, Session: "s1", Rev: 1, Re: "c1", Code: "no_handshake",
 			Ladder: []signaling.Step{{Stage: signaling.Received}, {Stage: signaling.Handshake, After: 20 * time.Second, Code: "no_handshake"}}},
 		"payload-refusal.json": signaling.Status{V: 1, VPN: signaling.Disconnected, Re: "c9", Code: "forged", Count: 1},

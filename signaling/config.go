@@ -19,6 +19,11 @@ type Config struct {
 	// stand in the document: at most 64 bytes, and 16 words of at most 32.
 	Version string
 	Caps    []string
+	// NAT says what the network that the device is on is, in the terms of RFC 4787: one
+	// or two words of small letters, digits and '_', at most 64 bytes with a '/' between
+	// them, or nothing. It is called for each document and must not block. Default:
+	// nothing is said.
+	NAT func() string
 	// Observe is told what a log should know. It is called by one goroutine at
 	// a time and must not block, nor call the Session.
 	Observe func(Notice)

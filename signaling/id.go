@@ -9,6 +9,19 @@ func validID(s string) bool { return within(s, 64, "._-") }
 // validCode reports whether s may be a code, a path or another word of ours.
 func validCode(s string) bool { return within(s, 32, "._-") }
 
+// validNAT reports whether s may say what a network is: nothing, or one or two words.
+// Those that this release does not know are for whoever shows them to leave out.
+func validNAT(s string) bool {
+	if s == "" {
+		return true
+	}
+	if len(s) > 64 || strings.ToLower(s) != s {
+		return false
+	}
+	first, second, two := strings.Cut(s, "/")
+	return within(first, 64, "_") && (!two || within(second, 64, "_"))
+}
+
 // within reports whether s is 1 to most bytes of letters, digits and the
 // characters of also.
 func within(s string, most int, also string) bool {

@@ -56,6 +56,11 @@ func (m *machine) publish(now time.Time) {
 	st := m.state()
 	st.V, st.Caps, st.Version = Version, m.cfg.Caps, m.cfg.Version
 	st.Next, st.Roots = m.cfg.Due, m.d.RootsN()
+	if m.cfg.NAT != nil {
+		if class := m.cfg.NAT(); validNAT(class) {
+			st.NAT = class
+		}
+	}
 	hint := m.hint()
 	hint.Code = st.Code
 	m.send(sendAction{typ: typStatus, st: st, hint: hint, retain: true})

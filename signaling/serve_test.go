@@ -297,12 +297,13 @@ func TestFits(t *testing.T) {
 			s.Report(&signaling.Status{VPN: signaling.Connected, Why: strings.Repeat("\x01", 300), Path: "relay", Code: strings.Repeat("d", 32), RTT: time.Hour})
 			<-ctx.Done()
 			return nil
-		}, &signaling.Config{Caps: caps, Version: strings.Repeat("\"界", 30), Bare: []string{"x"}})
+		}, &signaling.Config{Caps: caps, Version: strings.Repeat("\"界", 30), Bare: []string{"x"},
+			NAT: func() string { return strings.Repeat("n", 32) + "/" + strings.Repeat("n", 31) }})
 		id := strings.Repeat("s", 64)
 		d.send(signaling.Command{ID: id, Action: signaling.Up, Token: a.grant(id, 1, a.prekey(0))})
 		time.Sleep(time.Second)
 		docs := kind(keys.TypeStatus, d.take())
-		if n := len(docs); n == 0 || docs[n-1].VPN != signaling.Connected || docs[n-1].Outer.Prekeys == nil || docs[n-1].Session != id || len(docs[n-1].Ladder) != 8 {
+		if n := len(docs); n == 0 || docs[n-1].VPN != signaling.Connected || docs[n-1].Outer.Prekeys == nil || docs[n-1].Session != id || len(docs[n-1].Ladder) != 8 || len(docs[n-1].NAT) != 64 {
 			t.Errorf("documents %+v", docs)
 		}
 		t.Logf("document of %d bytes", len(d.broker.Retained("iot/"+a.device.ID()+"/status")))

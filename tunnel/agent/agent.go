@@ -145,6 +145,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		Due:     a.cfg.Due,
 		Version: a.cfg.Version,
 		Caps:    []string{capEndToEnd},
+		NAT:     a.network.Behaviour,
 		Observe: a.notice,
 	})
 	if err != nil && ctx.Err() == nil {

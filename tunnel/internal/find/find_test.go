@@ -131,6 +131,14 @@ func TestNetwork(t *testing.T) {
 	if n.NAT() != nat.NoNAT && n.NAT() != nat.Firewalled {
 		t.Errorf("loopback is %s", n.NAT())
 	}
+	if !strings.HasPrefix(n.Behaviour(), "open/") {
+		t.Errorf("loopback behaves as %q", n.Behaviour())
+	}
+	n.key += " 192.0.2.7/24" // what was found was another network
+	if n.Behaviour() != "" {
+		t.Errorf("another network behaves as %q", n.Behaviour())
+	}
+	n.key = strings.TrimSuffix(n.key, " 192.0.2.7/24")
 	look(t.Context(), stun, 2)
 	ago := func(d time.Duration) { n.at = time.Now().Add(-d) }
 	ago(lookEvery)

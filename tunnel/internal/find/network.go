@@ -34,10 +34,12 @@ type Network struct {
 	mu    sync.Mutex
 	key   string // the host's addresses and the servers
 	nat   nat.NAT
-	at    time.Time // when it was found
-	doubt bool      // a search has failed since
-	sure  bool      // two probes in a row said the same
-	looks bool      // a probe is under way
+	class string        // its behaviour in the terms of RFC 4787
+	still func() string // what key would be now
+	at    time.Time     // when it was found
+	doubt bool          // a search has failed since
+	sure  bool          // two probes in a row said the same
+	looks bool          // a probe is under way
 }
 
 // NAT is the name of the network; NATUnknown while it is not known.
@@ -47,12 +49,27 @@ func (n *Network) NAT() nat.NAT {
 	return n.nat
 }
 
+// Behaviour is what the network is in the terms of RFC 4787, in the words of nat.Report;
+// empty while it is not known, as after the host's addresses have changed.
+func (n *Network) Behaviour() string {
+	n.mu.Lock()
+	class, key, still := n.class, n.key, n.still
+	n.mu.Unlock()
+	if class == "" || still() != key {
+		return ""
+	}
+	return class
+}
+
 // look finds out what the network is, if that is not known; it takes seconds.
 func (n *Network) look(ctx context.Context, local net.Addr, servers []string, inside []netip.Prefix, log *zap.Logger) {
 	if len(servers) == 0 {
 		return
 	}
 	key := func() string { return strings.Join(append(addresses(inside), servers...), " ") }
+	n.mu.Lock()
+	n.still = key
+	n.mu.Unlock()
 	for range looksMost {
 		now := key()
 		if !n.begin(now, time.Now()) {
@@ -79,7 +96,7 @@ func (n *Network) begin(key string, now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.key != key {
-		n.key, n.nat, n.at, n.doubt, n.sure = key, nat.NATUnknown, time.Time{}, false, false
+		n.key, n.nat, n.class, n.at, n.doubt, n.sure = key, nat.NATUnknown, "", time.Time{}, false, false
 	}
 	age := lookEvery
 	switch {
@@ -105,7 +122,7 @@ func (n *Network) end(key string, r nat.Report, ok bool) {
 	if n.key == key && ok {
 		name := r.NAT()
 		n.sure = name == n.nat && !n.at.IsZero()
-		n.nat, n.at, n.doubt = name, time.Now(), false
+		n.nat, n.class, n.at, n.doubt = name, r.Behaviour(), time.Now(), false
 	}
 }
 
