@@ -148,7 +148,7 @@ func (b backend) DeleteNode(ctx context.Context, u auth.User, name string) error
 func (b backend) Fault(err error) { b.c.log.Error("a request failed", zap.Error(err)) }
 
 // Audit implements api.Backend.
-func (b backend) Audit(ctx context.Context, u auth.User, q api.Query) ([]client.Audit, string, error) {
+func (b backend) Audit(ctx context.Context, u auth.User, q api.AuditQuery) ([]client.Audit, string, error) {
 	if err := b.may(u, auth.Audit); err != nil {
 		return nil, "", err
 	}
@@ -157,14 +157,17 @@ func (b backend) Audit(ctx context.Context, u auth.User, q api.Query) ([]client.
 		return nil, "", err
 	}
 	before, _ := strconv.ParseInt(q.After, 10, 64)
-	rows, err := b.c.store.Audits(ctx, store.AuditFilter{Device: q.Device, Session: q.Session, Before: before, Limit: q.Limit})
+	rows, after, err := b.c.store.Audits(ctx, store.AuditFilter{
+		Device: q.Device, Session: q.Session, Who: q.Who, What: q.What, Since: q.Since, Until: q.Until, Text: q.Text,
+		Before: before, Limit: q.Limit,
+	})
 	var list []client.Audit
 	for _, r := range rows {
 		list = append(list, client.Audit(r))
 	}
 	next := ""
-	if len(list) == q.Limit {
-		next = itoa(list[len(list)-1].ID)
+	if after > 0 {
+		next = itoa(after)
 	}
 	return list, next, err
 }

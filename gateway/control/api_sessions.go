@@ -181,6 +181,9 @@ func (b backend) Sessions(ctx context.Context, u auth.User, q api.Query) ([]clie
 			v = s.show()
 		}
 		b.c.mu.Unlock()
+		if q.Device == "" {
+			v.Samples = nil
+		}
 		if b.mayView(u, v.Device) == nil {
 			list = append(list, v)
 		}
@@ -199,7 +202,11 @@ func (b backend) open(u auth.User, q api.Query) []client.Session {
 			b.c.policy().Authorise(u, auth.Request{Action: auth.View, Device: d.ID, Group: d.Group}) != nil {
 			continue
 		}
-		list = append(list, s.show())
+		v := s.show()
+		if q.Device == "" {
+			v.Samples = nil
+		}
+		list = append(list, v)
 	}
 	slices.SortFunc(list, byAge)
 	return list

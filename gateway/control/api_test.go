@@ -365,7 +365,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	want := []string{
 		"DELETE /api/v1/devices/{id}", "DELETE /api/v1/nodes/{name}", "DELETE /api/v1/sessions/{id}", "DELETE /api/v1/tokens/{id}",
-		"GET /api/v1/audit", "GET /api/v1/devices", "GET /api/v1/devices/events", "GET /api/v1/devices/{id}", "GET /api/v1/nodes", "GET /api/v1/revocations", "GET /api/v1/sessions",
+		"GET /api/v1/audit", "GET /api/v1/audit/export", "GET /api/v1/devices", "GET /api/v1/devices/events", "GET /api/v1/devices/{id}", "GET /api/v1/nodes", "GET /api/v1/revocations", "GET /api/v1/sessions",
 		"GET /api/v1/sessions/{id}", "GET /api/v1/sessions/{id}/events", "GET /api/v1/sessions/{id}/grant", "GET /api/v1/sessions/{id}/offers", "GET /api/v1/tokens", "GET /api/v1/trust",
 		"POST /api/v1/devices:import", "POST /api/v1/nodes", "POST /api/v1/nodes/{name}/drain", "POST /api/v1/sessions", "POST /api/v1/sessions/{id}/extend",
 		"POST /api/v1/sessions/{id}/offers", "POST /api/v1/sessions/{id}/renew", "POST /api/v1/tokens", "PUT /api/v1/devices/{id}",

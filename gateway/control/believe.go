@@ -122,6 +122,7 @@ func (c *Control) answered(d *device, v *verified) {
 		defer func() {
 			d.row.Seq, d.row.RequestSeq = max(d.row.Seq, v.answer.Seq), max(d.row.RequestSeq, v.answer.Seq)
 		}()
+		d.row.ClonedAt = v.now
 		c.note(store.Audit{Who: d.row.ID, What: auditClone, Device: d.row.ID, Code: "clone",
 			Detail: "a run that was over answered a fresh ask"})
 		c.log.Warn("two runs of one device", zap.String("device", d.row.ID))
@@ -172,7 +173,7 @@ func (c *Control) said(d *device, v *verified) {
 	st := v.status
 	d.row.Seen = v.now
 	if v.token.Typ == keys.TypeStatus {
-		d.row.State, d.row.Version, d.row.Caps, d.row.Roots = string(st.VPN), st.Version, st.Caps, st.Roots
+		d.row.State, d.row.Version, d.row.Caps, d.row.Roots, d.row.NAT = string(st.VPN), st.Version, st.Caps, st.Roots, knownNAT(st.NAT)
 		d.row.Due = time.Time{}
 		if st.Next > 0 {
 			// What is on its way for as long as a broker takes to reconnect is not late.
@@ -184,6 +185,9 @@ func (c *Control) said(d *device, v *verified) {
 	} else if st.Count == 0 {
 		d.row.State = string(st.VPN)
 	}
+	if st.Count > 0 && troubles(st.Code) {
+		d.refused = v.now
+	}
 	if st.Count > 0 {
 		row := store.Audit{Who: d.row.ID, What: auditCommand, Device: d.row.ID, Session: st.Session, Code: st.Code}
 		if c.audit.count(c.store, v.now, row, st.Count) {
@@ -194,7 +198,7 @@ func (c *Control) said(d *device, v *verified) {
 		if s == nil || !s.concerns(st) {
 			continue
 		}
-		s.heard(st)
+		s.heard(st, v.now)
 		if st.Count == 0 {
 			to := &c.counts.nodeSpent
 			if s.endToEnd {

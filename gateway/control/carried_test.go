@@ -36,6 +36,16 @@ func TestCarried(t *testing.T) {
 			v.Rx == 2000 && v.Tx == 1000 && v.Paths == client.PathTimes{Direct: 90, Relay: 3}
 	})
 	device.Report(&signaling.Status{VPN: signaling.Degraded, Path: "direct", Why: "packets stay unanswered"})
+	for device, want := range map[string]int{"": 0, "kiosk-1": 1} {
+		for v, err := range w.admin.Sessions(t.Context(), client.Filter{Device: device}) {
+			if err != nil || len(v.Samples) < want || want == 0 && v.Samples != nil || v.User != "ann" {
+				t.Errorf("in the list of %q: %+v, %v", device, v, err)
+			}
+			if n := len(v.Samples); n > 0 && (v.Samples[n-1].Path != "direct" || v.Samples[n-1].After < 120) {
+				t.Errorf("sampled %+v", v.Samples)
+			}
+		}
+	}
 	shows("a doubt beside the path", func(v client.Session) bool {
 		return v.State == client.Degraded && v.Why == "packets stay unanswered" && strings.HasPrefix(v.PathWhy, "direct: ")
 	})
@@ -54,6 +64,9 @@ func TestCarried(t *testing.T) {
 	w.reaches(s.ID, client.Closed)
 	shows("the last figures", func(v client.Session) bool { return v.State == client.Closed && v.Tx == 5000 })
 	v, err := w.admin.Session(t.Context(), s.ID)
+	if n := len(v.Samples); n == 0 || v.Samples[n-1].Path != "direct" {
+		t.Errorf("sampled %+v", v.Samples)
+	}
 	if err != nil || v.Rx != 2000 || v.Paths.Direct < 90 || v.Paths.Direct+v.Paths.Relay > 200 || !strings.HasPrefix(v.PathWhy, "direct: ") {
 		t.Errorf("in the record: %+v, %v", v, err)
 	}
@@ -64,6 +77,9 @@ func TestCarried(t *testing.T) {
 	for a, err := range w.admin.Audit(t.Context(), client.Filter{}) {
 		if err != nil {
 			t.Fatal(err)
+		}
+		if a.What == auditCarried && (a.Rx != 2000 || a.Tx != 5000) || a.What == auditEnded && a.Rx != 2000 {
+			t.Errorf("audited %+v", a)
 		}
 		if a.What == auditCarried && !strings.HasPrefix(a.Detail, "2000 bytes from the device, 5000 to it; ") {
 			t.Errorf("audited %+v", a)

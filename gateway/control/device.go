@@ -32,6 +32,7 @@ type device struct {
 	former  *former // nil: it is written for sure
 	probe   *probe
 	denied  denial
+	refused time.Time // when it refused a command last that it should not
 }
 
 // denial is the refusal of a device's latest request, to be said again.
@@ -143,26 +144,13 @@ func (c *Control) shows(id string, now time.Time) (v client.Device, turns time.T
 	return v, turns, true
 }
 
-// turns is after which time a device looks different; zero: never.
-func (d *device) turns(now time.Time) (next time.Time) {
-	if d.row.Seen.IsZero() || d.row.Due.IsZero() {
-		return next
-	}
-	for _, at := range []time.Time{d.row.Due, lateUntil(d.row.Seen, d.row.Due)} {
-		if !now.After(at) {
-			next = sooner(next, at)
-		}
-	}
-	return next
-}
-
 // show is the device as the API has it; mu is held.
 func (c *Control) show(d *device, now time.Time) client.Device {
 	v := client.Device{
 		ID: d.row.ID, Key: d.key, Group: d.row.Group, Gen: 3, State: signaling.State(d.row.State),
 		Online: online(d.row.Seen, d.row.Due, now), LastSeen: d.row.Seen, Next: d.row.Due, Version: d.row.Version,
 		Caps: slices.Clone(d.row.Caps), Boot: d.row.Boot, Prekeys: len(d.prekeys), Foreign: d.row.Foreign,
-		RDP: d.row.RDP,
+		RDP: d.row.RDP, NAT: d.row.NAT,
 	}
 	if sum, err := hex.DecodeString(d.row.SSH); err == nil && len(sum) > 0 {
 		v.SSH = "SHA256:" + base64.RawStdEncoding.EncodeToString(sum)
@@ -171,6 +159,7 @@ func (c *Control) show(d *device, now time.Time) client.Device {
 	if d.session != nil {
 		v.Session = d.session.id
 	}
+	v.Trouble = c.trouble(d, v, now)
 	return v
 }
 

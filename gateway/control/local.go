@@ -100,6 +100,16 @@ func (l *local) RoundTrip(r *http.Request) (*http.Response, error) {
 	go func() {
 		defer l.c.work.Done()
 		defer in.Body.Close()
+		defer func() { // as net/http has it
+			if v := recover(); v == http.ErrAbortHandler {
+				w.WriteHeader(http.StatusOK)
+				stop()
+				stopping()
+				writer.CloseWithError(io.ErrUnexpectedEOF)
+			} else if v != nil {
+				panic(v)
+			}
+		}()
 		l.c.handler.ServeHTTP(w, in)
 		w.WriteHeader(http.StatusOK)
 		stop()

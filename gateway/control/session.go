@@ -43,6 +43,7 @@ type session struct {
 	rx, tx         uint64              // from the device and to it
 	counted        map[string]counters // by each node, as it said last
 	spent          PathTimes           // as the device says
+	samples        samples             // likewise
 
 	grant     []byte
 	legs      []keys.Relay   // the node's, as of the latest revision
@@ -103,13 +104,19 @@ func (s *session) isReply(re string) bool {
 }
 
 // heard takes over what a device says about how the session is.
-func (s *session) heard(st *signaling.Status) {
+func (s *session) heard(st *signaling.Status, now time.Time) {
 	for _, p := range st.Ladder {
 		s.step(client.Step{Stage: p.Stage, After: client.Micros(p.After.Microseconds()), Code: p.Code, By: client.ByDevice})
 	}
 	// A refusal says nothing of the tunnel.
 	if st.Count == 0 && (st.VPN == signaling.Connected || st.VPN == signaling.Degraded) {
 		s.path, s.rtt = st.Path, st.RTT
+		if st.Path != "" {
+			s.samples = s.samples.add(client.Sample{
+				After: client.Seconds(now.Sub(s.opened) / time.Second), Path: st.Path,
+				RTT: client.Micros(st.RTT.Microseconds()), Degraded: st.VPN == signaling.Degraded,
+			})
+		}
 	}
 	if st.Count == 0 && st.VPN == signaling.Connected && st.Path != "" {
 		s.pathWhy = st.Why // of a path that is in doubt it says other things
@@ -159,7 +166,7 @@ func (s *session) show() client.Session {
 	v := client.Session{
 		ID: s.id, Rev: s.m.Rev, Device: s.dev.row.ID, Node: s.name, State: client.SessionState(s.m.State),
 		Ladder: slices.Clone(s.ladder), Code: s.m.Code, Why: s.m.Why, Path: s.path, PathWhy: s.pathWhy, Paths: s.spent.shown(), EndToEnd: s.endToEnd, RTT: client.Micros(s.rtt.Microseconds()),
-		Address: s.address, Operators: []client.Operator{}, Reason: s.reason, Ticket: s.ticket, Bare: s.bare, Moving: s.m.Moving(), Waiting: s.waiting(),
+		Address: s.address, Operators: []client.Operator{}, User: s.user.Name, Reason: s.reason, Ticket: s.ticket, Bare: s.bare, Samples: slices.Clone(s.samples), Moving: s.m.Moving(), Waiting: s.waiting(),
 		Opened: s.opened.UTC(), Ends: s.m.Ends.UTC(), Rx: s.rx, Tx: s.tx,
 	}
 	if v.Ladder == nil {
@@ -185,7 +192,7 @@ func (s *session) row() store.Session {
 		Code: s.m.Code, Why: s.m.Why, Path: s.path, RTT: s.rtt, Boot: s.boot, Nonce: s.nonce, Bare: s.bare, EndToEnd: s.endToEnd, Longest: s.longest,
 		Reason: s.reason, Ticket: s.ticket, User: s.user.Name, Role: string(s.user.Role),
 		Lifetime: s.lifetime, Opened: s.opened, Ends: s.m.Ends, Closed: s.closed, Rx: s.rx, Tx: s.tx,
-		PathWhy: s.pathWhy, Direct: s.spent.Direct, Relay: s.spent.Relay,
+		PathWhy: s.pathWhy, Direct: s.spent.Direct, Relay: s.spent.Relay, Samples: s.samples.rows(),
 	}
 	if !s.m.Over() {
 		r.Prekey = s.prekey.String()
@@ -218,7 +225,7 @@ func showRow(r store.Session) client.Session {
 	v := client.Session{
 		ID: r.ID, Rev: r.Rev, Device: r.Device, Node: r.Node, State: client.SessionState(r.State), Stage: r.Stage,
 		Ladder: []client.Step{}, Code: r.Code, Why: r.Why, Path: r.Path, EndToEnd: r.EndToEnd, RTT: client.Micros(r.RTT.Microseconds()),
-		Operators: []client.Operator{}, Reason: r.Reason, Ticket: r.Ticket, Bare: r.Bare,
+		Operators: []client.Operator{}, User: r.User, Samples: readSamples(r.Samples), Reason: r.Reason, Ticket: r.Ticket, Bare: r.Bare,
 		Opened: r.Opened, Ends: r.Ends, Closed: r.Closed, Rx: r.Rx, Tx: r.Tx,
 		PathWhy: r.PathWhy, Paths: PathTimes{r.Direct, r.Relay}.shown(),
 	}
@@ -265,6 +272,7 @@ func (c *Control) act(s *session, now time.Time) {
 	if s.m.State == machine.Connected && !s.climbed(signaling.Ready, client.ByControl) {
 		s.own(client.ByControl, signaling.Ready, now)
 		c.figures.ready(s, now)
+		c.failedLast(s, "")
 	}
 	if s.m.Ended() {
 		c.detach(s)
@@ -375,20 +383,30 @@ func (c *Control) ended(s *session) {
 		delete(s.node.live, s.id)
 	}
 	c.leave(s)
-	row := store.Audit{What: auditEnded, Device: s.dev.row.ID, Session: s.id, Node: s.name, Code: s.m.Code, Detail: s.m.Why}
+	row := store.Audit{What: auditEnded, Device: s.dev.row.ID, Session: s.id, Node: s.name, Code: s.m.Code, Detail: s.m.Why, Rx: s.rx, Tx: s.tx}
 	if s.m.State == machine.Failed {
 		c.counts.failed.Add(1)
+		c.failedLast(s, s.m.Code)
 	}
 	c.figures.ended(s, s.closed)
 	c.noteOf(s, row)
 	c.revoked.add(s.id, s.closed)
 }
 
+// failedLast notes what came of the latest session of a device; no code: it became
+// ready.
+func (c *Control) failedLast(s *session, code string) {
+	if d := s.dev; d.row.LastFailed != code && c.devices[d.row.ID] == d {
+		d.row.LastFailed = code
+		c.save(d)
+	}
+}
+
 // forget drops s, about which nothing is left to be done.
 func (c *Control) forget(s *session, now time.Time) {
 	s.timer.Stop()
 	if sum := s.summary(); sum != "" {
-		c.noteOf(s, store.Audit{Who: s.dev.row.ID, What: auditCarried, Device: s.dev.row.ID, Session: s.id, Node: s.name, Detail: sum})
+		c.noteOf(s, store.Audit{Who: s.dev.row.ID, What: auditCarried, Device: s.dev.row.ID, Session: s.id, Node: s.name, Detail: sum, Rx: s.rx, Tx: s.tx})
 	}
 	delete(c.sessions, s.id)
 	if s.node != nil {

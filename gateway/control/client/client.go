@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/boothwire/boothwire/keys"
 )
@@ -138,19 +139,28 @@ func list[T any](ctx context.Context, c *Client, path string, query url.Values) 
 // Filter narrows a list; its zero value does not. Fields that a list does not have
 // are ignored.
 type Filter struct {
-	Device  string // sessions, audit: of this device
-	Group   string // devices: of this group
-	Session string // audit: of this session
-	Text    string // devices: whose id contains it
-	Open    bool   // sessions: that are not over
-	Limit   int    // at most so many in a page; 0: 500
+	Device  string    // sessions, audit: of this device
+	Group   string    // devices: of this group
+	Session string    // audit: of this session
+	Who     string    // audit: that he did
+	What    string    // audit: of this kind
+	Since   time.Time // audit: not before
+	Until   time.Time // audit: before
+	Text    string    // devices: whose id contains it; audit: any of whose texts does
+	Open    bool      // sessions: that are not over
+	Limit   int       // at most so many in a page; 0: 500
 }
 
 func (f Filter) query() url.Values {
 	q := url.Values{}
-	for k, v := range map[string]string{"device": f.Device, "group": f.Group, "session": f.Session, "text": f.Text} {
+	for k, v := range map[string]string{"device": f.Device, "group": f.Group, "session": f.Session, "text": f.Text, "who": f.Who, "what": f.What} {
 		if v != "" {
 			q.Set(k, v)
+		}
+	}
+	for k, at := range map[string]time.Time{"since": f.Since, "until": f.Until} {
+		if !at.IsZero() {
+			q.Set(k, at.UTC().Format(time.RFC3339Nano))
 		}
 	}
 	if f.Open {
@@ -240,6 +250,29 @@ func (c *Client) DeleteNode(ctx context.Context, name string) error {
 // Audit yields the audit rows, the latest first.
 func (c *Client) Audit(ctx context.Context, f Filter) iter.Seq2[Audit, error] {
 	return list[Audit](ctx, c, "/audit", f.query())
+}
+
+// The formats of ExportAudit.
+const (
+	CSV    = "csv"    // a line of names, then a line for each row
+	NDJSON = "ndjson" // an Audit in JSON in each line
+)
+
+// ExportAudit writes the audit rows to w, the latest first. After an error what was
+// written is not all.
+func (c *Client) ExportAudit(ctx context.Context, f Filter, format string, w io.Writer) error {
+	q := f.query()
+	q.Del("limit")
+	q.Set("format", format)
+	res, err := c.request(ctx, http.MethodGet, "/audit/export", q, nil, "")
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(w, res.Body); err != nil {
+		return fmt.Errorf("control: the audit: %w", err)
+	}
+	return nil
 }
 
 // Trust returns the deployment's name and its roots.

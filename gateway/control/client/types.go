@@ -52,7 +52,18 @@ type Device struct {
 	Session  string           `json:"session,omitempty" doc:"Its open session"`
 	SSH      string           `json:"ssh_host_key,omitempty" doc:"SHA-256 of its SSH host key as the device signed it, written as ssh-keygen -l writes it"`
 	RDP      string           `json:"rdp_certificate,omitempty" doc:"SHA-256 of its RDP certificate as the device signed it, in hex"`
+	NAT      string           `json:"nat,omitempty" doc:"What its network is, in the terms of RFC 4787: MAPPING/FILTERING, each open, endpoint_independent, address_dependent or address_and_port_dependent (a filtering may be unknown); or translated, ipv6_only or udp_blocked"`
+	Trouble  []string         `json:"trouble,omitempty" doc:"Codes of what is wrong, the gravest first: clone, foreign_key, refused, last_failed:CODE, unknown, late, no_prekeys"`
 }
+
+// What may be wrong with a device, beside Late and Unknown.
+const (
+	TroubleClone      = "clone"        // two runs of it were seen within a day
+	TroubleForeignKey = "foreign_key"  // another key signed in its name within a day
+	TroubleRefused    = "refused"      // it refused a command within 15 minutes, as one whose signer it does not know
+	TroubleLastFailed = "last_failed:" // its latest session did, for the code that follows
+	TroubleNoPrekeys  = "no_prekeys"   // it has to be asked for a key before a session opens
+)
 
 // DeviceEvents is what changed of the devices.
 type DeviceEvents struct {
@@ -122,10 +133,12 @@ type Session struct {
 	Path      string       `json:"path,omitempty" doc:"direct or relay"`
 	PathWhy   string       `json:"path_why,omitempty" doc:"The device's words about why it is that path: the candidates or the failure, and what the networks of the device (here) and of the other end (there) are"`
 	Paths     PathTimes    `json:"paths,omitzero" doc:"How long packets went by each kind of path, as the device says"`
+	Samples   []Sample     `json:"samples,omitempty" maxItems:"64" doc:"How the path was over time, as the device said, the earliest first; in lists only of one device"`
 	EndToEnd  bool         `json:"end_to_end,omitempty" doc:"The device and the operator's tool share one key pair; no node takes part"`
 	RTT       Micros       `json:"rtt_us,omitempty"`
 	Address   netip.Addr   `json:"address,omitzero" doc:"The device's in the tunnel"`
 	Operators []Operator   `json:"operators"`
+	User      string       `json:"user,omitempty" doc:"Who opened it"`
 	Reason    string       `json:"reason,omitempty"`
 	Ticket    string       `json:"ticket,omitempty"`
 	Moving    bool         `json:"moving,omitempty" doc:"The device is on its way to Node, which its latest grant names; until it is there the node before carries the session"`
@@ -154,6 +167,14 @@ type Waiting struct {
 type PathTimes struct {
 	Direct Seconds `json:"direct_s"`
 	Relay  Seconds `json:"relay_s"`
+}
+
+// Sample is how a session's path was at a moment.
+type Sample struct {
+	After    Seconds `json:"after_s" doc:"Since the session was opened"`
+	Path     string  `json:"path" doc:"direct or relay"`
+	RTT      Micros  `json:"rtt_us"`
+	Degraded bool    `json:"degraded,omitempty" doc:"The last proofs failed"`
 }
 
 // OpenRequest asks for a session.
@@ -233,6 +254,8 @@ type Audit struct {
 	Code    string    `json:"code,omitempty"`
 	Count   int       `json:"count"`
 	Detail  string    `json:"detail,omitempty"`
+	Rx      uint64    `json:"rx,omitempty" doc:"Of a session that is over: bytes from the device"`
+	Tx      uint64    `json:"tx,omitempty" doc:"Bytes to the device, likewise"`
 }
 
 // Trust is what devices and nodes are configured with.

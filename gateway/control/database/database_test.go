@@ -88,7 +88,10 @@ func same(t *testing.T, file, target string) {
 			func() (any, error) { return s.Nodes(t.Context()) },
 			func() (any, error) { return s.Addresses(t.Context()) },
 			func() (any, error) { return s.Tokens(t.Context()) },
-			func() (any, error) { return s.Audits(t.Context(), store.AuditFilter{Limit: 9}) },
+			func() (any, error) {
+				list, _, err := s.Audits(t.Context(), store.AuditFilter{Limit: 9})
+				return list, err
+			},
 			func() (any, error) { return s.Meta(t.Context(), "a") },
 		} {
 			v, err := f()

@@ -123,7 +123,7 @@ func (a *app) deviceShow() *cobra.Command {
 			}
 			return a.show(d, "device", d.ID, "online", d.Online, "state", d.State, "seen", ago(d.LastSeen),
 				"next status", when(d.Next), "address", valid(d.Address), "version", d.Version, "caps", strings.Join(d.Caps, ","), "group", d.Group,
-				"generation", d.Gen, "key", d.Key, "ssh host key", d.SSH, "rdp certificate", d.RDP, "boot", d.Boot, "one-time keys", d.Prekeys, "session", d.Session, "note", note(d))
+				"generation", d.Gen, "key", d.Key, "ssh host key", d.SSH, "rdp certificate", d.RDP, "boot", d.Boot, "one-time keys", d.Prekeys, "session", d.Session, "network", d.NAT, "trouble", strings.Join(d.Trouble, ", "), "note", note(d))
 		}),
 	}
 }

@@ -108,23 +108,6 @@ func nodeState(n client.Node) string {
 	return n.State
 }
 
-func (a *app) audit() *cobra.Command {
-	var f client.Filter
-	c := &cobra.Command{
-		Use:   "audit",
-		Short: "list who did what, the latest first",
-		Args:  cobra.NoArgs,
-		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
-			return list(a, ctl.Audit(cmd.Context(), f), "AT WHO WHAT DEVICE SESSION NODE CODE COUNT DETAIL", func(r client.Audit) []any {
-				return []any{r.At.Local().Format(time.DateTime), r.Who, r.What, r.Device, r.Session, r.Node, r.Code, r.Count, r.Detail}
-			})
-		}),
-	}
-	c.Flags().StringVar(&f.Device, "device", "", "only of this device")
-	c.Flags().StringVar(&f.Session, "session", "", "only of this session")
-	return c
-}
-
 func (a *app) trust() *cobra.Command {
 	return &cobra.Command{
 		Use:   "trust",

@@ -70,7 +70,7 @@ type Backend interface {
 	DeleteNode(ctx context.Context, u auth.User, name string) error
 	DrainNode(ctx context.Context, u auth.User, name string, r client.DrainRequest) (client.Node, error)
 
-	Audit(ctx context.Context, u auth.User, q Query) ([]client.Audit, string, error)
+	Audit(ctx context.Context, u auth.User, q AuditQuery) ([]client.Audit, string, error)
 	Trust(ctx context.Context, u auth.User) (client.Trust, error)
 
 	Tokens(ctx context.Context, u auth.User, q Query) ([]client.Token, string, error)
@@ -105,6 +105,7 @@ func Handler(b Backend) http.Handler {
 	s.sessions()
 	s.nodes()
 	s.others()
+	s.audit()
 	s.revocations()
 	health.Register(mux, b.Ready)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {

@@ -125,10 +125,6 @@ func (s *service) drain() {
 
 func (s *service) others() {
 	s.drain()
-	huma.Register(s.api, operation(http.MethodGet, "/audit", "list-audit", "List what happened, the latest first", "audit"),
-		func(ctx context.Context, in *Query) (*body[List[client.Audit]], error) {
-			return page(s.b.Audit(ctx, userOf(ctx), *in))
-		})
 	huma.Register(s.api, operation(http.MethodGet, "/trust", "get-trust", "Show what devices and nodes have to trust", "trust"),
 		func(ctx context.Context, _ *empty) (*body[client.Trust], error) {
 			return answer(s.b.Trust(ctx, userOf(ctx)))

@@ -26,18 +26,23 @@ type Device struct {
 
 	Foreign   string // another key seen
 	ForeignAt time.Time
+
+	NAT        string    // what its network is, as it says
+	ClonedAt   time.Time // when two runs of it were seen last
+	LastFailed string    // code of its latest session, if that failed
 }
 
-const deviceColumns = `id, identity, grp, gen, created, state, version, caps, seen, due, roots, boot, seq, request_seq, batch, prekeys, ssh_hash, rdp_hash, foreign_key_seen, foreign_at`
+const deviceColumns = `id, identity, grp, gen, created, state, version, caps, seen, due, roots, boot, seq, request_seq, batch, prekeys, ssh_hash, rdp_hash, foreign_key_seen, foreign_at, nat, cloned_at, last_failed`
 
 func scanDevice(r row) (d Device, err error) {
-	var created, seen, due, foreign int64
+	var created, seen, due, foreign, cloned int64
 	var caps, prekeys string
 	if err = r.Scan(&d.ID, &d.Key, &d.Group, &d.Gen, &created, &d.State, &d.Version, &caps, &seen, &due, &d.Roots, &d.Boot,
-		&d.Seq, &d.RequestSeq, &d.Batch, &prekeys, &d.SSH, &d.RDP, &d.Foreign, &foreign); err != nil {
+		&d.Seq, &d.RequestSeq, &d.Batch, &prekeys, &d.SSH, &d.RDP, &d.Foreign, &foreign,
+		&d.NAT, &cloned, &d.LastFailed); err != nil {
 		return d, err
 	}
-	d.Created, d.Seen, d.Due, d.ForeignAt = fromMicros(created), fromMicros(seen), fromMicros(due), fromMicros(foreign)
+	d.Created, d.Seen, d.Due, d.ForeignAt, d.ClonedAt = fromMicros(created), fromMicros(seen), fromMicros(due), fromMicros(foreign), fromMicros(cloned)
 	if d.Caps, err = fromText[string](caps); err != nil {
 		return d, err
 	}
@@ -71,26 +76,29 @@ func (t *Tx) PutDevices(list []Device) error {
 }
 
 func (t *Tx) putDevices(list []Device) error {
-	const row = `(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+	const row = `(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
 	var args []any
 	for _, d := range list {
 		args = append(args, d.ID, d.Key, d.Group, d.Gen, micros(d.Created), d.State, d.Version, text(d.Caps), micros(d.Seen), micros(d.Due), d.Roots,
-			d.Boot, d.Seq, d.RequestSeq, d.Batch, text(d.Prekeys), d.SSH, d.RDP, d.Foreign, micros(d.ForeignAt))
+			d.Boot, d.Seq, d.RequestSeq, d.Batch, text(d.Prekeys), d.SSH, d.RDP, d.Foreign, micros(d.ForeignAt),
+			d.NAT, micros(d.ClonedAt), d.LastFailed)
 	}
 	return t.exec(`INSERT INTO devices (`+deviceColumns+`) VALUES `+row+strings.Repeat(`,`+row, len(list)-1)+`
 		ON CONFLICT (id) DO UPDATE SET identity=excluded.identity, grp=excluded.grp, gen=excluded.gen, created=excluded.created,
 		state=excluded.state, version=excluded.version, caps=excluded.caps, seen=excluded.seen, due=excluded.due,
 		roots=excluded.roots, boot=excluded.boot, seq=excluded.seq, request_seq=excluded.request_seq, batch=excluded.batch,
 		prekeys=excluded.prekeys, ssh_hash=excluded.ssh_hash, rdp_hash=excluded.rdp_hash,
-		foreign_key_seen=excluded.foreign_key_seen, foreign_at=excluded.foreign_at`, args...)
+		foreign_key_seen=excluded.foreign_key_seen, foreign_at=excluded.foreign_at,
+		nat=excluded.nat, cloned_at=excluded.cloned_at, last_failed=excluded.last_failed`, args...)
 }
 
 // UpdateDevice writes what a device said; one that is gone meanwhile stays gone.
 func (t *Tx) UpdateDevice(d Device) error {
 	return t.exec(`UPDATE devices SET state=?, version=?, caps=?, seen=?, due=?, roots=?, boot=?, seq=?, request_seq=?,
-		batch=?, prekeys=?, ssh_hash=?, rdp_hash=?, foreign_key_seen=?, foreign_at=? WHERE id=? AND identity=?`,
+		batch=?, prekeys=?, ssh_hash=?, rdp_hash=?, foreign_key_seen=?, foreign_at=?, nat=?, cloned_at=?, last_failed=? WHERE id=? AND identity=?`,
 		d.State, d.Version, text(d.Caps), micros(d.Seen), micros(d.Due), d.Roots, d.Boot, d.Seq, d.RequestSeq,
-		d.Batch, text(d.Prekeys), d.SSH, d.RDP, d.Foreign, micros(d.ForeignAt), d.ID, d.Key)
+		d.Batch, text(d.Prekeys), d.SSH, d.RDP, d.Foreign, micros(d.ForeignAt),
+		d.NAT, micros(d.ClonedAt), d.LastFailed, d.ID, d.Key)
 }
 
 // DeleteDevice removes a device, its boots and the commands that wait for it.

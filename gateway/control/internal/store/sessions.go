@@ -21,10 +21,20 @@ type Session struct {
 	Opened, Ends, Closed           time.Time
 	Rx, Tx                         uint64
 	Direct, Relay                  time.Duration // by each kind of path
+	Samples                        []Sample
 
 	Operators []Operator
 	Steps     []Step
 	Grant     string // of Rev; only in OpenSessions
+}
+
+// Sample is how a session's path was at a moment; whole seconds and microseconds are
+// kept.
+type Sample struct {
+	After    int64  `json:"s"` // seconds since the session was opened
+	Path     string `json:"p"`
+	RTT      int64  `json:"r"` // microseconds
+	Degraded bool   `json:"d,omitempty"`
 }
 
 // Operator is one person in a session.
@@ -40,34 +50,38 @@ type Step struct {
 	After           time.Duration
 }
 
-const sessionColumns = `id, device, node, state, clean, stage, rev, installed, acked, ready, proved, code, why, path, rtt, address, boot, prekey, nonce, bare, reason, ticket, username, role, lifetime, opened, ends, closed, rx, tx, end_to_end, longest, path_why, direct, relay`
+const sessionColumns = `id, device, node, state, clean, stage, rev, installed, acked, ready, proved, code, why, path, rtt, address, boot, prekey, nonce, bare, reason, ticket, username, role, lifetime, opened, ends, closed, rx, tx, end_to_end, longest, path_why, direct, relay, samples`
 
 func scanSession(r row) (s Session, err error) {
 	var clean, ready, proved, bare, rtt, lifetime, opened, ends, closed, endToEnd, longest, direct, relay int64
+	var samples string
 	err = r.Scan(&s.ID, &s.Device, &s.Node, &s.State, &clean, &s.Stage, &s.Rev, &s.Installed, &s.Acked, &ready, &proved, &s.Code,
 		&s.Why, &s.Path, &rtt, &s.Address, &s.Boot, &s.Prekey, &s.Nonce, &bare, &s.Reason, &s.Ticket, &s.User, &s.Role,
-		&lifetime, &opened, &ends, &closed, &s.Rx, &s.Tx, &endToEnd, &longest, &s.PathWhy, &direct, &relay)
+		&lifetime, &opened, &ends, &closed, &s.Rx, &s.Tx, &endToEnd, &longest, &s.PathWhy, &direct, &relay, &samples)
 	s.Clean, s.Ready, s.Proved, s.Bare, s.EndToEnd = clean != 0, ready != 0, proved != 0, bare != 0, endToEnd != 0
 	s.RTT, s.Lifetime = time.Duration(rtt)*time.Microsecond, time.Duration(lifetime)*time.Microsecond
 	s.Longest = time.Duration(longest) * time.Microsecond
 	s.Direct, s.Relay = time.Duration(direct)*time.Microsecond, time.Duration(relay)*time.Microsecond
 	s.Opened, s.Ends, s.Closed = fromMicros(opened), fromMicros(ends), fromMicros(closed)
+	if err == nil {
+		s.Samples, err = fromText[Sample](samples)
+	}
 	return s, err
 }
 
 // PutSession writes a session with its operators and ladder, not its grant.
 func (t *Tx) PutSession(s Session) error {
-	err := t.exec(`INSERT INTO sessions (`+sessionColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+	err := t.exec(`INSERT INTO sessions (`+sessionColumns+`) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT (id) DO UPDATE SET node=excluded.node, state=excluded.state, clean=excluded.clean, stage=excluded.stage,
 		rev=excluded.rev, installed=excluded.installed, acked=excluded.acked, ready=excluded.ready, proved=excluded.proved,
 		code=excluded.code, why=excluded.why, path=excluded.path, rtt=excluded.rtt, address=excluded.address, boot=excluded.boot,
 		prekey=excluded.prekey, nonce=excluded.nonce, lifetime=excluded.lifetime, ends=excluded.ends, closed=excluded.closed,
 		rx=excluded.rx, tx=excluded.tx, longest=excluded.longest,
-		path_why=excluded.path_why, direct=excluded.direct, relay=excluded.relay`,
+		path_why=excluded.path_why, direct=excluded.direct, relay=excluded.relay, samples=excluded.samples`,
 		s.ID, s.Device, s.Node, s.State, flag(s.Clean), s.Stage, s.Rev, s.Installed, s.Acked, flag(s.Ready), flag(s.Proved), s.Code,
 		s.Why, s.Path, s.RTT.Microseconds(), s.Address, s.Boot, s.Prekey, s.Nonce, flag(s.Bare), s.Reason, s.Ticket, s.User, s.Role,
 		s.Lifetime.Microseconds(), micros(s.Opened), micros(s.Ends), micros(s.Closed), s.Rx, s.Tx,
-		flag(s.EndToEnd), s.Longest.Microseconds(), s.PathWhy, s.Direct.Microseconds(), s.Relay.Microseconds())
+		flag(s.EndToEnd), s.Longest.Microseconds(), s.PathWhy, s.Direct.Microseconds(), s.Relay.Microseconds(), text(s.Samples))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -93,10 +94,10 @@ func devices(t *testing.T, open opener) {
 	d := Device{
 		ID: "kiosk-1", Key: "key", Group: "north", Gen: 3, Created: at(1), State: "connected", Version: "v", Caps: []string{"a", "b"},
 		Seen: at(2), Due: at(3), Roots: 2, Boot: "boot", Seq: 1 << 40, RequestSeq: 7, Batch: 3, Prekeys: []string{"p", "q"},
-		SSH: "s", RDP: "r", Foreign: "f", ForeignAt: at(4),
+		SSH: "s", RDP: "r", Foreign: "f", ForeignAt: at(4), NAT: "open/open", ClonedAt: at(5), LastFailed: "no_proof",
 	}
 	do(t, s, func(tx *Tx) error { return tx.PutDevice(d) })
-	d.Seq, d.State, d.Prekeys = d.Seq+1, "failed", nil
+	d.Seq, d.State, d.Prekeys, d.NAT, d.ClonedAt, d.LastFailed = d.Seq+1, "failed", nil, "udp_blocked", at(6), ""
 	do(t, s, func(tx *Tx) error { return tx.UpdateDevice(d) })
 	// What another machine of that id said is not this one's.
 	do(t, s, func(tx *Tx) error { return tx.UpdateDevice(Device{ID: "kiosk-1", Key: "other", State: "bad"}) })
@@ -234,6 +235,7 @@ func sessions(t *testing.T, open opener) {
 		Code: "c", Why: "w", Path: "direct", RTT: 3 * time.Millisecond, Address: "10.166.0.1", Boot: "b", Prekey: "p", Nonce: "x", Bare: true,
 		Reason: "r", Ticket: "t", User: "u", Role: "operator", Lifetime: time.Hour, Opened: at(1), Ends: at(2), Closed: at(3), Rx: 1 << 50, Tx: 2,
 		PathWhy: "direct: host-host open/open 2 ms", Direct: time.Minute, Relay: 3 * time.Second,
+		Samples: []Sample{{1, "relay", 40123, false}, {60, "direct", 8000, true}},
 		Operators: []Operator{
 			{ID: "o1", User: "ann", Key: "k1", Address: "10.166.192.0", Ports: []string{"tcp/22"}, Added: at(1)},
 			{ID: "o2", User: "bob", Key: "k2", Address: "10.166.192.1", Added: at(2), Removed: at(3)},
@@ -401,12 +403,94 @@ func audit(t *testing.T, open opener) {
 	if n, err := s.LastAudit(t.Context()); n != 5 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
-	list, err := s.Audits(t.Context(), AuditFilter{Limit: 2, Before: 5})
-	if err != nil || len(list) != 2 || list[0].ID != 4 || list[0].Count != 30 || list[1].ID != 3 {
-		t.Errorf("%+v, %v", list, err)
+	list, next, err := s.Audits(t.Context(), AuditFilter{Limit: 2, Before: 5})
+	if err != nil || len(list) != 2 || list[0].ID != 4 || list[0].Count != 30 || list[1].ID != 3 || next != 3 {
+		t.Errorf("%+v, %d, %v", list, next, err)
 	}
-	if list, _ := s.Audits(t.Context(), AuditFilter{Device: "1", Session: "s", Limit: 9}); len(list) != 2 {
-		t.Errorf("of 1: %v", list)
+	for i, a := range []Audit{
+		{Who: "ann", What: "open", Detail: "Ticket 4711: cannot print"},
+		{Who: "ann", What: "close", Rx: 1 << 50, Tx: 7},
+		{Who: "bob", What: "open", Detail: "50 % done_?", Device: "Zürich-1"},
+	} {
+		a.ID, a.At, a.Count = int64(10+i), at(10+i), 1
+		do(t, s, func(tx *Tx) error { return tx.AddAudit(a) })
+	}
+	for what, tt := range map[string]struct {
+		f    AuditFilter
+		want []int64
+	}{
+		"all":                {AuditFilter{}, []int64{12, 11, 10, 5, 4, 3, 2, 1}},
+		"a device, session":  {AuditFilter{Device: "1", Session: "s"}, []int64{4, 2}},
+		"a user":             {AuditFilter{Who: "ann"}, []int64{11, 10}},
+		"a user's deed":      {AuditFilter{Who: "ann", What: "open"}, []int64{10}},
+		"since":              {AuditFilter{Since: at(4)}, []int64{12, 11, 10, 5}},
+		"until":              {AuditFilter{Until: at(2)}, []int64{2, 1}},
+		"between, page":      {AuditFilter{Since: at(1), Until: at(12), Before: 10}, []int64{5, 4, 3, 2}},
+		"a text":             {AuditFilter{Text: "CANNOT print"}, []int64{10}},
+		"a text, no pattern": {AuditFilter{Text: "% DONE_?"}, []int64{12}},
+		"a text, a device":   {AuditFilter{Text: "zürich"}, []int64{12}},
+		"a text of a user":   {AuditFilter{Text: "ann", What: "close"}, []int64{11}},
+		"nothing":            {AuditFilter{Text: "'; DROP TABLE audit; --"}, nil},
+		"after what is not":  {AuditFilter{Before: 99}, nil},
+	} {
+		tt.f.Limit = 9
+		var got []int64
+		list, next, err := s.Audits(t.Context(), tt.f)
+		for _, a := range list {
+			got = append(got, a.ID)
+		}
+		if err != nil || next != 0 || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, %d, %v; want %v", what, got, next, err, tt.want)
+		}
+	}
+	if list, _, _ := s.Audits(t.Context(), AuditFilter{Who: "ann", Limit: 1}); list[0].Rx != 1<<50 || list[0].Tx != 7 {
+		t.Errorf("%+v", list[0])
+	}
+}
+
+// A text is looked for in so many rows for a page, and the next one goes on there.
+func TestAuditLooks(t *testing.T) {
+	s, err := Open(t.Context(), ":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	do(t, s, func(tx *Tx) error {
+		for i := range maxLooked + 10 {
+			if err := tx.AddAudit(Audit{ID: int64(i + 1), At: at(i), Who: "w", What: "x", Detail: map[bool]string{true: "found"}[i == 3]}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	list, next, err := s.Audits(t.Context(), AuditFilter{Text: "found", Limit: 10})
+	if err != nil || len(list) != 0 || next != 11 {
+		t.Fatalf("%v, %d, %v", list, next, err)
+	}
+	if list, next, err = s.Audits(t.Context(), AuditFilter{Text: "found", Limit: 10, Before: next}); err != nil || len(list) != 1 || next != 0 {
+		t.Errorf("%v, %d, %v", list, next, err)
+	}
+}
+
+// Every search reads an index in the order of the answer.
+func TestAuditPlans(t *testing.T) {
+	s, err := Open(t.Context(), ":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for index, f := range map[string]AuditFilter{
+		"audit_at": {Since: at(1), Until: at(2)}, "audit_device": {Device: "a", Since: at(1)}, "audit_session": {Session: "a", Before: 7},
+		"audit_who": {Who: "a", Until: at(3)}, "audit_what": {What: "a", Before: 7, Until: at(9)},
+	} {
+		query, args := f.query()
+		plan, err := all(t.Context(), s, func(r row) (text string, err error) {
+			var a, b, c any
+			return text, r.Scan(&a, &b, &c, &text)
+		}, "EXPLAIN QUERY PLAN "+query, append(args, 10)...)
+		if text := strings.Join(plan, "; "); err != nil || !strings.Contains(text, "USING INDEX "+index+" ") || strings.Contains(text, "TEMP B-TREE") {
+			t.Errorf("%s: %s, %v", index, text, err)
+		}
 	}
 }
 
@@ -434,7 +518,7 @@ func texts(t *testing.T, open opener) {
 		return errors.Join(tx.AddAudit(Audit{ID: 1, Who: "ann", Device: "a\x00b", Detail: "\x00no\xffne\u20ac"}),
 			tx.PutDevice(Device{ID: "kiosk-1", Key: "k", Caps: []string{"\x00"}}))
 	})
-	list, err := s.Audits(t.Context(), AuditFilter{Device: "a\x00b", Limit: 9})
+	list, _, err := s.Audits(t.Context(), AuditFilter{Device: "a\x00b", Limit: 9})
 	if err != nil || len(list) != 1 || list[0].Detail != "\ufffdno\ufffdne\u20ac" {
 		t.Errorf("%+v, %v", list, err)
 	}
