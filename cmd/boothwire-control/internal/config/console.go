@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -12,7 +13,6 @@ import (
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/console"
 	"github.com/boothwire/boothwire/internal/daemon"
-	"github.com/boothwire/boothwire/keys"
 )
 
 // Console is the back office in a browser; it is there when somebody may sign in.
@@ -146,7 +146,7 @@ func (c *Console) Open(ctl console.Control, state string, log *zap.Logger) (*con
 			file := filepath.Join(state, "console-password")
 			password, err := cfg.Local.Invent()
 			if err == nil {
-				err = keys.Dir(state).Save("console-password", []byte(password+"\n"))
+				err = errors.Join(os.RemoveAll(file), os.WriteFile(file, []byte(password+"\n"), 0o600)) // anew: the mode is of who made it
 			}
 			if err != nil {
 				return nil, err

@@ -85,6 +85,11 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 		ClientAuth:   tls.RequestClientCert, // nodes show theirs; control knows their keys
 		NextProtos:   []string{"http/1.1"},
 	}
+	if cfg.Console.On() {
+		// A browser has six connections of HTTP/1.1, and each page of a session holds one.
+		srv.Protocols.SetHTTP2(true)
+		srv.TLSConfig.NextProtos = []string{"h2", "http/1.1"}
+	}
 	log.Info("serving", zap.Stringer("address", ln.Addr()))
 	daemon.Supervise(ctx, func() { _, _ = c.Stats() })
 	return serve(ctx, c, srv, tls.NewListener(ln, srv.TLSConfig), lines)
