@@ -20,6 +20,8 @@ type memoryPlane struct {
 	left  int // sets until it was settled; -1: it was not
 	fail  bool
 	entry uint16 // the port for operators
+	stuck error  // of Settle
+	gone  string // how it went
 }
 
 func (p *memoryPlane) Set(s reach.Session) error {
@@ -54,7 +56,7 @@ func (p *memoryPlane) Settle() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left = p.sets
-	return nil
+	return p.stuck
 }
 
 func (p *memoryPlane) Counters(string) reach.Counters       { return reach.Counters{Rx: 1, Tx: 2} }
@@ -62,7 +64,8 @@ func (p *memoryPlane) SetPool(_ netip.Prefix, a netip.Addr) { p.table.SetProof(a
 func (p *memoryPlane) Ports() (uint16, uint16, error)       { return 51820, p.entry, nil }
 func (p *memoryPlane) Drops() map[string]uint64             { return p.tally.Drops() }
 func (p *memoryPlane) Passed() (uint64, uint64)             { return 0, 0 }
-func (p *memoryPlane) Close() error                         { return nil }
+func (p *memoryPlane) Leave() error                         { p.gone += "left "; return nil }
+func (p *memoryPlane) Close() error                         { p.gone += "closed "; return nil }
 
 // newMemoryPlane is an opener beside the plane that it opens.
 func newMemoryPlane() (*memoryPlane, opener) {

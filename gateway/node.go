@@ -96,7 +96,7 @@ func open(ctx context.Context, name string, roots *keys.Roots, cfg *Config, open
 	}
 	n.legs = newLegs(n, key)
 	if err := n.resume(); err != nil {
-		return nil, errors.Join(err, n.plane.Close(), n.closeJournal())
+		return nil, errors.Join(err, n.plane.Leave(), n.closeJournal()) // the next try finds all of it
 	}
 	if len(n.hosts) > 0 {
 		n.cfg.Logger.Warn("tunnel addresses overlap this host's own", zap.Stringer("pool", n.cfg.Pool), zap.Stringers("host", n.hosts))
@@ -141,8 +141,7 @@ func (n *Node) listen(key keys.PrivateKey, opener opener) error {
 		err = n.cfg.Store.Save(namePort, []byte(strconv.Itoa(int(n.port))))
 	}
 	if err != nil {
-		p.Close()
-		return fmt.Errorf("gateway: keep the node's port: %w", err)
+		return errors.Join(fmt.Errorf("gateway: keep the node's port: %w", err), p.Leave())
 	}
 	return nil
 }

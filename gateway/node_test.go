@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -116,5 +117,25 @@ func TestOperatorEndpoints(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
 		n.Close()
+	}
+}
+
+// A node that cannot go on leaves what a former process left for the next try.
+func TestOpenLeaves(t *testing.T) {
+	p, opener := newMemoryPlane()
+	p.stuck = errors.New("the kernel is busy")
+	if _, err := open(t.Context(), "wg-1", newAuthority(t, "test").roots, nil, opener, systemClock()); !errors.Is(err, p.stuck) {
+		t.Fatalf("opened with %v", err)
+	}
+	if p.gone != "left " {
+		t.Errorf("the plane was %q", p.gone)
+	}
+	p.stuck, p.gone = nil, ""
+	n, err := open(t.Context(), "wg-1", newAuthority(t, "test").roots, nil, opener, systemClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil || p.gone != "closed " {
+		t.Errorf("the plane was %q, %v", p.gone, err)
 	}
 }

@@ -31,6 +31,10 @@ type plane interface {
 	Ports() (devices, operators uint16, err error)
 	Drops() map[string]uint64
 	Passed() (forwarded, echoes uint64)
+	// Leave closes the plane as a kill would: what a former process left, and what can
+	// go on without this one, does.
+	Leave() error
+	// Close ends every session.
 	Close() error
 }
 

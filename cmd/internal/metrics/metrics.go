@@ -131,14 +131,46 @@ func Handler(ready func(context.Context) health.Report, write ...func(Writer)) h
 
 // Serve serves Handler over plain HTTP until stop; an empty address serves nothing.
 func Serve(addr string, ready func(context.Context) health.Report, write ...func(Writer)) (stop func(), err error) {
+	s, err := Listen(addr)
+	if err != nil {
+		return nil, err
+	}
+	s.Serve(ready, write...)
+	return s.Close, nil
+}
+
+// A Server is Serve in two steps, for a program that wants to know that the address is
+// free before it has anything to show.
+type Server struct {
+	ln net.Listener // nil: none was asked for
+	hs http.Server
+}
+
+// Listen takes the address; an empty one is none.
+func Listen(addr string) (*Server, error) {
 	if addr == "" {
-		return func() {}, nil
+		return &Server{}, nil
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for metrics: %w", err)
 	}
-	hs := &http.Server{Handler: Handler(ready, write...), ReadHeaderTimeout: 10 * time.Second}
-	go hs.Serve(ln)
-	return func() { hs.Close() }, nil
+	return &Server{ln: ln}, nil
+}
+
+// Serve begins to serve Handler, until Close. It is called at most once.
+func (s *Server) Serve(ready func(context.Context) health.Report, write ...func(Writer)) {
+	if s.ln == nil {
+		return
+	}
+	s.hs.Handler, s.hs.ReadHeaderTimeout = Handler(ready, write...), 10*time.Second
+	go s.hs.Serve(s.ln)
+}
+
+// Close ends it.
+func (s *Server) Close() {
+	if s.ln != nil {
+		s.hs.Close()
+		s.ln.Close() // which nobody serves yet, perhaps
+	}
 }

@@ -84,6 +84,11 @@ func (l *links) settle() error {
 		if err := l.nl.LinkSetGROMaxSize(link, l.cfg.MTU); err != nil {
 			return fmt.Errorf("kernel: offload of %s: %w", name, err)
 		}
+		if now, err := l.nl.LinkByIndex(link.Attrs().Index); err != nil {
+			return fmt.Errorf("kernel: %s: %w", name, err)
+		} else if got := now.Attrs().GROMaxSize; got != uint32(l.cfg.MTU) && !l.cfg.found {
+			return fmt.Errorf("kernel: offload of %s cannot be bounded, which Linux 5.19 can: %w", name, errors.ErrUnsupported)
+		}
 		// Forwarding is asked of the interface that a packet came by, so the host's
 		// own setting can stay as it is.
 		for key, value := range map[string]string{"forwarding": "1", "rp_filter": "0", "accept_redirects": "0", "send_redirects": "0"} {

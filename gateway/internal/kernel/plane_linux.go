@@ -257,6 +257,25 @@ func (p *Plane) Close() error {
 	return errors.Join(errs...)
 }
 
+// Leave lets go of everything and takes nothing away: what goes on without this
+// process does, until the next opens. It is idempotent, and so is Close after it.
+func (p *Plane) Leave() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	for _, s := range p.sessions {
+		s.stop()
+	}
+	p.mu.Unlock()
+	p.heard.stop()
+	p.links.close(false)
+	p.free()
+	return nil
+}
+
 // abandon leaves things as Open found them.
 func (p *Plane) abandon() {
 	if p.links != nil {

@@ -128,8 +128,9 @@ var again *Plane
 // it disturbed: whose peer or whose counters are not what they were.
 func reconcile(b *testing.B, p *Plane, cfg Config, state nodeState, unit time.Duration) {
 	b.Helper()
-	p.heard.stop()
-	p.free() // as a killed process leaves it
+	if err := p.Leave(); err != nil { // as a killed process leaves it
+		b.Fatal(err)
+	}
 	before, err := p.wg.Device("wgd0")
 	if err == nil {
 		b.Fatal("a closed client still answers")

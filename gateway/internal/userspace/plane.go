@@ -97,6 +97,9 @@ func (p *Plane) Close() error {
 	return nil
 }
 
+// Leave is Close: nothing goes on without this process.
+func (p *Plane) Leave() error { return p.Close() }
+
 // Ports returns the UDP port that the plane listens on, twice: it is one for all.
 func (p *Plane) Ports() (devices, operators uint16, err error) {
 	text, err := p.device.IpcGet()

@@ -52,6 +52,13 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	// The node comes last: whatever fails after it ends the sessions that a former
+	// process left.
+	shows, err := metrics.Listen(cfg.Metrics)
+	if err != nil {
+		return err
+	}
+	defer shows.Close()
 	node, err := gateway.Open(ctx, enrolment.Name, roots, how)
 	if err != nil {
 		return err
@@ -65,11 +72,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 		shown = append(shown, func(m metrics.Writer) { relayd.Metrics(m, relay.Stats()) })
 		beside = append(beside, relay.Serve)
 	}
-	stop, err := metrics.Serve(cfg.Metrics, ready(ctx, node), shown...)
-	if err != nil {
-		return err
-	}
-	defer stop()
+	shows.Serve(ready(ctx, node), shown...)
 	daemon.Supervise(ctx, func() { _ = node.Ready() })
 	return together(ctx, func(ctx context.Context) error { return node.Follow(ctx, cfg.Control, follow) }, beside...)
 }
