@@ -4,13 +4,6 @@ import { byId, say } from "./dom.js";
 import { t } from "./i18n.js";
 import { Link, showDevice } from "./ssh.js";
 
-const box = document.getElementById("terminal");
-if (box) start(box, await import("/console/engines/xterm/xterm.js"), await import("/console/engines/xterm/addon-fit.js"));
-showDevice().then((session) => {
-	const native = document.getElementById("native");
-	if (native && session) say(native, `boothctl ssh ${session.device}`);
-});
-
 /** A terminal is dark in both themes: programs choose their colours for that. */
 const colours = { background: "#10161a", foreground: "#e8eef1", cursor: "#2dd4bf", cursorAccent: "#10161a", selectionBackground: "#3b5a66" };
 
@@ -20,8 +13,6 @@ const colours = { background: "#10161a", foreground: "#e8eef1", cursor: "#2dd4bf
  * @param {typeof import("/console/engines/xterm/addon-fit.js")} addon
  */
 function start(box, xterm, addon) {
-	box.hidden = false;
-	byId("keys").hidden = false;
 	const reader = byId("reader", HTMLInputElement);
 	const term = new xterm.Terminal({
 		fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"), fontSize: 14, scrollback: 10000, theme: colours,
@@ -29,8 +20,6 @@ function start(box, xterm, addon) {
 	});
 	const fit = new addon.FitAddon();
 	term.loadAddon(fit);
-	term.open(box);
-	fit.fit();
 
 	/** @type {Link | null} */
 	let link = null;
@@ -40,6 +29,11 @@ function start(box, xterm, addon) {
 		link = new Link({ cols: clamp(term.cols), rows: clamp(term.rows) }, {
 			ready: (is) => {
 				began = true;
+				if (box.hidden) {
+					box.hidden = byId("keys").hidden = false;
+					term.open(box);
+				}
+				fit.fit();
 				if (is.windows) term.options.windowsPty = { backend: "conpty" };
 				byId("utf8").hidden = !is.windows;
 				say(byId("host"), t("ssh.host_key", { key: is.host_key, how: t(`ssh.by_${is.host_key_by}`) }));
@@ -57,11 +51,11 @@ function start(box, xterm, addon) {
 	term.onBinary((text) => link?.type(Uint8Array.from(text, (c) => c.charCodeAt(0) & 255)));
 	term.onResize(({ cols, rows }) => link?.tell({ resize: { cols: clamp(cols), rows: clamp(rows) } }));
 	term.attachCustomKeyEventHandler((e) => {
-		if (e.type !== "keydown") return true;
-		if (e.key === "Escape" && e.shiftKey) {
-			reader.focus(); // Tab belongs to the shell: this is the way out
+		if (e.key === "Escape" && e.shiftKey) { // Tab belongs to the shell: this is the way out
+			if (e.type === "keyup") reader.focus();
 			return false;
 		}
+		if (e.type !== "keydown") return true;
 		if (e.ctrlKey && e.shiftKey && e.code === "KeyC" && term.hasSelection()) {
 			navigator.clipboard.writeText(term.getSelection()).catch(() => {});
 			e.preventDefault();
@@ -88,3 +82,10 @@ const clamp = (n) => Math.min(Math.max(n, 1), 1000);
 
 /** What the device says, without what a terminal would obey. @param {string} text */
 const plain = (text) => text.replace(/[^\x20-\x7e]/g, "?");
+
+const box = document.getElementById("terminal");
+if (box) start(box, await import("/console/engines/xterm/xterm.js"), await import("/console/engines/xterm/addon-fit.js"));
+showDevice().then((session) => {
+	const native = document.getElementById("native");
+	if (native && session) say(native, `boothctl ssh ${session.device}`);
+});
