@@ -69,6 +69,7 @@ function standing(list) {
 export function showLadder(list, c) {
 	const all = rows(c);
 	const at = standing(all);
+	if (list.firstElementChild?.className === "skeleton") replace(list);
 	let said = "";
 	all.forEach(({ stage, steps }, i) => {
 		const failed = steps.some((s) => s.code) || (c.over && i === at && c.code !== "" && !c.reachable);
@@ -117,7 +118,6 @@ function detail(kind, stage, steps, c) {
  */
 export function ladder(c) {
 	const list = h("ol", { class: "ladder" });
-	replace(list);
 	showLadder(list, c);
 	return list;
 }

@@ -240,7 +240,7 @@ function showLeft() {
 	if (left > soon) warned = Infinity;
 }
 
-setInterval(showLeft, 1000);
+const ticking = setInterval(showLeft, 1000);
 
 // What it does
 
@@ -354,6 +354,7 @@ async function watch() {
  */
 function lost(e) {
 	const { what, hint } = explain(e);
+	clearInterval(ticking);
 	replace(byId("main"), h("div", { class: "empty" }, h("h1", null, what), hint ? h("p", null, hint) : null,
 		h("a", { class: "btn", href: "/console/sessions" }, t("session.to_sessions"))));
 }
