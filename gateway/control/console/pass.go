@@ -33,6 +33,7 @@ func (c *Console) passThrough() http.Handler {
 			p.Out.Header.Del("Authorization")
 		},
 		Transport: asUser{c.control},
+		ErrorLog:  zap.NewStdLog(c.log),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() != nil {
 				refuse(w, http.StatusUnauthorized, "unauthenticated", "the sign-in is over")

@@ -12,7 +12,7 @@ import (
 
 const key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
-func relay(name, url, key string) string {
+func relayLines(name, url, key string) string {
 	return fmt.Sprintf("[[relay]]\nname = %q\nurl = %q\nkey = %q\n", name, url, key)
 }
 
@@ -33,12 +33,14 @@ func TestExample(t *testing.T) {
 		{`mqtts://broker`, `http://broker`, `mqtt.url: "http"`},
 		{`# metrics = "127.0.0.1:9169"`, `metrics = "9169"`, `: metrics: "9169"`},
 		{`kind = ""`, `kind = "both"`, `: kind: "both"`},
+		{"# [console]\n", "[console]\nports = [\"tcp/22\"]\n", ""},
+		{"# [console]\n", "[console]\nports = [\"22\"]\n", "console.ports:"},
 		{`stun = []`, `stun = ["a:1", "stun.example.com"]`, `: stun: "stun.example.com"`},
-		{"# [[relay]]\n", relay("relay-1", "https://relay.example.com/relay", key), ""},
-		{"# [[relay]]\n", relay("relay 1", "https://relay.example.com/relay", key), `: relay[0].name: "relay 1"`},
-		{"# [[relay]]\n", relay("relay-1", "http://relay.example.com/relay", key), `: relay[0].url: "http:`},
-		{"# [[relay]]\n", relay("relay-1", "https://relay.example.com/relay", "x"), `: relay[0].key: "x"`},
-		{"# [[relay]]\n", relay("a", "https://a.example.com", key) + relay("a", "https://b.example.com", key), `: relay[1].name: another`},
+		{"# [[relay]]\n", relayLines("relay-1", "https://relay.example.com/relay", key), ""},
+		{"# [[relay]]\n", relayLines("relay 1", "https://relay.example.com/relay", key), `: relay[0].name: "relay 1"`},
+		{"# [[relay]]\n", relayLines("relay-1", "http://relay.example.com/relay", key), `: relay[0].url: "http:`},
+		{"# [[relay]]\n", relayLines("relay-1", "https://relay.example.com/relay", "x"), `: relay[0].key: "x"`},
+		{"# [[relay]]\n", relayLines("a", "https://a.example.com", key) + relayLines("a", "https://b.example.com", key), `: relay[1].name: another`},
 		{"# [console.desktop]\n", "[console.desktop]\nguacd = '127.0.0.1:4822'\nrecordings = '/r'\nrecord = true\ndrive = true\n", ""},
 		{"# [console.desktop]\n", "[console.desktop]\nfirst_use = true\nwithout_nla = true\nmost = 5\n", ""},
 		{"# [console.desktop]\n", "[console.desktop]\nguacd = '4822'\n", `console.desktop.guacd: "4822"`},

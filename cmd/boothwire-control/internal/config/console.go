@@ -13,12 +13,18 @@ import (
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/console"
 	"github.com/boothwire/boothwire/internal/daemon"
+	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/relay"
 )
 
 // Console is the back office in a browser; it is there when somebody may sign in.
 type Console struct {
 	Idle    daemon.Duration `toml:"idle"`
 	Longest daemon.Duration `toml:"longest"`
+	Grace   daemon.Duration `toml:"grace"`
+	Most    int             `toml:"sessions"`
+	Ports   []string        `toml:"ports"`
+	RelayCA string          `toml:"relay_ca"`
 	Local   *LocalAdmin     `toml:"local"`
 	OIDC    *OIDC           `toml:"oidc"`
 	Desktop Desktop         `toml:"desktop"`
@@ -68,6 +74,9 @@ func (c *Console) On() bool { return c.Local != nil || c.OIDC != nil }
 
 // Validate checks what types cannot say.
 func (c *Console) Validate() error {
+	if _, err := c.wanted(); err != nil {
+		return daemon.Wrong("ports", "%w", err)
+	}
 	if c.Local != nil && c.Local.Hash != "" {
 		if err := console.CheckHash(c.Local.Hash); err != nil {
 			return daemon.Wrong("local.password_hash", "%w", err)
@@ -129,10 +138,51 @@ func (o *OIDC) provider(secret string) *console.OIDC {
 	return p
 }
 
-// Open returns the console of a control. A local administrator without a password gets
+// wanted are the ports that a session asks for; none: the console's default.
+func (c *Console) wanted() ([]keys.Port, error) {
+	var all []keys.Port
+	for _, text := range c.Ports {
+		p, err := keys.ParsePort(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// policy is what the console's pages ask for, so that control need not refuse.
+func (c *Config) policy() (p console.Policy, err error) {
+	p = console.Policy{
+		RequireReason: c.RequireReason, RequireTicket: c.RequireTicket, Kind: c.Kind,
+		Lifetime: time.Duration(c.Lifetime), Longest: time.Duration(c.Longest),
+		Grace: time.Duration(c.Console.Grace), Most: c.Console.Most,
+	}
+	p.Ports, err = c.Console.wanted()
+	return p, err
+}
+
+// relay is how the console's own ends of sessions dial relays.
+func (c *Console) relay(log *zap.Logger) (*relay.Config, error) {
+	t, err := daemon.TLS{CA: c.RelayCA}.Config()
+	if err != nil {
+		return nil, &daemon.FieldError{Field: "console.relay_ca", Err: err}
+	}
+	return &relay.Config{TLS: t, Logger: log}, nil
+}
+
+// OpenConsole returns the console of a control. A local administrator without a password gets
 // one, good until the program ends, in a file that only its user can read.
-func (c *Console) Open(ctl console.Control, state string, log *zap.Logger) (*console.Console, error) {
+func (all *Config) OpenConsole(ctl console.Control, log *zap.Logger) (*console.Console, error) {
+	c, state := &all.Console, all.State
 	cfg := &console.Config{Idle: time.Duration(c.Idle), Longest: time.Duration(c.Longest), Desktop: c.Desktop.console(state), Logger: log}
+	var err error
+	if cfg.Policy, err = all.policy(); err != nil {
+		return nil, err
+	}
+	if cfg.Operator.Relay, err = c.relay(log); err != nil {
+		return nil, err
+	}
 	if c.OIDC != nil {
 		secret, err := (&daemon.Login{Password: c.OIDC.Secret, PasswordFile: c.OIDC.SecretFile}).Secret()
 		if err != nil {

@@ -65,7 +65,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	mux.Handle("/device/", polls)
 	mux.Handle("/", c)
 	if cfg.Console.On() {
-		desk, err := cfg.Console.Open(c, cfg.State, log.Named("console"))
+		desk, err := cfg.OpenConsole(c, log.Named("console"))
 		if err != nil {
 			return err
 		}

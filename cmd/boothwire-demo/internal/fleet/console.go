@@ -11,6 +11,7 @@ import (
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/console"
 	"github.com/boothwire/boothwire/signaling/https"
+	"github.com/boothwire/boothwire/tunnel/operator"
 )
 
 // Desk is the console and who may sign in there.
@@ -28,7 +29,10 @@ func (f *Fleet) startConsole(run context.Context, c *control.Control) error {
 		return err
 	}
 	log := f.log.Named("console")
-	desk, err := console.New(c, &console.Config{Local: admin, Logger: log})
+	desk, err := console.New(c, &console.Config{
+		Local: admin, Logger: log,
+		Operator: operator.Config{Relay: f.Dialling(), Socket: f.Socket},
+	})
 	if err != nil {
 		return err
 	}

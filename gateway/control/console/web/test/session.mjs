@@ -100,7 +100,7 @@ export default async function (run) {
 	const cat = await as("cat", { language: "zh-CN" });
 	await cat.goto(run.args.url);
 	await cat.getByRole("row", { name: "kiosk-2" }).getByRole("button", { name: "连接" }).click();
-	await cat.getByRole("dialog").getByLabel("原因").fill("看看");
+	await cat.getByRole("dialog").getByLabel("事由").fill("看看");
 	await cat.getByRole("dialog").getByRole("button", { name: "连接" }).click();
 	await cat.waitForURL(/\/console\/sessions\/\w+$/);
 	await run.ask("refuse");
