@@ -23,6 +23,7 @@ const (
 // passThrough is control's API as the signed-in user: same answers, same refusals,
 // streams too.
 func (c *Console) passThrough() http.Handler {
+	quiet, _ := zap.NewStdLogAt(c.log, zap.DebugLevel) // a browser that went away is no news
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", "control.local", ""
@@ -33,7 +34,7 @@ func (c *Console) passThrough() http.Handler {
 			p.Out.Header.Del("Authorization")
 		},
 		Transport: asUser{c.control},
-		ErrorLog:  zap.NewStdLog(c.log),
+		ErrorLog:  quiet,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() != nil {
 				refuse(w, http.StatusUnauthorized, "unauthenticated", "the sign-in is over")

@@ -42,3 +42,14 @@ func TestLockfile(t *testing.T) {
 		t.Errorf("package-lock.json has %d packages and %d hashes", n, hashes)
 	}
 }
+
+// TestFleet holds the list that devices change one by one beside one that is made anew
+// after each change.
+func TestFleet(t *testing.T) {
+	netlab.Require(t, "node")
+	for _, seed := range []string{"1", "2", "3"} {
+		if out, err := exec.CommandContext(t.Context(), "node", filepath.Join("test", "fleet.mjs"), seed).CombinedOutput(); err != nil {
+			t.Errorf("seed %s: %v\n%s", seed, err, out)
+		}
+	}
+}

@@ -2,8 +2,9 @@
 
 import { t } from "./i18n.js";
 import { ago, exactly } from "./format.js";
-import { natClass, natText } from "./nat.js";
-import { severity, troubles, troubleText } from "./trouble.js";
+import { natClass } from "./nat.js";
+import { severity, troubles } from "./trouble.js";
+import { natText, troubleText } from "./words.js";
 
 /**
  * @typedef {import("./shapes.js").Device} Device

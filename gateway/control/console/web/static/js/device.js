@@ -7,9 +7,10 @@ import { t, known } from "./i18n.js";
 import { bytes, clock, millis, since } from "./format.js";
 import { connect } from "./connect.js";
 import { historyLine, isOver, lasted, pathText, stateBadge } from "./history.js";
-import { natClass, natText } from "./nat.js";
-import { plotPaths } from "./plot.js";
-import { severity, troubles, troubleText, troubleTodo } from "./trouble.js";
+import { natClass } from "./nat.js";
+import { plotPaths, plotSamples } from "./plot.js";
+import { severity, troubles } from "./trouble.js";
+import { natText, troubleText, troubleTodo } from "./words.js";
 import { explain } from "./toast.js";
 
 /**
@@ -124,6 +125,7 @@ function showNow(s) {
 		[t("device.why"), [s.ticket, s.reason].filter(Boolean).join(" · ")],
 	]);
 	replace(byId("now-facts"), ...facts.flatMap(([name, value]) => (value ? [h("dt", null, name), h("dd", null, value)] : [])));
+	replace(byId("now-plot"), s.samples?.length ? plotSamples(s.samples, lasted(s)) : null);
 	byId("to-session", HTMLAnchorElement).href = `/console/sessions/${encodeURIComponent(s.id)}`;
 }
 

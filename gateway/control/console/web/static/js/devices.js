@@ -10,8 +10,7 @@ import { VirtualList } from "./virtual.js";
 import { columns, choose, chosen } from "./columns.js";
 import { makeRow, showRow } from "./device-rows.js";
 import { open, read, write } from "./device-filter.js";
-import { natText } from "./nat.js";
-import { troubleText } from "./trouble.js";
+import { natText, troubleText } from "./words.js";
 import { connect } from "./connect.js";
 
 /**

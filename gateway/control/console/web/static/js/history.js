@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import { t, known } from "./i18n.js";
 import { bytes, clock, millis, since } from "./format.js";
+import { plotSamples } from "./plot.js";
 
 /** @typedef {import("./shapes.js").Session} Session */
 
@@ -63,6 +64,7 @@ export function historyLine(s) {
 				...(s.code ? [h("dt", null, t("device.end")), h("dd", null, known(`problem.${s.code}`) || s.code, s.why ? ` (${s.why})` : "")] : []),
 				...(s.path ? [h("dt", null, t("device.path")), h("dd", null, pathText(s))] : []),
 				h("dt", null, t("device.node")), h("dd", null, s.end_to_end ? t("device.end_to_end") : s.node)),
+			s.samples?.length ? h("figure", null, plotSamples(s.samples, lasted(s))) : null,
 			ladder(s),
 			h("a", { href: `/console/sessions/${encodeURIComponent(s.id)}` }, t("device.to_session"))));
 }

@@ -1,6 +1,4 @@
-// The customary names of networks, from the terms of RFC 4787 that devices use.
-
-import { known } from "./i18n.js";
+// The customary classes of networks, from the terms of RFC 4787 that devices use.
 
 /** @type {Record<string, string>} of a mapping that is one for all destinations, by its filtering */
 const cones = { open: "full-cone", endpoint_independent: "full-cone", address_dependent: "address-restricted", address_and_port_dependent: "port-restricted" };
@@ -30,9 +28,3 @@ export function natClass(nat) {
 	}
 	return mapping.slice(0, 40);
 }
-
-/**
- * The name of a class.
- * @param {string} kind
- */
-export const natText = (kind) => (kind ? known(`nat.${kind}`) || kind : "");

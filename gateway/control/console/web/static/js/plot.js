@@ -79,6 +79,41 @@ export function plotPaths(bars) {
 	return e;
 }
 
+/**
+ * How one session's path was over time: round trips as a line, and below it a band that
+ * shows which way the packets went, and where proofs failed.
+ * @param {import("./shapes.js").Sample[]} samples the earliest first
+ * @param {number} seconds how long the session was
+ * @returns {SVGElement}
+ */
+export function plotSamples(samples, seconds) {
+	const slowest = ceiling(Math.max(0, ...samples.map((s) => s.rtt_us)));
+	const end = Math.max(seconds, samples[samples.length - 1].after_s, 1);
+	const low = 96;
+	const x = (/** @type {number} */ s) => left + ((width - left - right) * s) / end;
+	const y = (/** @type {number} */ us) => low - ((low - top) * us) / slowest;
+	const e = svg("svg", { class: "plot", viewBox: `0 0 ${width} 136`, role: "img", "aria-label": t("plot.samples", { n: samples.length }) });
+	for (const part of [0, 1]) {
+		e.append(
+			svg("line", { class: "rule", x1: left, x2: width - right, y1: y(slowest * part), y2: y(slowest * part) }),
+			svg("text", { class: "tick", x: left - 6, y: y(slowest * part) + 4, "text-anchor": "end" }, millis(slowest * part)),
+			svg("text", { class: "tick", x: x(end * part), y: 132, "text-anchor": part ? "end" : "start" }, clock(end * part)));
+	}
+	samples.forEach((s, i) => {
+		const from = x(s.after_s);
+		const to = x(samples[i + 1]?.after_s ?? end);
+		const kind = s.degraded ? "shaky" : s.path === "relay" ? "relay" : "direct";
+		e.append(svg("rect", { class: kind, x: from, y: low + 8, width: Math.max(1, to - from), height: 8 }));
+	});
+	const points = samples.filter((s) => s.rtt_us).map((s) => `${x(s.after_s)},${y(s.rtt_us)}`);
+	if (points.length > 1) e.append(svg("polyline", { class: "rtt", points: points.join(" ") }));
+	for (const point of points) {
+		const [cx, cy] = point.split(",");
+		e.append(svg("circle", { class: "rtt-dot", cx, cy, r: 2 }));
+	}
+	return e;
+}
+
 /** @param {Bar} b */
 function describe(b) {
 	return t("plot.bar", { at: exactly(b.at), direct: clock(b.direct), relay: clock(b.relay), rtt: b.rtt ? millis(b.rtt) : "–" });

@@ -33,6 +33,8 @@
 
 /** @typedef {{stage: string, after_us: number, code?: string, by: "control" | "device" | "node"}} Step */
 
+/** @typedef {{after_s: number, path: string, rtt_us: number, degraded?: boolean}} Sample */
+
 /**
  * @typedef {object} Session
  * @property {string} id
@@ -56,6 +58,7 @@
  * @property {string} opened
  * @property {string} ends
  * @property {string} [closed]
+ * @property {Sample[]} [samples]
  * @property {number} rx
  * @property {number} tx
  * @property {{position: number, for_us: number}} [waiting] for its turn to be woken

@@ -1,6 +1,4 @@
-// What is wrong with a device, in words and with what to do.
-
-import { known, t } from "./i18n.js";
+// What is wrong with a device, by code.
 
 /** @typedef {import("./shapes.js").Device} Device */
 
@@ -24,36 +22,6 @@ export function troubles(d) {
 export function kindOf(code) {
 	const colon = code.indexOf(":");
 	return colon < 0 ? code : code.slice(0, colon);
-}
-
-/** @type {Map<string, string>} words are looked up once: rows are shown many times */
-const words = new Map();
-
-/**
- * What a trouble is.
- * @param {string} code
- * @returns {string}
- */
-export function troubleText(code) {
-	let text = words.get(code);
-	if (text === undefined) {
-		const kind = kindOf(code);
-		text = known(`trouble.${kind}`) || kind;
-		if (words.size > 1000) words.clear(); // a device may make codes up
-		words.set(code, text);
-	}
-	return text;
-}
-
-/**
- * More about it, and what to do.
- * @param {string} code
- * @returns {string}
- */
-export function troubleTodo(code) {
-	const detail = code.slice(kindOf(code).length + 1);
-	const why = detail && (known(`problem.${detail}`) || t("trouble.code", { code: detail }));
-	return [why, detail && known(`hint.${detail}`), known(`todo.${kindOf(code)}`)].filter(Boolean).join(" ");
 }
 
 const grave = new Set(["clone", "foreign_key", "refused"]);
