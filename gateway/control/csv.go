@@ -23,6 +23,8 @@ type badField struct{ code, text string }
 // checkDevice says what is wrong with a device to be registered; nil: nothing.
 func checkDevice(id, key, group string) *badField {
 	switch {
+	case id == "events":
+		return &badField{"bad_id", "events is a word of the API's own"}
 	case !keys.ValidID(id):
 		return &badField{"bad_id", "an id is 1 to 64 of letters, digits, '.', '_' and '-'"}
 	case group != "" && !keys.ValidID(group):

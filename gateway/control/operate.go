@@ -50,7 +50,7 @@ func (c *Control) tryOpen(ctx context.Context, u User, in *client.OpenRequest) (
 		kind = KindEndToEnd
 	}
 	c.mu.Lock()
-	c.noteOf(s, store.Audit{Who: u.Name, What: auditOpen, Device: in.Device, Session: s.id, Node: s.name, Code: kind, Detail: in.Reason})
+	c.noteOf(s, store.Audit{Who: u.Name, What: auditOpen, Device: in.Device, Session: s.id, Node: s.name, Code: kind, Detail: purpose(in)})
 	c.mu.Unlock()
 	c.first(s, change{add: &o, batch: true})
 	v, err := c.await(ctx, s, 1, o.id)
@@ -90,6 +90,14 @@ func (c *Control) mayOpen(ctx context.Context, u User, in *client.OpenRequest) e
 		return e
 	}
 	return fail(http.StatusForbidden, codeOf(err, "refused"), err.Error())
+}
+
+// purpose is what somebody says that he opens a session for.
+func purpose(in *client.OpenRequest) string {
+	if in.Ticket == "" || in.Reason == "" {
+		return in.Ticket + in.Reason
+	}
+	return in.Ticket + ": " + in.Reason
 }
 
 func (c *Control) policy() auth.Policy {
@@ -206,7 +214,7 @@ func (c *Control) join(ctx context.Context, u User, s *session, o operator, in *
 	if err := c.issue(s, change{add: &o}); err != nil {
 		return client.Session{}, err
 	}
-	c.note(store.Audit{Who: u.Name, What: auditJoin, Device: in.Device, Session: s.id, Node: s.name, Detail: in.Reason})
+	c.note(store.Audit{Who: u.Name, What: auditJoin, Device: in.Device, Session: s.id, Node: s.name, Detail: purpose(in)})
 	c.mu.Lock()
 	rev := s.m.Rev
 	c.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +43,9 @@ func TestEndToEnd(t *testing.T) {
 			t.Log(why)
 			hold.stop()
 			w.settle()
+			if class := w.device().NAT; !slices.Contains(nat.Behaviours(), class) {
+				t.Errorf("the device's network is shown as %q", class)
+			}
 		})
 	}
 	if text := w.gateway.log.since(before); strings.Contains(text, "installed") {

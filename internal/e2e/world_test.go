@@ -407,7 +407,7 @@ func quoted(texts []string) string {
 
 // A device as boothctl devices --json prints it.
 type device struct {
-	ID, State, Online, Session, Boot, Address string
+	ID, State, Online, Session, Boot, Address, NAT string
 }
 
 func (w *world) device() device {
