@@ -35,7 +35,7 @@ func (c *Console) sshRoutes(mux *http.ServeMux) {
 		}
 		shells.ServeHTTP(w, r)
 	})))
-	files.New(files.Config{Open: c.openFiles, Largest: c.cfg.SSH.Largest}).Routes(below, func(pattern string, h http.Handler) {
+	files.New(files.Config{Open: c.openFiles, Logger: c.log, Largest: c.cfg.SSH.Largest}).Routes(below, func(pattern string, h http.Handler) {
 		mux.Handle(pattern, c.signedIn(h))
 	})
 }

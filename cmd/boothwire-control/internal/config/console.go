@@ -28,6 +28,7 @@ type Console struct {
 	Local   *LocalAdmin     `toml:"local"`
 	OIDC    *OIDC           `toml:"oidc"`
 	Desktop Desktop         `toml:"desktop"`
+	SSH     SSH             `toml:"ssh"`
 }
 
 // Desktop is how desktops come into a browser.
@@ -40,6 +41,16 @@ type Desktop struct {
 	Recordings string `toml:"recordings"`
 	Keys       bool   `toml:"recorded_keys"`
 	Drive      bool   `toml:"drive"`
+}
+
+// SSH is how Terminal and Files reach devices.
+type SSH struct {
+	FirstUse bool  `toml:"first_use"`
+	Largest  int64 `toml:"largest_mib"`
+}
+
+func (s SSH) console(state string) console.SSH {
+	return console.SSH{FirstUse: s.FirstUse, Remember: filepath.Join(state, "ssh-host-keys"), Largest: s.Largest << 20}
 }
 
 // LocalAdmin is an administrator whom control itself knows.
@@ -84,6 +95,9 @@ func (c *Console) Validate() error {
 	}
 	if err := c.Desktop.validate(); err != nil {
 		return err
+	}
+	if c.SSH.Largest < 0 || c.SSH.Largest > 1<<30 {
+		return daemon.Wrong("ssh.largest_mib", "from 1 to %d", 1<<30)
 	}
 	if c.OIDC == nil {
 		return nil
@@ -175,7 +189,7 @@ func (c *Console) relay(log *zap.Logger) (*relay.Config, error) {
 // one, good until the program ends, in a file that only its user can read.
 func (all *Config) OpenConsole(ctl console.Control, log *zap.Logger) (*console.Console, error) {
 	c, state := &all.Console, all.State
-	cfg := &console.Config{Idle: time.Duration(c.Idle), Longest: time.Duration(c.Longest), Desktop: c.Desktop.console(state), Logger: log}
+	cfg := &console.Config{Idle: time.Duration(c.Idle), Longest: time.Duration(c.Longest), Desktop: c.Desktop.console(state), SSH: c.SSH.console(state), Logger: log}
 	var err error
 	if cfg.Policy, err = all.policy(); err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+
+	"go.uber.org/zap"
 )
 
 func (h *Handler) mkdir(d *desk, w http.ResponseWriter, r *http.Request) error {
@@ -17,6 +19,9 @@ func (h *Handler) mkdir(d *desk, w http.ResponseWriter, r *http.Request) error {
 		}
 		return l.Mkdir(p)
 	})
+	if err == nil {
+		h.note(d, "folder made on a device", p)
+	}
 	return done(w, err)
 }
 
@@ -42,6 +47,9 @@ func (h *Handler) rename(d *desk, w http.ResponseWriter, r *http.Request) error 
 		}
 		return l.Rename(from, to)
 	})
+	if err == nil {
+		h.note(d, "file renamed on a device", from, zap.String("to", show(to)))
+	}
 	return done(w, err)
 }
 
@@ -66,6 +74,9 @@ func (h *Handler) remove(d *desk, w http.ResponseWriter, r *http.Request) error 
 		}
 		return err
 	})
+	if err == nil {
+		h.note(d, "file removed from a device", p)
+	}
 	return done(w, err)
 }
 

@@ -18,6 +18,7 @@ type desk struct {
 	look    chan *line // one; whoever has it may use it
 	move    chan *line // one for each transfer that is allowed
 	mu      sync.Mutex
+	home    string             // where the login begins; "": not asked yet
 	uploads map[string]*upload // by target
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+	"go.uber.org/zap"
 )
 
 // openFile opens an ordinary file, or what a link leads to. Anything else might keep the
@@ -47,6 +48,7 @@ func (h *Handler) download(d *desk, w http.ResponseWriter, r *http.Request) erro
 		}
 		defer f.Close()
 		began = true
+		h.note(d, "file sent to a browser", p, zap.Int64("size", size))
 		control := http.NewResponseController(w)
 		defer control.SetWriteDeadline(time.Time{})
 		head := w.Header()

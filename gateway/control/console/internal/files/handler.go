@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 
+	"go.uber.org/zap"
+
 	"github.com/boothwire/boothwire/gateway/control/console/internal/sshconn"
 )
 
@@ -15,9 +17,10 @@ type Config struct {
 	// connection, nil where nobody has signed in. Its error is or wraps a *client.Error.
 	Open func(r *http.Request) (Tab, *sshconn.Conn, error)
 
-	Largest   int64 // bytes of a file that is uploaded; default 8 GiB
-	Transfers int   // of one connection at once; default 4, at most 4
-	Requests  int   // of one connection in a second, twice as many at once; default 20
+	Logger    *zap.Logger // who got, brought and changed what; default silent
+	Largest   int64       // bytes of a file that is uploaded; default 8 GiB
+	Transfers int         // of one connection at once; default 4, at most 4
+	Requests  int         // of one connection in a second, twice as many at once; default 20
 }
 
 const (
@@ -48,6 +51,9 @@ func New(cfg Config) *Handler {
 	}
 	if cfg.Transfers <= 0 || cfg.Transfers > defaultTransfers {
 		cfg.Transfers = defaultTransfers
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
 	}
 	if cfg.Requests <= 0 {
 		cfg.Requests = defaultRequests
@@ -111,6 +117,11 @@ func (h *Handler) desk(conn *sshconn.Conn) *desk {
 		h.desks[conn] = d
 	}
 	return d
+}
+
+// note logs what somebody did to a path.
+func (h *Handler) note(d *desk, what, path string, more ...zap.Field) {
+	h.cfg.Logger.Info(what, append(more, zap.String("device", d.conn.Device), zap.String("account", d.conn.User), zap.String("path", show(path)))...)
 }
 
 // number reads a number of a query, def where it is missing.

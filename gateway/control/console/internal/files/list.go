@@ -58,7 +58,7 @@ func (h *Handler) list(d *desk, w http.ResponseWriter, r *http.Request) error {
 	asked := r.URL.Query().Get("path")
 	var all []fs.FileInfo
 	err = d.glance(r.Context(), func(c *lease) error {
-		home, err := c.Getwd()
+		home, err := d.begins(c)
 		if err != nil {
 			return err
 		}
@@ -83,6 +83,23 @@ func (h *Handler) list(d *desk, w http.ResponseWriter, r *http.Request) error {
 	answered.fill(all, int(offset), int(limit))
 	answer(w, answered)
 	return nil
+}
+
+// begins is the folder where the login begins.
+func (d *desk) begins(l *lease) (string, error) {
+	d.mu.Lock()
+	home := d.home
+	d.mu.Unlock()
+	if home != "" {
+		return home, nil
+	}
+	home, err := l.Getwd()
+	if err == nil {
+		d.mu.Lock()
+		d.home = home
+		d.mu.Unlock()
+	}
+	return home, err
 }
 
 // fill takes a part of what a server says a folder has: folders first, then by name.

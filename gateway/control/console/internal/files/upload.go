@@ -10,6 +10,8 @@ import (
 	"os"
 	"path"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // maxUploads bounds those that a desk remembers. One that it forgot goes on all the
@@ -131,7 +133,9 @@ func (h *Handler) upload(d *desk, w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	now.Done = done
+	if now.Done = done; done {
+		h.note(d, "file brought to a device", target, zap.Int64("size", now.Total), zap.String("sha256", now.SHA256))
+	}
 	answer(w, now)
 	return nil
 }

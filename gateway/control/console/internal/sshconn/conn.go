@@ -17,14 +17,15 @@ const (
 	keepalivePatience = 45 * time.Second
 )
 
-// maxChannels is less than the ten sessions that OpenSSH allows a connection.
-const maxChannels = 8
+// maxChannels is what OpenSSH allows a connection (MaxSessions).
+const maxChannels = 10
 
 // openTimeout bounds the opening of one channel.
 const openTimeout = 20 * time.Second
 
 // A Conn is one connection, signed in. It is safe for concurrent use.
 type Conn struct {
+	Device    string // its id
 	User      string // on the device
 	HostKey   string // its hash, as ssh-keygen -l writes it
 	HostKeyBy string // Signed, Remembered or FirstUse
@@ -40,7 +41,7 @@ type Conn struct {
 
 func newConn(t Target, raw net.Conn, client *ssh.Client, user, hostKey string) *Conn {
 	return &Conn{
-		User: user, HostKey: hostKey, Windows: strings.Contains(string(client.ServerVersion()), "OpenSSH_for_Windows"),
+		Device: t.Device(), User: user, HostKey: hostKey, Windows: strings.Contains(string(client.ServerVersion()), "OpenSSH_for_Windows"),
 		raw: raw, client: client, slots: make(chan struct{}, maxChannels), done: make(chan struct{}),
 	}
 }

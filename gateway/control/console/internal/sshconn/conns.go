@@ -15,6 +15,7 @@ type Conns struct {
 
 	mu     sync.Mutex
 	conns  map[string]*Conn // by Target.Key
+	more   chan struct{}    // closed and replaced when one is added
 	closed bool
 	wg     sync.WaitGroup
 }
@@ -24,7 +25,7 @@ func New(pins *Pins, log *zap.Logger) *Conns {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return &Conns{pins: pins, log: log, conns: make(map[string]*Conn)}
+	return &Conns{pins: pins, log: log, conns: make(map[string]*Conn), more: make(chan struct{})}
 }
 
 // Of returns the connection of a target, nil when nobody has signed in.
@@ -32,6 +33,13 @@ func (c *Conns) Of(key string) *Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.conns[key]
+}
+
+// More is closed when somebody signs in, wherever.
+func (c *Conns) More() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.more
 }
 
 // SignIn connects to the target's device as cred says, which it wipes. ctx bounds the
@@ -58,6 +66,7 @@ func (c *Conns) SignIn(ctx context.Context, t Target, cred *Credential, ask Aske
 		c.log.Info("ssh sign-in failed", zap.String("device", t.Device()), zap.String("code", codeOf(err)))
 		return nil, err
 	}
+	c.log.Info("ssh signed in", zap.String("device", t.Device()), zap.String("account", conn.User), zap.String("host_key", conn.HostKeyBy))
 	return c.keep(t, conn)
 }
 
@@ -75,6 +84,8 @@ func (c *Conns) keep(t Target, conn *Conn) (*Conn, error) {
 		return first, nil
 	}
 	c.conns[t.Key()] = conn
+	close(c.more)
+	c.more = make(chan struct{})
 	c.wg.Go(func() {
 		conn.run(t.Done())
 		c.mu.Lock()

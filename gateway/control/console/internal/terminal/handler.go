@@ -116,16 +116,13 @@ const maxTries = 5
 // signIn returns the target's connection; where there is none it asks the page for
 // credentials until the device takes one.
 func (h *Handler) signIn(ctx context.Context, s *socket, target sshconn.Target) (*sshconn.Conn, error) {
-	if conn := h.Conns.Of(target.Key()); conn != nil {
-		return conn, nil
-	}
 	ask := new(asked)
 	for range maxTries {
-		cred, err := s.credential(ctx, ask)
-		if err != nil {
-			return nil, err
+		cred, conn, err := s.credential(ctx, ask, h.Conns, target.Key())
+		if err != nil || conn != nil {
+			return conn, err
 		}
-		conn, err := h.Conns.SignIn(ctx, target, cred, s)
+		conn, err = h.Conns.SignIn(ctx, target, cred, s)
 		if err == nil {
 			return conn, nil
 		}

@@ -163,16 +163,27 @@ func (s *socket) write(kind websocket.MessageType, data []byte) error {
 	return nil
 }
 
-// credential asks the page for one.
-func (s *socket) credential(ctx context.Context, ask *asked) (*sshconn.Credential, error) {
-	if err := s.send(notice{SignIn: ask}); err != nil {
-		return nil, err
-	}
-	select {
-	case c := <-s.signins:
-		return &sshconn.Credential{User: c.User, Password: c.Password, Key: c.Key, Passphrase: c.Passphrase}, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// credential asks the page for one, unless there is a connection, which another page may
+// make while this one asks.
+func (s *socket) credential(ctx context.Context, ask *asked, conns *sshconn.Conns, key string) (*sshconn.Credential, *sshconn.Conn, error) {
+	for said := false; ; {
+		more := conns.More()
+		if conn := conns.Of(key); conn != nil {
+			return nil, conn, nil
+		}
+		if !said {
+			said = true
+			if err := s.send(notice{SignIn: ask}); err != nil {
+				return nil, nil, err
+			}
+		}
+		select {
+		case c := <-s.signins:
+			return &sshconn.Credential{User: c.User, Password: c.Password, Key: c.Key, Passphrase: c.Passphrase}, nil, nil
+		case <-more:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
 	}
 }
 

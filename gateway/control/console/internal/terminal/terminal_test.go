@@ -183,6 +183,11 @@ func TestTerminal(t *testing.T) {
 		seen <- term
 		return sshtest.Echo(term)
 	}})
+	waiting := w.page(t)
+	waiting.say(`{"code":"code","files":true}`)
+	if n := waiting.notice(); n.SignIn == nil {
+		t.Fatalf("%+v", n)
+	}
 	p := w.page(t)
 	p.say(hi)
 	if n := p.notice(); n.SignIn == nil || n.SignIn.Code != "" {
@@ -206,6 +211,10 @@ func TestTerminal(t *testing.T) {
 	p.say(`{"resize":{"cols":31,"rows":109}}`)
 	if s := <-term.Sizes; s != [2]uint32{31, 109} {
 		t.Errorf("size %v", s)
+	}
+
+	if n := waiting.notice(); n.Ready == nil { // it was signed in by the other page
+		t.Fatalf("%+v", n)
 	}
 
 	// A second page finds the connection signed in, and has a shell of its own.
