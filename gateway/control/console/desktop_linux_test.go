@@ -1,10 +1,7 @@
 package console
 
 import (
-	"crypto/sha256"
-	"crypto/tls"
 	"encoding/json"
-	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -14,16 +11,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/console/internal/consoletest"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/desktop"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/guacdtest"
-	"github.com/boothwire/boothwire/gateway/control/console/internal/rdcleanpath"
 	"github.com/boothwire/boothwire/internal/browsertest"
 	"github.com/boothwire/boothwire/internal/netlab"
 	"github.com/boothwire/boothwire/internal/rdptest"
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/tunnel/agent"
 )
 
 // TestDesktopInBrowser signs in to FreeRDP's server with NLA through page, engine, console
@@ -43,7 +39,10 @@ func TestDesktopInBrowser(t *testing.T) {
 	at := net.JoinHostPort("127.0.0.1", strconv.Itoa(server.Port))
 
 	w := consoletest.New(t, nil)
-	w.RDP = certificateOf(t, at)
+	var err error
+	if w.RDP, err = agent.RDPCertificate(t.Context(), at); err != nil {
+		t.Fatal(err)
+	}
 	w.Device("kiosk-1", "north", map[keys.Port]string{keys.TCP(3389): at}, nil)
 	s, err := New(w, &Config{Local: &Local{Name: "admin", Hash: hashWord}, Policy: Policy{Ports: []keys.Port{keys.TCP(3389)}}})
 	if err != nil {
@@ -57,7 +56,8 @@ func TestDesktopInBrowser(t *testing.T) {
 	ann := b.as(t, operatorOf("ann", "north"))
 	id := b.connect(t, ann, `{"device":"kiosk-1"}`)
 	until(t, b.follow(t, ann, id), "ready", ready)
-	b.play(t, "desktop.mjs", ann, id, map[string]string{"user": server.User, "password": server.Password}, map[string]func(json.RawMessage) (any, error){
+	args := map[string]string{"user": server.User, "password": server.Password, "wrong": "not it"}
+	b.play(t, "desktop.mjs", ann, id, args, map[string]func(json.RawMessage) (any, error){
 		"exists": func(data json.RawMessage) (any, error) {
 			var name string
 			if err := json.Unmarshal(data, &name); err != nil {
@@ -126,26 +126,6 @@ func needEngine(t *testing.T, engine string) {
 	if _, err := engines.Open(engineFiles[engine]); err != nil {
 		netlab.Missing(t, "this test needs the console's engines built in (make assets)")
 	}
-}
-
-// certificateOf is the SHA-256 of the certificate of an RDP server.
-func certificateOf(t *testing.T, at string) [32]byte {
-	t.Helper()
-	c, err := net.Dial("tcp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Minute))
-	io.WriteString(c, "\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00")
-	if _, err := rdcleanpath.ReadX224(c); err != nil {
-		t.Fatal(err)
-	}
-	s := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
-	if err := s.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	return sha256.Sum256(s.ConnectionState().PeerCertificates[0].Raw)
 }
 
 func freePort(t *testing.T) int {

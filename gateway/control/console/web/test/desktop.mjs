@@ -26,7 +26,7 @@ export default async function (run) {
 
 	await stage("form");
 	await run.shot(page, "1-form");
-	await signIn("wrong");
+	await signIn(run.args.wrong);
 	await stage("ended");
 	run.log(`a wrong password: ${await page.locator("#why").textContent()}`);
 	await run.shot(page, "2-wrong-password");
