@@ -9,6 +9,7 @@ import (
 
 	"github.com/boothwire/boothwire/cmd/internal/metrics"
 	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/console"
 )
 
 // Member writes whether a member has the lead, and, while it has, a control's.
@@ -17,6 +18,15 @@ func Member(m metrics.Writer, c *control.Member) {
 	if st, ok := c.Stats(); ok {
 		Write(m, st)
 	}
+}
+
+// Desktops writes those of a console.
+func Desktops(m metrics.Writer, st console.DesktopStats) {
+	m.One("console_desktops", metrics.Gauge, "Desktops that are open in browsers, or about to be.", st.Open)
+	m.One("console_desktops_opened_total", metrics.Counter, "Desktops that came up.", st.Opened)
+	m.By("code", "console_desktops_ended_total", metrics.Counter, "Desktops that ended, or did not come up, by why.", st.Ended)
+	m.One("console_desktop_from_device_bytes_total", metrics.Counter, "Bytes of desktops that ended, to browsers.", st.FromDev)
+	m.One("console_desktop_to_device_bytes_total", metrics.Counter, "Bytes of desktops that ended, from browsers.", st.ToDev)
 }
 
 // Write writes a control's.

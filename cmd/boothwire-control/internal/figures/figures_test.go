@@ -7,6 +7,7 @@ import (
 
 	"github.com/boothwire/boothwire/cmd/internal/metrics"
 	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/console"
 )
 
 func TestWrite(t *testing.T) {
@@ -21,6 +22,19 @@ func TestWrite(t *testing.T) {
 		"boothwire_control_store_dropped_total 3\n",
 		"boothwire_control_node_path_seconds_total{path=\"direct\"} 3600\nboothwire_control_node_path_seconds_total{path=\"relay\"} 0\n",
 		"boothwire_control_end_to_end_path_seconds_total{path=\"direct\"} 90\nboothwire_control_end_to_end_path_seconds_total{path=\"relay\"} 3\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
+func TestDesktops(t *testing.T) {
+	var b strings.Builder
+	Desktops(metrics.NewWriter(&b), console.DesktopStats{Open: 2, Opened: 5, FromDev: 700, ToDev: 70, Ended: map[string]uint64{"closed": 3, "certificate_wrong": 1}})
+	for _, want := range []string{
+		"boothwire_console_desktops 2\n", "boothwire_console_desktops_opened_total 5\n", "boothwire_console_desktops_ended_total{code=\"certificate_wrong\"} 1\n",
+		"boothwire_console_desktop_from_device_bytes_total 700\n", "boothwire_console_desktop_to_device_bytes_total 70\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

@@ -56,11 +56,6 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 		lines = append(lines, broker)
 		shown = append(shown, func(m metrics.Writer) { figures.Lines(m, broker) })
 	}
-	stop, err := metrics.Serve(cfg.Metrics, c.Health, shown...)
-	if err != nil {
-		return err
-	}
-	defer stop()
 	mux := http.NewServeMux()
 	mux.Handle("/device/", polls)
 	mux.Handle("/", c)
@@ -70,9 +65,15 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 			return err
 		}
 		defer desk.Close()
+		shown = append(shown, func(m metrics.Writer) { figures.Desktops(m, desk.DesktopStats()) })
 		mux.Handle("/console/", desk)
 		mux.Handle("GET /{$}", http.RedirectHandler("/console/", http.StatusSeeOther))
 	}
+	stop, err := metrics.Serve(cfg.Metrics, c.Health, shown...)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

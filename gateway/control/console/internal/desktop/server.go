@@ -166,7 +166,7 @@ func (v *visit) show() {
 // end notes why there is none, or no longer.
 func (v *visit) end(why *client.Error) {
 	v.s.mu.Lock()
-	v.s.stats.Ended[why.Code]++
+	v.s.stats.Ended[v.s.counted(why.Code)]++
 	v.s.stats.FromDev += v.down
 	v.s.stats.ToDev += v.up
 	v.s.mu.Unlock()
@@ -176,6 +176,18 @@ func (v *visit) end(why *client.Error) {
 	} else {
 		v.s.log.Warn("desktop refused", append(fields, zap.String("detail", why.Detail))...)
 	}
+}
+
+// maxWords bounds the words of ends that are counted each by itself: some come from
+// devices.
+const maxWords = 64
+
+// counted is the word under which an end is counted; mu is held.
+func (s *Server) counted(word string) string {
+	if _, known := s.stats.Ended[word]; !known && len(s.stats.Ended) >= maxWords {
+		return "others"
+	}
+	return word
 }
 
 func (v *visit) fields() []zap.Field {
