@@ -10,6 +10,7 @@ import (
 
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/console"
+	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling/https"
 	"github.com/boothwire/boothwire/tunnel/operator"
 )
@@ -32,6 +33,7 @@ func (f *Fleet) startConsole(run context.Context, c *control.Control) error {
 	desk, err := console.New(c, &console.Config{
 		Local: admin, Logger: log,
 		Operator: operator.Config{Relay: f.Dialling(), Socket: f.Socket},
+		Policy:   console.Policy{Ports: []keys.Port{keys.TCP(22)}}, // the booths have no other service
 	})
 	if err != nil {
 		return err
