@@ -469,6 +469,46 @@ func TestOneEach(t *testing.T) {
 	}
 }
 
+// Where devices wait for their turn to be woken, the page is told its place.
+func TestWaiting(t *testing.T) {
+	w := newWorld(t, &control.Config{Wakes: 1}, nil, nil)
+	ann, _ := login("ann", "l1")
+	var work sync.WaitGroup
+	var waited atomic.Int32
+	for _, id := range []string{device, "kiosk-2", "kiosk-3"} {
+		if id != device {
+			w.Device(id, "north", w.services(), nil)
+		}
+		r := w.request(ann)
+		r.Device = id
+		s, err := w.held.Open(soon(t), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := soon(t)
+		work.Go(func() {
+			in := false
+			for v := range s.Watch(ctx) {
+				if wait := v.Session.Waiting; wait != nil && !in {
+					in = true
+					waited.Add(1)
+					if wait.Position < 1 || wait.For <= 0 {
+						t.Errorf("%s waits as %+v", v.Session.Device, wait)
+					}
+				}
+				if v.Ready {
+					return
+				}
+			}
+			t.Errorf("%s is never ready", id)
+		})
+	}
+	work.Wait()
+	if waited.Load() == 0 {
+		t.Error("nobody was told that he waits")
+	}
+}
+
 // What a user holds is nobody else's, though he is in the same session.
 func TestOthersFindNothing(t *testing.T) {
 	w := newWorld(t, nil, nil, nil)

@@ -98,8 +98,10 @@ export default async function (run) {
 
 	// A booth that says no: the stage, the code, its words and what to do.
 	const cat = await as("cat", { language: "zh-CN" });
-	await cat.goto(run.args.url);
-	await cat.getByRole("row", { name: "kiosk-2" }).getByRole("button", { name: "连接" }).click();
+	await cat.goto(run.args.url + "devices/kiosk-2");
+	await cat.getByRole("button", { name: "按选项连接" }).click();
+	await cat.getByRole("dialog").getByLabel("文件共享（SMB，445）").uncheck();
+	await cat.getByRole("dialog").getByLabel("持续时间").selectOption("900");
 	await cat.getByRole("dialog").getByLabel("事由").fill("看看");
 	await cat.getByRole("dialog").getByRole("button", { name: "连接" }).click();
 	await cat.waitForURL(/\/console\/sessions\/\w+$/);

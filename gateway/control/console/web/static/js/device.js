@@ -5,7 +5,7 @@ import { get, pages, Problem, stream } from "./api.js";
 import { byId, h, may, page, replace, say } from "./dom.js";
 import { t, known } from "./i18n.js";
 import { bytes, clock, millis, since } from "./format.js";
-import { connect } from "./connect.js";
+import { connect, connectWith } from "./connect.js";
 import { historyLine, isOver, lasted, pathText, stateBadge } from "./history.js";
 import { natClass } from "./nat.js";
 import { plotPaths, plotSamples } from "./plot.js";
@@ -30,6 +30,8 @@ let shownSessions = "";
 
 const button = byId("connect", HTMLButtonElement);
 button.addEventListener("click", () => void connect(page.id, button));
+const choices = byId("connect-with", HTMLButtonElement);
+choices.addEventListener("click", () => void connectWith(page.id, choices));
 
 async function look() {
 	try {
@@ -60,6 +62,8 @@ function showDevice(d) {
 	say(byId("online"), known(`online.${d.online}`) || d.online);
 	button.hidden = !may("operator");
 	button.disabled = d.online === "unknown" || !d.key;
+	choices.hidden = button.hidden;
+	choices.disabled = button.disabled;
 	say(button, d.session ? t("device.join") : t("devices.connect"));
 	const facts = /** @type {[string, any][]} */ ([
 		[t("devices.seen"), since(d.last_seen)],

@@ -8,7 +8,7 @@ import { bytes, clock, exactly, millis } from "./format.js";
 import { complain, explain } from "./toast.js";
 import { explainCode, isPlanned } from "./codes.js";
 import { showLadder } from "./ladder.js";
-import { connect, durations, policy } from "./connect.js";
+import { connect, connectWith, durations, policy } from "./connect.js";
 import { copyable } from "./copy.js";
 import { ways } from "./session-lines.js";
 
@@ -129,7 +129,10 @@ function showNotices(s) {
 
 /** @param {Event} e */
 function again(e) {
-	if (session && e.currentTarget instanceof HTMLButtonElement) connect(session.device, e.currentTarget);
+	if (!session || !(e.currentTarget instanceof HTMLButtonElement)) return;
+	// What the device did not allow has to be left out.
+	if ((own?.over?.code ?? session.code) === "port_not_allowed") connectWith(session.device, e.currentTarget);
+	else connect(session.device, e.currentTarget);
 }
 
 let doors = "";

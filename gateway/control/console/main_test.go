@@ -1,0 +1,9 @@
+package console
+
+import (
+	"testing"
+
+	"github.com/boothwire/boothwire/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
