@@ -123,7 +123,9 @@ func (ms *members) streams(t *testing.T, url string, more chan<- struct{}) {
 // echoes speaks another protocol after an upgrade.
 func (ms *members) echoes(t *testing.T, url string) {
 	t.Helper()
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), ms.way.Transport.(*http.Transport).TLSClientConfig)
+	cfg := ms.way.Transport.(*http.Transport).TLSClientConfig.Clone()
+	cfg.NextProtos = []string{"http/1.1"} // as a browser asks for a WebSocket
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,9 +112,11 @@ func newMembersThatServe(t *testing.T, handler func(*Member) http.Handler) *memb
 	ms := new(members)
 	join := func() (*Member, string) {
 		var serves atomic.Pointer[Member]
-		srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			handler(serves.Load()).ServeHTTP(w, r)
 		}))
+		srv.EnableHTTP2 = true
+		srv.StartTLS()
 		ms.way = srv.Client() // the servers have one certificate
 		pin := sha256.Sum256(srv.Certificate().RawSubjectPublicKeyInfo)
 		m, err := Join(t.Context(), dsn, &Config{Store: shared, URL: srv.URL, URLPin: base64.RawURLEncoding.EncodeToString(pin[:])})
