@@ -82,7 +82,7 @@ func TestGuacamoleInBrowser(t *testing.T) {
 	needEngine(t, desktop.EngineGuacd)
 	peer := guacdtest.Start(t)
 	b := newDesktopBooth(t, func(c *Config) {
-		c.Desktop = Desktop{Record: true, Guacd: &Guacd{Address: peer.Address, Recordings: "/recordings"}}
+		c.Desktop = Desktop{Record: true, Guacd: &Guacd{Address: peer.Address, Recordings: "/recordings", Drive: true}}
 	})
 	ann := b.as(t, operatorOf("ann", "north"))
 	id := b.connect(t, ann, `{"device":"kiosk-1"}`)
@@ -95,8 +95,9 @@ func TestGuacamoleInBrowser(t *testing.T) {
 			}
 			return now.Heard(), nil
 		},
+		"file": func(json.RawMessage) (any, error) { return now.File(), nil },
 	})
-	if now == nil || now.Arguments["password"] != "a 密码" || now.Hello["timezone"] == nil {
+	if now == nil || now.Arguments["password"] != "a 密码" || now.Arguments["sftp-username"] != "service" || now.Hello["timezone"] == nil {
 		t.Errorf("guacd was told %+v", now)
 	}
 }

@@ -2,6 +2,8 @@ package console
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/consoletest"
@@ -26,7 +29,7 @@ import (
 )
 
 // newDesktopBooth is a booth whose device has an RDP server, which sends everything back
-// once TLS is up, and has signed its certificate.
+// once TLS is up, and an SSH server that lets nobody in; it has signed both.
 func newDesktopBooth(t *testing.T, change func(*Config)) *booth {
 	t.Helper()
 	t.Parallel() // it mostly waits
@@ -42,7 +45,21 @@ func newDesktopBooth(t *testing.T, change func(*Config)) *booth {
 		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}})
 		io.Copy(s, s)
 	})
-	w.Device("kiosk-1", "north", map[keys.Port]string{keys.TCP(22): at, keys.TCP(3389): at}, nil)
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.SSH = sha256.Sum256(host.PublicKey().Marshal())
+	shell := w.Serve(func(c net.Conn) {
+		cfg := &ssh.ServerConfig{PasswordCallback: func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) { return nil, errors.New("no") }}
+		cfg.AddHostKey(host)
+		ssh.NewServerConn(c, cfg)
+	})
+	w.Device("kiosk-1", "north", map[keys.Port]string{keys.TCP(22): shell, keys.TCP(3389): at}, nil)
 	cfg := &Config{Local: &Local{Name: "admin", Hash: hashWord}, Policy: Policy{Ports: []keys.Port{keys.TCP(22), keys.TCP(3389)}}}
 	if change != nil {
 		change(cfg)

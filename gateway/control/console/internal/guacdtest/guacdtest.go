@@ -36,6 +36,14 @@ type Client struct {
 
 	mu    sync.Mutex
 	heard []string
+	file  []byte
+}
+
+// File is what came of files that were sent.
+func (c *Client) File() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return string(c.file)
 }
 
 // Heard are the opcodes that came since the desktop was joined.
@@ -186,8 +194,22 @@ func (p *Peer) desktop(conn net.Conn, in *bufio.Reader, c *Client) {
 		c.mu.Lock()
 		c.heard = append(c.heard, e[0])
 		c.mu.Unlock()
+		if len(e) < 3 && (e[0] == "file" || e[0] == "blob") {
+			return
+		}
 		if e[0] == "disconnect" {
 			return
+		}
+		switch e[0] {
+		case "file":
+			say(conn, "ack", e[1], "OK", "0")
+		case "blob":
+			if data, err := base64.StdEncoding.DecodeString(e[2]); err == nil {
+				c.mu.Lock()
+				c.file = append(c.file, data...)
+				c.mu.Unlock()
+			}
+			say(conn, "ack", e[1], "OK", "0")
 		}
 		if e[0] == "key" && len(e) == 3 && e[2] == "1" {
 			if k, err := strconv.Atoi(e[1]); err == nil {

@@ -1,6 +1,7 @@
 // A device's desktop in the page, against a real RDP server: signing in, typing, wrong
 // passwords, another size, and how it ends.
 
+import { accessible } from "./axe.mjs";
 import { until } from "./browser.mjs";
 
 /** @param {import("./browser.mjs").Run} run */
@@ -26,10 +27,13 @@ export default async function (run) {
 
 	await stage("form");
 	await run.shot(page, "1-form");
+	await page.locator("summary").click();
+	await accessible(run, page, "the desktop's form");
 	await signIn(run.args.wrong);
 	await stage("ended");
 	run.log(`a wrong password: ${await page.locator("#why").textContent()}`);
 	await run.shot(page, "2-wrong-password");
+	await accessible(run, page, "the desktop's end");
 	await page.locator("#change").click();
 	const began = Date.now();
 	await signIn(run.args.password);
@@ -38,6 +42,7 @@ export default async function (run) {
 	await type("touch by-browser\n");
 	await until("what was typed has its effect", () => run.ask("exists", "by-browser"));
 	await run.shot(page, "3-desktop");
+	await accessible(run, page, "the desktop");
 
 	await page.setViewportSize({ width: 1100, height: 700 });
 	await page.locator("#resize").click();

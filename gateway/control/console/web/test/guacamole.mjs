@@ -16,6 +16,9 @@ export default async function (run) {
 	await page.locator("[name=password]").fill("a 密码");
 	await page.locator("summary").click();
 	await page.locator("[name=size]").selectOption("1024x768");
+	await page.locator("[name=drive]").check();
+	await page.locator("[name=drive_user]").fill("service");
+	await page.locator("[name=drive_password]").fill("hush");
 	await run.shot(page, "1-form");
 	await page.locator("#signin [type=submit]").click();
 	await stage("shown");
@@ -28,6 +31,14 @@ export default async function (run) {
 	await page.locator(".guacamole").click({ position: { x: 50, y: 50 } });
 	await page.keyboard.press("a");
 	for (const opcode of ["mouse", "key", "sync"]) await until(`guacd hears ${opcode}`, async () => (await run.ask("heard")).includes(opcode));
+	const dataTransfer = await page.evaluateHandle(() => {
+		const dropped = new DataTransfer();
+		dropped.items.add(new File(["a file, 文件"], "读我.txt", { type: "text/plain" }));
+		return dropped;
+	});
+	await page.locator(".guacamole").dispatchEvent("drop", { dataTransfer });
+	await until("a file arrives", async () => (await run.ask("file")) === "a file, 文件");
+	await page.locator(".toast.ok").waitFor();
 	await page.locator("#cad").click();
 	await page.locator("#fit").click();
 	await page.setViewportSize({ width: 1100, height: 700 });

@@ -3,8 +3,10 @@
 
 import { post } from "./api.js";
 import { h, replace } from "./dom.js";
+import { t } from "./i18n.js";
 import { NoDesktop } from "./nodesktop.js";
 import { nextClosed, soon } from "./sockets.js";
+import { toast } from "./toast.js";
 
 const path = "/console/guac";
 
@@ -62,6 +64,8 @@ export async function drawGuacamole(place, wish) {
   keyboard.onkeyup = (key) => client.sendKeyEvent(0, key);
   box.addEventListener("blur", () => keyboard.reset());
 
+  if (wish.drive) takeFiles(box, (file) => upload(Guacamole, client, file));
+
   let fits = true;
   const arrange = () => {
     const { width, height } = { width: display.getWidth(), height: display.getHeight() };
@@ -96,6 +100,42 @@ export async function drawGuacamole(place, wish) {
     },
     focus: () => box.focus(),
   };
+}
+
+/**
+ * Hands each file that is dropped on a place to take.
+ * @param {HTMLElement} place
+ * @param {(file: File) => Promise<boolean>} take whether it arrived
+ */
+function takeFiles(place, take) {
+  place.addEventListener("dragover", (e) => e.preventDefault());
+  place.addEventListener("drop", async (e) => {
+    e.preventDefault();
+    for (const file of e.dataTransfer?.files ?? []) {
+      if (await take(file)) toast(t("desktop.uploaded", { name: file.name }), "ok");
+      else toast(t("desktop.not_uploaded", { name: file.name }), "bad");
+    }
+  });
+}
+
+/**
+ * Sends a file to the device's account for files.
+ * @param {typeof import("guacamole-common-js")} Guacamole
+ * @param {import("guacamole-common-js").Client} client
+ * @param {File} file
+ * @returns {Promise<boolean>}
+ */
+function upload(Guacamole, client, file) {
+  return new Promise((resolve) => {
+    const writer = new Guacamole.BlobWriter(client.createFileStream(file.type || "application/octet-stream", file.name));
+    writer.oncomplete = () => {
+      writer.sendEnd();
+      resolve(true);
+    };
+    writer.onerror = () => resolve(false);
+    writer.onack = (status) => { if (status.isError()) resolve(false); };
+    writer.sendBlob(file);
+  });
 }
 
 /** @returns {{promise: Promise<void>, resolve: (value: undefined) => void}} */
