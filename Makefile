@@ -1,7 +1,7 @@
 # make demo and make test are all that a newcomer needs; the rest is for those
 # who work on boothwire.
 
-.PHONY: demo test deps assets build bench fleet matrix soak help
+.PHONY: demo test deps assets build bench fleet matrix pictures soak help
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -40,6 +40,9 @@ fleet: deps build ## put ten thousand devices under load, with every part as shi
 
 matrix: deps ## measure every pair of networks anew, with the real programs, into docs/NAT.md (root)
 	BOOTHWIRE_MATRIX=1 CI=true go test -v -count=1 -timeout 15m -run 'TestMatrix$$' ./internal/e2e
+
+pictures: deps ## play the console's story anew, into docs/console (root)
+	BOOTHWIRE_PICTURES=$(CURDIR)/docs/console CI=true go test -v -count=1 -timeout 15m -run 'TestConsole$$' ./internal/e2e
 
 soak: deps ## the long versions of tests (SOAK=regexp picks), then 30 s of every fuzz target
 	@./.ci/soak.sh '$(value SOAK)'

@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,22 +29,58 @@ func TestConsole(t *testing.T) {
 	}
 	netlab.Require(t, "node", "chromium", "Xvfb", "freerdp-shadow-cli", "xrdp", "xterm")
 	browsertest.Tools(t)
-	w := newWorld(t, options{console: true})
-	w.populate(fleetSize, fleetSize/10)
+	w := prepare(t, options{console: true})
 	b := newBooth(w)
+	desktop := rdptest.Shadow(t, b.screen, 3389)
+	w.startAgent(options{rdpCert: desktop.Cert})
+	w.waitOnline()
+	speak := fleetSize
+	if raceEnabled {
+		speak /= 10 // keys take their time then
+	}
+	w.populate(fleetSize, speak)
+	var played struct{ Session string }
 	t.Run("story", func(t *testing.T) {
-		b.play(t, "story.mjs", rdptest.Shadow(t, b.screen, 3389))
+		if err := json.Unmarshal(b.play(t, "story.mjs", desktop), &played); err != nil {
+			t.Fatal(err)
+		}
+		show(t, "strip", "1-devices", "3-connected", "5-repaired", "6-terminal", "7-files", "9-audit")
 	})
+	t.Run("xrdp", func(t *testing.T) {
+		desktop.Stop()
+		b.play(t, "xrdp.mjs", rdptest.XRDP(t, w.kiosk, 3389, w.sftpRoot, desktop.Cert, desktop.Key))
+	})
+	pages := map[string]string{
+		"devices": "", "device": "devices/" + kiosk, "sessions": "sessions", "session": "sessions/" + played.Session, "nodes": "nodes", "audit": "audit",
+	}
 	t.Run("looks", func(t *testing.T) {
-		w.browse(t, "looks.mjs", map[string]any{"pages": map[string]string{
-			"devices": "", "device": "devices/" + kiosk, "nodes": "nodes", "audit": "audit", "lost": "nowhere",
-		}}, nil)
+		pages["lost"] = "nowhere"
+		w.browse(t, "looks.mjs", map[string]any{"pages": pages}, nil)
+		show(t, "devices-zh-CN-dark", "devices-en-dark-phone")
 	})
 	w.settle()
 	if still := b.customer.Pause(); still > patience/2 {
 		t.Errorf("the customer's screen stood still for %v", still)
 	}
 	t.Logf("the customer saw %d pictures, each for at most %v", b.customer.Frames(), b.customer.Pause())
+}
+
+// show copies screenshots to where the documentation has them: make pictures says where.
+func show(t *testing.T, names ...string) {
+	t.Helper()
+	folder := os.Getenv("BOOTHWIRE_PICTURES")
+	if folder == "" || t.Failed() {
+		return
+	}
+	for _, name := range names {
+		picture, err := os.ReadFile(filepath.Join(browsertest.Shots(t), name+".png"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(folder, strings.TrimLeft(name, "0123456789-")+".png"), picture, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A booth is the real kiosk: a customer before its own screen, a second one for
@@ -60,6 +98,7 @@ func newBooth(w *world) *booth {
 		w.t.Fatal(err)
 	}
 	w.write(filepath.Join(b.spool, "job-0017"), "a page that the printer cannot take\n")
+	w.random(filepath.Join(w.sftpRoot, "booth.log"), 4<<20)
 	// The printer's service prints what it can, and says how it is.
 	w.write(filepath.Join(b.spool, "service"), `while :; do
 	if [ -e job-0017 ]; then echo stuck; else echo ready; fi >state.new
@@ -82,6 +121,19 @@ func (b *booth) printer() string {
 	return strings.TrimSpace(string(text))
 }
 
+// picture keeps what the customer sees as a PNG.
+func (b *booth) picture(file string) (any, error) {
+	seen, err := b.customer.Picture()
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	return nil, errors.Join(png.Encode(f, seen), f.Close())
+}
+
 // play runs a scenario in the engineer's browser; desktop is what port 3389 serves.
 func (b *booth) play(t testing.TB, file string, desktop *rdptest.Server) json.RawMessage {
 	t.Helper()
@@ -92,6 +144,7 @@ func (b *booth) play(t testing.TB, file string, desktop *rdptest.Server) json.Ra
 	}, map[string]func(json.RawMessage) (any, error){
 		"printer":  func(json.RawMessage) (any, error) { return b.printer(), nil },
 		"customer": func(json.RawMessage) (any, error) { return b.customer.Frames(), nil },
+		"picture":  named(b.picture),
 		"exists": named(func(name string) (any, error) {
 			_, err := os.Stat(filepath.Join(b.w.sftpRoot, name))
 			return err == nil, nil

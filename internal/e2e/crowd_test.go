@@ -131,6 +131,7 @@ func (c *crowd) say(i int, st signaling.Status) error {
 	if st.Token, err = d.Sign(keys.TypeStatus, payload); err != nil {
 		return err
 	}
+	st.Prekeys = d.Prekeys()
 	if payload, err = json.Marshal(st); err != nil {
 		return err
 	}

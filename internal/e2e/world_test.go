@@ -62,7 +62,8 @@ type options struct {
 	lines []string         // of the agent: mqtts, wss, https; default all
 	relay bool             // a relay with a STUN server stands beside the broker
 
-	console bool // control has one, with a local administrator
+	console bool   // control has one, with a local administrator
+	rdpCert string // that the agent signs the hash of
 
 	database string // that two controls share; default: there is one, with its own
 
@@ -205,7 +206,7 @@ func (w *world) startControl(o options) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		console = fmt.Sprintf("[console.local]\nname = \"admin\"\npassword_hash = %q\nanywhere = true\n", hash)
+		console = fmt.Sprintf("[console.local]\nname = \"admin\"\npassword_hash = %q\nanywhere = true\n[console.desktop]\nwithout_nla = true\n", hash)
 	}
 	w.controlConfig = filepath.Join(w.dir, "control.toml")
 	w.write(w.controlConfig, fmt.Sprintf(`
@@ -341,6 +342,7 @@ PasswordAuthentication no
 PidFile none
 StrictModes no
 UsePAM no
+AcceptEnv LANG LC_*
 Subsystem sftp internal-sftp
 `, hostKey, w.sshKey+".authorized"))
 	w.sshd = start(t, w.kiosk, "/usr/sbin/sshd", "-D", "-e", "-f", conf)
@@ -379,9 +381,10 @@ roots = [%s]
 bare = [%s]
 mode = %q
 ssh_host_key = %q
+rdp_certificate = %q
 relay_ca = %q
 debug = "127.0.0.1:6060"
-%s`, kiosk, filepath.Join(w.dir, "agent"), w.roots(), bare, o.mode, filepath.Join(w.dir, "ssh_host_key.pub"), w.ca.File, lines.String()))
+%s`, kiosk, filepath.Join(w.dir, "agent"), w.roots(), bare, o.mode, filepath.Join(w.dir, "ssh_host_key.pub"), o.rdpCert, w.ca.File, lines.String()))
 	bin := program(w.t, "boothwire-agent")
 	key := strings.TrimSpace(w.kiosk.Run(bin, "-config", w.agentConfig, "key"))
 	w.ctl("devices", "add", kiosk, key)

@@ -3,6 +3,7 @@
 package rdptest
 
 import (
+	"crypto/tls"
 	"encoding/hex"
 	"image"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/boothwire/boothwire/internal/testca"
 )
 
 // TestServers asks each server, as a client first does, for TLS or NLA, and sees which
@@ -22,12 +25,17 @@ func TestServers(t *testing.T) {
 	t.Run("shadow", func(t *testing.T) {
 		s := NewScreen(t, nil, 1280, 720)
 		s.Terminal(t.TempDir())
-		if got := negotiate(t, Shadow(t, s, freePort(t)).Port); got != byNLA {
+		server := Shadow(t, s, freePort(t))
+		if got := negotiate(t, server.Port); got != byNLA {
 			t.Errorf("it chose %d, not NLA", got)
+		}
+		if _, err := tls.LoadX509KeyPair(server.Cert, server.Key); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("xrdp", func(t *testing.T) {
-		if got := negotiate(t, XRDP(t, nil, freePort(t), t.TempDir()).Port); got != overTLS {
+		cert, key := testca.New(t, t.TempDir()).Server("kiosk", []string{"kiosk"})
+		if got := negotiate(t, XRDP(t, nil, freePort(t), t.TempDir(), cert, key).Port); got != overTLS {
 			t.Errorf("it chose %d, not TLS", got)
 		}
 	})

@@ -25,12 +25,13 @@ type Screen struct {
 	watched *watched
 }
 
-// NewScreen starts an X server of the given size, which is 24 bits deep.
+// NewScreen starts an X server of the given size, which is 24 bits deep. No key repeats: a
+// slow machine lets go of them late.
 func NewScreen(t testing.TB, host *netlab.Host, width, height int) *Screen {
 	t.Helper()
 	netlab.Require(t, "Xvfb")
 	dir := t.TempDir()
-	s, _ := startX(t, host, "Xvfb", "-screen", "0", fmt.Sprintf("%dx%dx24", width, height), "-fbdir", dir, "-nolisten", "tcp", "-noreset")
+	s, _ := startX(t, host, "Xvfb", "-screen", "0", fmt.Sprintf("%dx%dx24", width, height), "-fbdir", dir, "-nolisten", "tcp", "-noreset", "-r")
 	s.pixels = filepath.Join(dir, "Xvfb_screen0")
 	return s
 }

@@ -18,19 +18,30 @@ import (
 type Server struct {
 	Port           int // on 127.0.0.1 of its host
 	User, Password string
+	Cert, Key      string // files, PEM
+
+	process *process
+}
+
+// Stop ends the server before its test does, so that another one can have the port.
+func (s *Server) Stop() {
+	s.process.cmd.Process.Kill()
+	<-s.process.gone
 }
 
 // Shadow serves a screen by FreeRDP's shadow server, which demands NLA.
 func Shadow(t testing.TB, s *Screen, port int) *Server {
 	t.Helper()
 	netlab.Require(t, "freerdp-shadow-cli")
-	server := &Server{Port: port, User: "kiosk", Password: "booth-4711"}
-	home := t.TempDir() // for its certificate
+	home := t.TempDir() // it makes its certificate there
+	made := filepath.Join(home, "freerdp", "shadow", "shadow")
+	server := &Server{Port: port, User: "kiosk", Password: "booth-4711", Cert: made + ".crt", Key: made + ".key"}
 	sam := filepath.Join(home, "sam")
 	write(t, sam, "%s:::%s:::\n", server.User, ntHash(server.Password))
 	p := start(t, s.host, []string{"DISPLAY=" + s.display, "HOME=" + home, "XDG_CONFIG_HOME=" + home},
 		"freerdp-shadow-cli", "/bind-address:127.0.0.1", "/port:"+strconv.Itoa(port), "/sec:nla", "+auth", "/sam-file:"+sam)
 	p.awaitPort(t, s.host, port)
+	server.process = p
 	return server
 }
 

@@ -9,22 +9,21 @@ import (
 	"testing"
 
 	"github.com/boothwire/boothwire/internal/netlab"
-	"github.com/boothwire/boothwire/internal/testca"
 )
 
 // XRDP serves a VNC server's screen, with a shell in the given folder, by xrdp over TLS.
-// It asks for no password: the session manager, which would, does not run.
-func XRDP(t testing.TB, host *netlab.Host, port int, folder string) *Server {
+// It asks for no password: the session manager, which would, does not run. Cert and key
+// are files in PEM.
+func XRDP(t testing.TB, host *netlab.Host, port int, folder, cert, key string) *Server {
 	t.Helper()
 	netlab.Require(t, "xrdp", "Xtigervnc", "xterm")
 	dir := t.TempDir()
 	vnc := port + 1
 	screen, x := startX(t, host, "Xtigervnc", "-geometry", "1280x720", "-depth", "24", "-SecurityTypes", "None",
-		"-localhost", "-interface", "127.0.0.1", "-rfbport", strconv.Itoa(vnc), "-AcceptSetDesktopSize", "-AlwaysShared")
+		"-localhost", "-interface", "127.0.0.1", "-rfbport", strconv.Itoa(vnc), "-AcceptSetDesktopSize", "-AlwaysShared", "-r")
 	x.awaitPort(t, host, vnc)
 	screen.Terminal(folder)
 
-	cert, key := testca.New(t, dir).Server("kiosk", []string{"kiosk"})
 	ini := filepath.Join(dir, "xrdp.ini")
 	write(t, ini, `[Globals]
 ini_version=1
@@ -61,5 +60,5 @@ password=na
 		}
 	})
 	p.awaitPort(t, host, port)
-	return &Server{Port: port, User: "kiosk"}
+	return &Server{Port: port, User: "kiosk", Password: "any", Cert: cert, Key: key, process: p}
 }

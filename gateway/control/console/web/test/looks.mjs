@@ -25,6 +25,8 @@ export default async function (run) {
 			await accessible(run, page, `${what} (${name})`);
 			const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 			if (wide > 0) run.faults.push(`${what} (${name}) is ${wide} px wider than the screen`);
+			const main = await page.locator("main").boundingBox();
+			if (look.phone && main && main.width < 0.8 * 390) run.faults.push(`${what} (${name}) has ${main.width} px of a phone`);
 			const language = await page.locator("html").getAttribute("lang");
 			if (language !== look.language) run.faults.push(`${what} (${name}) is in ${language}`);
 		};

@@ -17,6 +17,70 @@ export async function signIn(run, page) {
 }
 
 /**
+ * Finds the real device among all.
+ * @param {Run} run
+ * @param {Page} page with the list
+ */
+export async function find(run, page) {
+	await page.locator("#search").fill(run.args.device);
+	const row = page.locator(`#rows .row[data-id="${run.args.device}"]`);
+	await row.waitFor();
+	return row;
+}
+
+/**
+ * Connects to the real device by one click, and waits until it is reached.
+ * @param {Run} run
+ * @param {Page} page with the list
+ * @returns {Promise<string>} the session's id
+ */
+export async function connect(run, page) {
+	const row = await find(run, page);
+	await row.getByRole("button", { name: "Connect" }).click();
+	await page.waitForURL(/\/console\/sessions\/[^/]+$/);
+	await page.getByRole("link", { name: "Terminal" }).and(page.locator("[href]")).waitFor();
+	return page.url().split("/").pop() ?? "";
+}
+
+/**
+ * Opens one of a session's ways in, which shows itself in a tab of its own.
+ * @param {Page} page of a session
+ * @param {string} name
+ */
+export async function inNewTab(page, name) {
+	const opened = page.context().waitForEvent("page");
+	await page.getByRole("link", { name, exact: true }).click();
+	return opened;
+}
+
+/**
+ * Signs in to the device's SSH server with the engineer's key, unless another page of the
+ * session has.
+ * @param {Run} run
+ * @param {Page} page a terminal's, or of files
+ */
+export async function sshSignIn(run, page) {
+	const form = page.locator("#ssh form");
+	await form.or(page.locator("#state", { hasText: "Signed in" })).waitFor();
+	if (!(await form.count())) return;
+	await form.locator("[name=user]").fill("root");
+	await form.locator("[name=way]").selectOption("key");
+	await form.locator("[name=key]").fill(run.args.sshKey);
+	await form.getByRole("button", { name: "Sign in" }).click();
+	await page.locator("#state", { hasText: "Signed in" }).waitFor();
+}
+
+/**
+ * Closes a session, and waits until control says that nothing is left.
+ * @param {Page} page of the session
+ */
+export async function closeSession(page) {
+	await page.locator("#actions").getByRole("button", { name: "Close" }).click();
+	await page.locator("dialog").getByRole("button", { name: "Close" }).click();
+	await page.locator("#state", { hasText: /^closed$/i }).waitFor();
+}
+
+/**
  * Signs in at the device, on the page of its desktop, and waits for its picture.
  * @param {Page} page
  * @param {{user: string, password: string}} account
