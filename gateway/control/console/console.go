@@ -92,7 +92,7 @@ func New(c Control, cfg *Config) (*Console, error) {
 	if s.local, err = login.NewDoor(cfg.Local); err != nil {
 		return nil, err
 	}
-	if s.oidc, err = login.NewProvider(cfg.OIDC); err != nil {
+	if s.oidc, err = login.NewProvider(cfg.OIDC, s.taken()...); err != nil {
 		return nil, err
 	}
 	if s.sealer, err = login.NewSealer(); err != nil {
@@ -120,6 +120,15 @@ func New(c Control, cfg *Config) (*Console, error) {
 	s.ssh = sshconn.New(pins, s.log)
 	s.handler = s.guard(s.routes())
 	return s, nil
+}
+
+// taken are names that no user of the provider has: control knows everybody by name, and
+// they would be the same person there. Its own is "control".
+func (c *Console) taken() []string {
+	if c.local == nil {
+		return []string{"control"}
+	}
+	return []string{"control", c.local.Name()}
 }
 
 // ServeHTTP implements http.Handler.

@@ -56,6 +56,8 @@ func TestOIDC(t *testing.T) {
 		{name: "groups of another shape", claims: map[string]any{"groups": map[string]int{"kiosk-admins": 1}}, want: "You have no role here"},
 		{name: "without a name", claims: map[string]any{"preferred_username": ""}, want: "does not say who you are"},
 		{name: "with a name of control characters", claims: map[string]any{"preferred_username": "a\u0000b"}, want: "does not say who you are"},
+		{name: "with the local administrator's name", claims: map[string]any{"preferred_username": "Admin"}, want: "another account"},
+		{name: "with control's own name", claims: map[string]any{"preferred_username": "control"}, want: "another account"},
 		{name: "refused", refuse: "access_denied", want: "refused the sign-in"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,6 +123,44 @@ func TestOIDCCallback(t *testing.T) {
 	fresh := oidcDesk(t, p)
 	if status, _, text := ask(t, fresh.browser(t), "GET", fresh.url+"/console/oidc/start", nil); status != http.StatusBadGateway || !strings.Contains(text, "does not answer") {
 		t.Errorf("a provider that is away: %d", status)
+	}
+}
+
+// Whoever has the name of somebody who is signed in, and is another, is not taken for
+// him, nor does he end what the other has.
+func TestOIDCNamesakes(t *testing.T) {
+	p := newProvider(t)
+	d := oidcDesk(t, p)
+	signIn := func(subject, group string) (*http.Client, int) {
+		p.mu.Lock()
+		p.claims = map[string]any{"sub": subject, "groups": []string{group}}
+		p.mu.Unlock()
+		b := d.browser(t)
+		b.CheckRedirect = nil
+		status, _, _ := ask(t, b, "GET", d.url+"/console/oidc/start", nil)
+		return b, status
+	}
+	ann, status := signIn("1", "kiosk-service")
+	if status != http.StatusOK {
+		t.Fatalf("the first: %d", status)
+	}
+	for _, group := range []string{"kiosk-service", "kiosk-admins"} {
+		if _, status := signIn("2", group); status != http.StatusForbidden {
+			t.Errorf("another of that name, of %s: %d", group, status)
+		}
+	}
+	if status, _, _ := ask(t, ann, "GET", d.url+"/console/policy", nil); status != http.StatusOK {
+		t.Errorf("the first is out: %d", status)
+	}
+	again, status := signIn("1", "kiosk-service")
+	if status != http.StatusOK {
+		t.Errorf("the same, in another browser: %d", status)
+	}
+	for _, b := range []*http.Client{ann, again} {
+		ask(t, b, "POST", d.url+"/console/signout", nil)
+	}
+	if _, status := signIn("2", "kiosk-service"); status != http.StatusOK {
+		t.Errorf("another, when the first has gone: %d", status)
 	}
 }
 

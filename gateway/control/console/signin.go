@@ -66,7 +66,9 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		c.refuseSignIn(w, r, d, err)
 		return
 	}
-	c.welcome(w, r, u, d.Next)
+	c.leaveOld(r)
+	_, secret := c.logins.Begin(u)
+	c.welcome(w, r, u, secret, d.Next)
 }
 
 // refuseSignIn shows the page again, with why.
@@ -88,6 +90,8 @@ func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, d door, e
 		d.Wrong = "signin.no_role"
 	case errors.Is(err, login.ErrNoName):
 		d.Wrong = "signin.no_name"
+	case errors.Is(err, login.ErrTaken):
+		d.Wrong = "signin.taken"
 	case errors.As(err, &said):
 		d.Wrong = "signin.provider_refused"
 	default:
@@ -97,12 +101,15 @@ func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, d door, e
 	c.showDoor(w, r, status, d)
 }
 
-// welcome gives a browser a login of u; the one that it had ends.
-func (c *Console) welcome(w http.ResponseWriter, r *http.Request, u control.User, next string) {
+// leaveOld ends the login that a browser has.
+func (c *Console) leaveOld(r *http.Request) {
 	if old, ok := c.logins.Of(r); ok {
 		c.logins.End(old)
 	}
-	_, secret := c.logins.Begin(u)
+}
+
+// welcome gives a browser the secret of a login of u.
+func (c *Console) welcome(w http.ResponseWriter, r *http.Request, u control.User, secret, next string) {
 	login.Set(w, r, secret)
 	c.log.Info("signed in", zap.String("user", u.Name), zap.String("role", string(u.Role)), zap.Stringer("from", login.Remote(r)))
 	http.Redirect(w, r, next, http.StatusSeeOther)
@@ -110,9 +117,7 @@ func (c *Console) welcome(w http.ResponseWriter, r *http.Request, u control.User
 
 // signOut ends the login, and every stream and WebSocket of it.
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
-	if l, ok := c.logins.Of(r); ok {
-		c.logins.End(l)
-	}
+	c.leaveOld(r)
 	login.Unset(w, r)
 	http.Redirect(w, r, signInPath, http.StatusSeeOther)
 }
@@ -141,10 +146,17 @@ func (c *Console) finishOIDC(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	pending := c.sealer.TakePending(w, r)
-	u, err := c.oidc.Finish(r.Context(), pending, r.URL.Query())
+	next := nextOf(pending.Next)
+	u, subject, err := c.oidc.Finish(r.Context(), pending, r.URL.Query())
 	if err != nil {
-		c.refuseSignIn(w, r, door{Next: nextOf(pending.Next)}, err)
+		c.refuseSignIn(w, r, door{Next: next}, err)
 		return
 	}
-	c.welcome(w, r, u, nextOf(pending.Next))
+	c.leaveOld(r)
+	_, secret, err := c.logins.BeginOf(u, subject)
+	if err != nil {
+		c.refuseSignIn(w, r, door{Next: next}, err)
+		return
+	}
+	c.welcome(w, r, u, secret, next)
 }

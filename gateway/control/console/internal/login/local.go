@@ -84,6 +84,9 @@ func NewDoor(l *Local) (*Door, error) {
 	return d, CheckHash(l.Hash)
 }
 
+// Name is the administrator's.
+func (d *Door) Name() string { return d.local.Name }
+
 // Near reports whether the administrator may sign in where r comes from.
 func (d *Door) Near(r *http.Request) bool { return d.local.Anywhere || Here(r) }
 

@@ -46,10 +46,11 @@ type Login struct {
 	ID   string // names it inside this process; no secret
 	User control.User
 
-	ctx   context.Context
-	end   context.CancelFunc
-	hash  [sha256.Size]byte
-	began time.Time
+	ctx     context.Context
+	end     context.CancelFunc
+	hash    [sha256.Size]byte
+	subject string // who he is at the provider; empty: he is known by his name
+	began   time.Time
 
 	mu    sync.Mutex
 	last  time.Time
@@ -70,11 +71,31 @@ func (l *Login) Touch() {
 // that name end if they had another role or other groups: who decides about the user
 // has changed his mind.
 func (s *Logins) Begin(u control.User) (*Login, string) {
-	secret := random()
-	l := &Login{ID: random(), User: u, hash: sha256.Sum256([]byte(secret)), began: time.Now(), last: time.Now()}
-	l.ctx, l.end = context.WithCancel(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.begin(u, "")
+}
+
+// BeginOf does so for somebody of a provider, which knows him as subject. He is refused
+// with ErrTaken while another of his name is signed in: what the one has open would be
+// the other's, too.
+func (s *Logins) BeginOf(u control.User, subject string) (*Login, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.all {
+		if l.User.Name == u.Name && l.subject != subject {
+			return nil, "", ErrTaken
+		}
+	}
+	l, secret := s.begin(u, subject)
+	return l, secret, nil
+}
+
+// begin is Begin; mu is held.
+func (s *Logins) begin(u control.User, subject string) (*Login, string) {
+	secret := random()
+	l := &Login{ID: random(), User: u, hash: sha256.Sum256([]byte(secret)), subject: subject, began: time.Now(), last: time.Now()}
+	l.ctx, l.end = context.WithCancel(context.Background())
 	if s.closed {
 		l.end()
 		return l, secret

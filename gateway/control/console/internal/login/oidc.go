@@ -101,6 +101,7 @@ var (
 	ErrUnsolicited = errors.New("this sign-in did not begin in this browser, or too long ago")
 	ErrNoRole      = errors.New("no rule gives this user a role")
 	ErrNoName      = errors.New("the provider does not name this user")
+	ErrTaken       = errors.New("the user's name is another's here")
 )
 
 // A Refusal is what the provider said instead of a code.
@@ -126,18 +127,20 @@ const (
 // A Provider signs users in whom an OpenID provider knows. It is safe for concurrent
 // use.
 type Provider struct {
-	cfg OIDC
+	cfg   OIDC
+	taken []string // names that no user of the provider has here
 
 	mu   sync.Mutex
 	oidc *oidc.Provider // nil: not asked yet
 }
 
 // NewProvider returns the provider of o, nil for nil; it is asked at the first sign-in.
-func NewProvider(o *OIDC) (*Provider, error) {
+// Nobody whom it knows signs in by a name that is taken, in whatever case.
+func NewProvider(o *OIDC, taken ...string) (*Provider, error) {
 	if o == nil {
 		return nil, nil
 	}
-	p := &Provider{cfg: *o}
+	p := &Provider{cfg: *o, taken: taken}
 	if p.cfg.Name == "" {
 		p.cfg.Name = "preferred_username"
 	}
@@ -186,35 +189,37 @@ func (p *Provider) Start(ctx context.Context, next string) (string, Pending, err
 	return p.flow(found).AuthCodeURL(d.State, oidc.Nonce(d.Nonce), oauth2.S256ChallengeOption(d.Verifier)), d, nil
 }
 
-// Finish tells who came back from the provider with these answers, having begun as d.
-func (p *Provider) Finish(ctx context.Context, d Pending, answers url.Values) (control.User, error) {
+// Finish tells who came back from the provider with these answers, having begun as d,
+// and who he is at the provider for good.
+func (p *Provider) Finish(ctx context.Context, d Pending, answers url.Values) (u control.User, subject string, err error) {
 	if d.State == "" || subtle.ConstantTimeCompare([]byte(d.State), []byte(answers.Get("state"))) != 1 || time.Now().After(d.Until) {
-		return control.User{}, ErrUnsolicited
+		return u, "", ErrUnsolicited
 	}
 	if code := answers.Get("error"); code != "" {
-		return control.User{}, &Refusal{code[:min(len(code), maxName)]}
+		return u, "", &Refusal{code[:min(len(code), maxName)]}
 	}
 	found, err := p.discover(ctx)
 	if err != nil {
-		return control.User{}, err
+		return u, "", err
 	}
 	token, err := p.flow(found).Exchange(p.context(ctx), answers.Get("code"), oauth2.VerifierOption(d.Verifier))
 	if err != nil {
-		return control.User{}, fmt.Errorf("console: exchange the code: %w", hideSecrets(err))
+		return u, "", fmt.Errorf("console: exchange the code: %w", hideSecrets(err))
 	}
 	raw, _ := token.Extra("id_token").(string)
 	id, err := found.Verifier(&oidc.Config{ClientID: p.cfg.ClientID}).Verify(p.context(ctx), raw)
 	if err != nil {
-		return control.User{}, fmt.Errorf("console: the provider's token: %w", err)
+		return u, "", fmt.Errorf("console: the provider's token: %w", err)
 	}
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(d.Nonce)) != 1 {
-		return control.User{}, ErrUnsolicited
+		return u, "", ErrUnsolicited
 	}
 	claims := make(map[string]any)
 	if err := id.Claims(&claims); err != nil {
-		return control.User{}, fmt.Errorf("console: the provider's claims: %w", err)
+		return u, "", fmt.Errorf("console: the provider's claims: %w", err)
 	}
-	return p.user(claims)
+	u, err = p.user(claims)
+	return u, id.Subject, err
 }
 
 // hideSecrets leaves of what a token endpoint answered only its own word for it.
@@ -230,6 +235,9 @@ func (p *Provider) user(claims map[string]any) (control.User, error) {
 	name, _ := claims[p.cfg.Name].(string)
 	if name = strings.TrimSpace(name); name == "" || len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return control.User{}, ErrNoName
+	}
+	if slices.ContainsFunc(p.taken, func(t string) bool { return strings.EqualFold(t, name) }) {
+		return control.User{}, ErrTaken
 	}
 	var groups []string
 	switch list := claims[p.cfg.Groups].(type) {
