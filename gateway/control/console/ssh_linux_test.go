@@ -139,7 +139,7 @@ func TestSSHInBrowser(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(folder, "old"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	data := make([]byte, 24<<20)
+	data := make([]byte, 9<<20) // three pieces
 	mathrand.NewChaCha8([32]byte{1}).Read(data)
 	for path, text := range map[string][]byte{local: data, filepath.Join(folder, "log.txt"): []byte("cannot print\n"), filepath.Join(folder, "<img src=x onerror=alert(1)>"): nil} {
 		if err := os.WriteFile(path, text, 0o644); err != nil {

@@ -239,6 +239,17 @@ func TestFirstUse(t *testing.T) {
 	}
 }
 
+// What the server is, it says of itself.
+func TestWindows(t *testing.T) {
+	for version, want := range map[string]bool{"SSH-2.0-OpenSSH_for_Windows_9.5": true, "SSH-2.0-OpenSSH_9.2p1 Debian-2": false} {
+		server := sshtest.Serve(t, sshtest.Config{Version: version})
+		conn, err := conns(t, false, "").SignIn(context.Background(), server.Lead(t), password("right"), &answerer{})
+		if err != nil || conn.Windows != want {
+			t.Errorf("%s: %v", version, err)
+		}
+	}
+}
+
 // One connection serves everybody with the same key, and nobody else.
 func TestShared(t *testing.T) {
 	server := sshtest.Serve(t, sshtest.Config{})

@@ -43,7 +43,6 @@ type Config struct {
 	Shell       func(*Terminal) uint32 // returns the exit status; nil: refused
 	SFTP        bool
 	Subsystem   func(ssh.Channel) // instead of SFTP
-	Silent      bool              // answers no request of the connection's, as one that hangs
 }
 
 // A Server lasts until the end of its test.
@@ -198,15 +197,12 @@ func (s *Server) serve(c net.Conn) {
 	defer work.Wait()
 	work.Go(func() {
 		for r := range requests {
-			if !s.cfg.Silent && r.WantReply {
+			if r.WantReply {
 				r.Reply(false, nil)
 			}
 		}
 	})
 	for n := range channels {
-		if s.cfg.Silent {
-			continue
-		}
 		if n.ChannelType() != "session" {
 			n.Reject(ssh.UnknownChannelType, "only sessions")
 			continue

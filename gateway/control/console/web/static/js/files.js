@@ -37,6 +37,7 @@ function text(ref) {
 }
 
 let here = ""; // the folder's path
+let asked = 0; // folders so far
 let home = "/";
 let largest = 0;
 /** @type {Entry[]} */
@@ -52,10 +53,12 @@ const picked = new Set();
  * @param {string} path
  */
 async function go(path) {
+	const mine = ++asked;
 	rows.setAttribute("aria-busy", "true");
 	try {
 		/** @type {Folder} */
 		const folder = await get(`${address}?path=${path}`);
+		if (mine !== asked) return; // he went on meanwhile
 		here = folder.ref ?? encode(folder.path);
 		home = encode(folder.home);
 		({ entries, total, largest } = folder);
@@ -406,11 +409,21 @@ showDevice().then((session) => {
 /** @type {Set<Upload>} that go on when the connection is back */
 const stopped = new Set();
 
+/** The folder that the page's address names. */
+function wanted() {
+	const path = location.hash.slice(1);
+	try {
+		return encode(decodeURIComponent(path));
+	} catch {
+		return path; // no text, and encoded by this page
+	}
+}
+
 function connect() {
 	new Link({ files: true }, {
 		ready: () => {
 			byId("files").hidden = false;
-			go(location.hash.slice(1) || here);
+			go(here || wanted());
 			for (const upload of stopped) if (upload.is("paused") || upload.is("failed")) upload.set("waiting");
 			stopped.clear();
 			next();

@@ -17,6 +17,7 @@ function start(box, xterm, addon) {
 	const term = new xterm.Terminal({
 		fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"), fontSize: 14, scrollback: 10000, theme: colours,
 		cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches, screenReaderMode: reader.checked,
+		linkHandler: { activate() {} }, // what a device prints opens nothing
 	});
 	const fit = new addon.FitAddon();
 	term.loadAddon(fit);
