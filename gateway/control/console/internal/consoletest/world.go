@@ -32,6 +32,9 @@ const url = "http://control.local"
 type World struct {
 	Broker *signalingtest.Broker
 	Node   *gateway.Node
+	// Stopping is called at each end of control, between its Run and its Close, as
+	// boothwire-control closes its console; nil: nothing is.
+	Stopping func()
 	// SSH and RDP are what devices that are started from now on sign: SHA-256 of a host
 	// key and of a certificate.
 	SSH, RDP [32]byte
@@ -68,6 +71,9 @@ func (w *World) start() {
 	w.stop = sync.OnceFunc(func() {
 		cancel()
 		<-done
+		if w.Stopping != nil {
+			w.Stopping()
+		}
 		if err := c.Close(); err != nil {
 			w.t.Errorf("control's close: %v", err)
 		}

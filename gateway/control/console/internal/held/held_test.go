@@ -660,6 +660,22 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// A control that stops takes its console with it, which leaves what it holds: nobody is
+// in the session any more when control is back.
+func TestStopsWithControl(t *testing.T) {
+	w := newWorld(t, nil, nil, nil)
+	ann, _ := login("ann", "l1")
+	s := w.open(ann)
+	w.dial(w.tab(s, ann), 22)
+	w.Stopping = func() {
+		began := time.Now()
+		w.held.Close()
+		t.Logf("left in %v", time.Since(began))
+	}
+	w.Restart(0)
+	w.closed(s.ID)
+}
+
 // watchLogs returns what was logged so far, all fields of it, and where to log.
 func watchLogs() (func() string, *zap.Logger) {
 	core, logs := observer.New(zapcore.DebugLevel)
