@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -27,13 +28,15 @@ type onlooker struct {
 	ended  error
 }
 
-func (w *world) watches(u User) *onlooker {
+func (w *world) watches(u User) *onlooker { return w.watchesBy(w.c.Client(u)) }
+
+func (w *world) watchesBy(api *client.Client) *onlooker {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &onlooker{knows: make(map[string]client.Device), told: make(map[string]int)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for e, err := range w.c.Client(u).WatchDevices(ctx) {
+		for e, err := range api.WatchDevices(ctx) {
 			o.mu.Lock()
 			if err != nil {
 				o.ended = err
@@ -295,5 +298,26 @@ func (w *world) populate(n int) {
 	}
 	if _, err := w.admin.ImportDevices(w.t.Context(), strings.NewReader(csv.String())); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// A connection that breaks is made anew, and goes on where it was.
+func TestWatchDevicesResumes(t *testing.T) {
+	w := newWorld(t, nil)
+	w.booth("kiosk-1", true)
+	srv := httptest.NewServer(w.c)
+	t.Cleanup(srv.Close)
+	way := &http.Transport{}
+	t.Cleanup(way.CloseIdleConnections)
+	o := w.watchesBy(client.New(srv.URL, &client.Config{Token: w.token(op("ann")), HTTP: &http.Client{Transport: way}}))
+	for n := range 3 {
+		id := fmt.Sprintf("kiosk-new-%d", n)
+		srv.CloseClientConnections()
+		w.booth(id, true)
+		o.waits(t, id, id, there)
+	}
+	o.stop()
+	if o.resets != 1 || o.told["kiosk-1"] != 1 {
+		t.Errorf("%d resets, %+v", o.resets, o.told)
 	}
 }
