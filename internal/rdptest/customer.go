@@ -24,7 +24,7 @@ done`
 func (s *Screen) Customer() {
 	s.t.Helper()
 	netlab.Require(s.t, "xterm")
-	s.Run("xterm", "-geometry", "200x80+0+0", "-fa", "DejaVu Sans", "-fs", "24", "+sb", "-e", "sh", "-c", slideshow)
+	s.Run("xterm", "-geometry", "200x80+0+0", "-fa", "DejaVu Sans Mono", "-fs", "16", "+sb", "-e", "sh", "-c", slideshow)
 	s.watched = new(watched)
 	done := make(chan struct{})
 	gone := make(chan struct{})
