@@ -52,6 +52,12 @@ func (p live) pass(w http.ResponseWriter, r *http.Request, o *other) error {
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL.Scheme, pr.Out.URL.Host = base.Scheme, base.Host
 			vouch(pr.Out, pr.In, p.m.secret)
+			// Who came by a proxy on this machine is not of this machine.
+			for _, name := range []string{"Forwarded", "X-Forwarded-For"} {
+				if v, ok := pr.In.Header[name]; ok {
+					pr.Out.Header[name] = v
+				}
+			}
 		},
 		ModifyResponse: func(res *http.Response) error {
 			if res.Header.Get(headerNoLead) != "" {

@@ -39,7 +39,7 @@ func liveRooms(more <-chan struct{}) http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /live/from", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, r.RemoteAddr, " ", r.Host, " ", r.Header.Get(headerFrom), r.Header.Get(headerCarried))
+		fmt.Fprint(w, r.RemoteAddr, " ", r.Host, " ", r.Header.Get(headerFrom), r.Header.Get(headerCarried), r.Header.Get("Forwarded"), r.Header.Get("X-Forwarded-For"))
 	})
 	mux.HandleFunc("GET /live/echo", func(w http.ResponseWriter, r *http.Request) {
 		conn, buf, err := http.NewResponseController(w).Hijack()
@@ -75,6 +75,10 @@ func TestCarriedLive(t *testing.T) {
 		res = ms.do(t, http.MethodGet, url+"/live/from", nil, map[string]string{headerFrom: "127.0.0.1:1"}, ctx)
 		if want := own + " " + strings.TrimPrefix(url, "https://") + " "; res != want {
 			t.Errorf("a call comes from %q, want %q", res, want)
+		}
+		res = ms.do(t, http.MethodGet, url+"/live/from", nil, map[string]string{"Forwarded": "for=192.0.2.1", "X-Forwarded-For": "192.0.2.1"}, ctx)
+		if want := own + " " + strings.TrimPrefix(url, "https://") + " for=192.0.2.1192.0.2.1"; res != want {
+			t.Errorf("a call that a proxy passed on comes from %q, want %q", res, want)
 		}
 	}
 }
