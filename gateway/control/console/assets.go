@@ -3,12 +3,14 @@ package console
 import (
 	"bytes"
 	"embed"
+	"io"
 	"io/fs"
 	"mime"
 	"net/http"
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -77,7 +79,7 @@ func (c *Console) serveStatic(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
-	serveKept(w, r, data, c.assets.version, kept)
+	serveKept(w, r, bytes.NewReader(data), c.assets.version, kept)
 }
 
 // hasEngine reports whether a file of an engine was there at build time.
@@ -86,26 +88,42 @@ func hasEngine(name string) bool {
 	return err == nil
 }
 
+// engineTags name the versions of the engines' files, read once.
+var engineTags = sync.OnceValue(func() map[string]string {
+	tags := make(map[string]string)
+	_ = fs.WalkDir(engines, "web/engines", func(name string, d fs.DirEntry, err error) error {
+		if data, err := engines.ReadFile(name); err == nil && !strings.HasPrefix(d.Name(), ".") {
+			tags[name] = digest(data)
+		}
+		return err
+	})
+	return tags
+})
+
 // serveEngine serves /console/engines/{path...}.
 func (c *Console) serveEngine(w http.ResponseWriter, r *http.Request) {
-	name := path.Clean("/" + r.PathValue("path"))
-	data, err := engines.ReadFile("web/engines" + name)
-	if err != nil || strings.HasPrefix(path.Base(name), ".") {
+	name := "web/engines" + path.Clean("/"+r.PathValue("path"))
+	tag, ok := engineTags()[name]
+	f, err := engines.Open(name)
+	if !ok || err != nil {
 		refuse(w, http.StatusNotFound, "not_found", "not built in: make assets fetches it")
 		return
 	}
+	defer f.Close()
 	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
-	serveKept(w, r, data, digest(data), false)
+	serveKept(w, r, f.(io.ReadSeeker), tag, false) // a copy for each stranger who asks would be his to hold
 }
 
 // serveKept serves data that a browser may keep: for good under an address that
 // changes with it, else until it asks whether it changed.
-func serveKept(w http.ResponseWriter, r *http.Request, data []byte, version string, forGood bool) {
+func serveKept(w http.ResponseWriter, r *http.Request, data io.ReadSeeker, version string, forGood bool) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-cache")
 	if forGood {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
 	h.Set("ETag", `"`+version+`"`)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+	rc := http.NewResponseController(w)
+	defer rc.SetWriteDeadline(time.Time{})
+	http.ServeContent(&limited{w, rc}, r, "", time.Time{}, data)
 }

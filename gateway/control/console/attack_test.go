@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -177,4 +179,101 @@ func TestNext(t *testing.T) {
 	if got := head.Get("Location"); got != "/console/" {
 		t.Errorf("a sign-in leads to %q", got)
 	}
+}
+
+// Nobody makes the console hold more than little: bodies beyond what a page sends are an
+// administrator's alone, and one login has so many requests at a time.
+func TestOneUserIsBounded(t *testing.T) {
+	d := newDesk(t, nil)
+	large := "id,key\n" + strings.Repeat("x", maxAsked)
+	for _, tt := range []struct {
+		user control.User
+		want int
+	}{
+		{control.User{Name: "v", Role: control.Viewer}, http.StatusRequestEntityTooLarge},
+		{control.User{Name: "b", Role: control.Admin, Groups: []string{"mall-7"}}, http.StatusRequestEntityTooLarge},
+		{control.User{Name: "root", Role: control.Admin}, http.StatusUnprocessableEntity},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", d.url+"/console/api/v1/devices:import", strings.NewReader(large))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "text/csv")
+		res, err := d.as(t, tt.user).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := readAll(t, res); res.StatusCode != tt.want {
+			t.Errorf("a large list of %+v: %d, want %d: %s", tt.user, res.StatusCode, tt.want, text)
+		}
+	}
+	l, secret := d.logins.Begin(control.User{Name: "a", Role: control.Viewer})
+	for n := range 1000 {
+		if !l.Enter() {
+			if n < 100 {
+				t.Errorf("a browser has %d requests at a time", n)
+			}
+			break
+		}
+	}
+	ask := func() int {
+		r := httptest.NewRequest("GET", "http://127.0.0.1/console/policy", nil)
+		r.RemoteAddr = "127.0.0.1:1"
+		r.AddCookie(&http.Cookie{Name: "boothwire", Value: secret})
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, r)
+		return w.Code
+	}
+	if status := ask(); status != http.StatusTooManyRequests {
+		t.Errorf("one more: %d", status)
+	}
+	l.Leave()
+	for range 3 {
+		if status := ask(); status != http.StatusOK {
+			t.Errorf("when one is over: %d", status)
+		}
+	}
+}
+
+// A stranger who asks for an engine has no copy of it made for him, which he could keep
+// by reading slowly.
+func TestEnginesAreShared(t *testing.T) {
+	const engine = "iron/iron.wasm"
+	if !hasEngine(engine) {
+		t.Skip("without the engines, which make assets fetches")
+	}
+	d := newDesk(t, nil)
+	get := func() int {
+		r := httptest.NewRequest("GET", "http://127.0.0.1/console/engines/"+engine, nil)
+		r.RemoteAddr = "127.0.0.1:1"
+		w := &counter{head: make(http.Header)}
+		d.ServeHTTP(w, r)
+		return w.n
+	}
+	size := get()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const times = 10
+	for range times {
+		get()
+	}
+	runtime.ReadMemStats(&after)
+	if each := int(after.TotalAlloc-before.TotalAlloc) / times; size < 1<<20 || each > size/4 {
+		t.Errorf("%d bytes are made for each who asks for %d", each, size)
+	}
+}
+
+// counter takes an answer and keeps nothing.
+type counter struct {
+	head http.Header
+	n    int
+}
+
+func (c *counter) Header() http.Header { return c.head }
+
+func (c *counter) WriteHeader(int) {}
+
+func (c *counter) Write(b []byte) (int, error) {
+	c.n += len(b)
+	return len(b), nil
 }

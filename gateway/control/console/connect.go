@@ -126,16 +126,16 @@ func (c *Console) apiOf(r *http.Request) *client.Client {
 	return client.New("http://control.local", &client.Config{HTTP: &http.Client{Transport: c.control.As(login.From(r.Context()).User)}})
 }
 
-// maxAsked bounds a request of a page's own.
+// maxAsked bounds a request of a page's own, and most calls of control's API.
 const maxAsked = 64 << 10
 
 // read takes a request's JSON, or refuses it.
 func read(w http.ResponseWriter, r *http.Request, v any) bool {
-	if err := takeBody(w, r); err != nil {
+	if err := takeBody(w, r, maxAsked); err != nil {
 		refuse(w, http.StatusRequestEntityTooLarge, keys.ReasonOversized, "the body is too large, or came too slowly")
 		return false
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAsked))
+	text, err := io.ReadAll(r.Body)
 	if err == nil {
 		err = strictjson.Unmarshal(text, v)
 	}

@@ -18,6 +18,11 @@ func (c *Console) signedIn(next http.Handler) http.Handler {
 			c.turnAway(w, r)
 			return
 		}
+		if !l.Enter() {
+			refuse(w, http.StatusTooManyRequests, "too_many_requests", "this browser has too much open here")
+			return
+		}
+		defer l.Leave()
 		if works(r) {
 			l.Touch()
 		}

@@ -236,7 +236,7 @@ func TestConnectIsRefused(t *testing.T) {
 		{"a port that cannot be", ann, "POST", "/console/connect", `{"device":"kiosk-1","ports":["tcp/0"]}`, http.StatusUnprocessableEntity, "malformed"},
 		{"a field twice", ann, "POST", "/console/connect", `{"device":"kiosk-1","Device":"kiosk-2"}`, http.StatusUnprocessableEntity, "malformed"},
 		{"no JSON", ann, "POST", "/console/connect", `device=kiosk-1`, http.StatusUnprocessableEntity, "malformed"},
-		{"too much", ann, "POST", "/console/connect", `{"reason":"` + strings.Repeat("x", maxAsked) + `"}`, http.StatusUnprocessableEntity, "malformed"},
+		{"too much", ann, "POST", "/console/connect", `{"reason":"` + strings.Repeat("x", maxAsked) + `"}`, http.StatusRequestEntityTooLarge, "oversized"},
 		{"a code for nothing", ann, "POST", "/console/held/" + id + "/code", `{"protocol":"vnc"}`, http.StatusUnprocessableEntity, "malformed"},
 		{"other ports than it has", ann, "POST", "/console/connect", `{"device":"kiosk-1","ports":["tcp/5900"]}`, http.StatusConflict, "already_open"},
 	} {

@@ -11,11 +11,12 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
 )
 
 const (
-	maxBody    = 8 << 20 // the largest of control's API
+	maxBody    = 8 << 20 // the largest of control's API: a list of devices
 	bodyWait   = 30 * time.Second
 	writeLimit = 20 * time.Second
 )
@@ -45,7 +46,11 @@ func (c *Console) passThrough() http.Handler {
 		},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := takeBody(w, r); err != nil {
+		most := int64(maxAsked)
+		if may(login.From(r.Context()).User, control.Admin, true) {
+			most = maxBody // which nobody else may send
+		}
+		if err := takeBody(w, r, most); err != nil {
 			refuse(w, http.StatusRequestEntityTooLarge, "oversized", "the body is too large, or came too slowly")
 			return
 		}
@@ -67,14 +72,15 @@ func (t asUser) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.control.As(l.User).RoundTrip(r)
 }
 
-// takeBody reads a body whole, so that no deadline of it ends what comes after.
-func takeBody(w http.ResponseWriter, r *http.Request) error {
+// takeBody reads a body of at most so many bytes whole, so that no deadline of it ends
+// what comes after.
+func takeBody(w http.ResponseWriter, r *http.Request, most int64) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyWait))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	_ = rc.SetReadDeadline(time.Time{})
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return err

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -92,5 +93,5 @@ func (c *Console) serveText(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	serveKept(w, r, d.json, d.tag, r.URL.Query().Get("v") == d.tag)
+	serveKept(w, r, bytes.NewReader(d.json), d.tag, r.URL.Query().Get("v") == d.tag)
 }

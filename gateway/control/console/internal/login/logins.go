@@ -18,6 +18,9 @@ const (
 	// maxLogins bounds all logins, maxEach those of one user: the oldest ends.
 	maxLogins = 10000
 	maxEach   = 20
+	// maxOpen bounds the requests of one login at a time, streams and WebSockets among
+	// them: several times what the pages of one browser have open.
+	maxOpen = 256
 )
 
 // Logins are those of one console. They are safe for concurrent use.
@@ -54,6 +57,7 @@ type Login struct {
 
 	mu    sync.Mutex
 	last  time.Time
+	open  int // requests
 	timer *time.Timer
 }
 
@@ -65,6 +69,24 @@ func (l *Login) Touch() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last = time.Now()
+}
+
+// Enter counts a request until Leave; false: there are as many as one login may have.
+func (l *Login) Enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open >= maxOpen {
+		return false
+	}
+	l.open++
+	return true
+}
+
+// Leave is after a request.
+func (l *Login) Leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
 }
 
 // Begin makes a login and the secret by which its browser is known. Older logins of
