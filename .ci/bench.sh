@@ -17,6 +17,7 @@ programs='
 ./signaling/https  | BenchmarkParked     | signaling/https-parked-kib signaling/https-parked-up signaling/https-woken-kib
 ./gateway/control  | BenchmarkNodeLost   | control/node-lost-{1000,2000}
 ./gateway/control  | BenchmarkFeed       | control/feed-{unwatched,first-list,cpu,heap,lag-p99}
+./gateway/control/console | BenchmarkList | console/list-{first,batch-p95,batch-most,filter-most,filter-p50,task-most,task-most-live,heap,heap-mib,rss-100,rss-100-more}
 ./internal/bind    | BenchmarkBind       | tunnel/bind-ns tunnel/bind-allocs tunnel/bind-inner-ns
 ./internal/wgbench | BenchmarkThroughput | tunnel/throughput tunnel/throughput-{quarter,three-quarters,least,most,rate,plain,ours}
 ./internal/wgbench | BenchmarkNetstack   | path/netstack-send-x-upstream{,-quarter,-three-quarters,-cpu} path/netstack-send-x-tun{,-quarter,-three-quarters,-rate} path/netstack-recv-x-tun{,-quarter,-three-quarters,-rate}

@@ -31,7 +31,7 @@ const (
 	hashWord   = "$2a$10$HH/ywcrVTp..xVYCQtttNOdv0K34rSO9O/ClLyPdTGWRJ2WaWa6dC"
 )
 
-func newDesk(t *testing.T, change func(*Config)) *desk {
+func newDesk(t testing.TB, change func(*Config)) *desk {
 	t.Helper()
 	c, err := control.Open(t.Context(), "file:"+filepath.Join(t.TempDir(), "control.db"), &control.Config{Store: keys.NewMemory()})
 	if err != nil {

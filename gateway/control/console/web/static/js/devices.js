@@ -225,7 +225,11 @@ function showFilter() {
 		button.setAttribute("aria-pressed", String(on));
 	}
 	if (search.value !== f.text) search.value = f.text;
-	for (const name of /** @type {const} */ (["group", "version", "nat", "trouble"])) showOptions(name);
+	for (const name of /** @type {const} */ (["group", "version", "nat", "trouble"])) {
+		const select = byId(`by-${name}`, HTMLSelectElement);
+		if (select.value !== f[name]) select.value = f[name];
+		if (select.value !== f[name]) showOptions(name);
+	}
 	byId("clear").hidden = open(f);
 }
 

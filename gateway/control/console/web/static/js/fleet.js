@@ -38,12 +38,21 @@ const keys = {
 	session: (d) => (d.session ? 0 : 1),
 };
 
+/** @type {Map<string, string>} of what many devices have in common */
+const naturals = new Map();
+
 /**
  * A text by which numbers sort as numbers: kiosk-9 before kiosk-10.
  * @param {string} s
  */
 function natural(s) {
-	return s.toLowerCase().replace(/\d+/g, (n) => n.padStart(10, "0"));
+	let text = naturals.get(s);
+	if (text === undefined) {
+		text = s.toLowerCase().replace(/\d+/g, (n) => n.padStart(10, "0"));
+		if (naturals.size > 50000) naturals.clear(); // a device may say something new each time
+		naturals.set(s, text);
+	}
+	return text;
 }
 
 /** Counts of a value, for what a filter offers. */
