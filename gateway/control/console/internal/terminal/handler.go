@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -12,14 +13,20 @@ import (
 	"github.com/boothwire/boothwire/gateway/control/console/internal/sshconn"
 )
 
-// A Handler serves terminals. Its fields do not change once it serves.
+// A Handler serves terminals. Its exported fields do not change once it serves.
 type Handler struct {
 	Conns *sshconn.Conns
 	// Redeem returns the tab that a connect code is for. A code works once, for the
 	// login and the session of the request.
 	Redeem func(r *http.Request, code string) (Tab, error)
 	Logger *zap.Logger // nil: silent
+
+	mu   sync.Mutex
+	open map[string]int // sockets, by their target's key
 }
+
+// maxSockets bounds those of one session and login, with those that ask for credentials.
+const maxSockets = 16
 
 // A Tab is one page's part in a held session.
 type Tab interface {
@@ -70,6 +77,10 @@ func (h *Handler) serve(r *http.Request, s *socket) error {
 		return &sshconn.Error{Code: codeCode}
 	}
 	defer tab.Close()
+	if !h.enter(tab.Key()) {
+		return &sshconn.Error{Code: sshconn.CodeMany}
+	}
+	defer h.leave(tab.Key())
 	ctx, end := context.WithCancelCause(tab.Context())
 	defer end(nil)
 	s.listen(end)
@@ -87,6 +98,28 @@ func (h *Handler) serve(r *http.Request, s *socket) error {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// enter counts a socket; false: there are as many as there may be.
+func (h *Handler) enter(key string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open[key] >= maxSockets {
+		return false
+	}
+	if h.open == nil {
+		h.open = make(map[string]int)
+	}
+	h.open[key]++
+	return true
+}
+
+func (h *Handler) leave(key string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open[key]--; h.open[key] == 0 {
+		delete(h.open, key)
+	}
 }
 
 // connected signs in and is a terminal, or the companion of a files page.

@@ -457,6 +457,34 @@ func (w *world) signedInAgain(t *testing.T) *page {
 	return p
 }
 
+// A login has so many sockets in a session, whatever they wait for; one that ends makes
+// room.
+func TestSocketsAreBounded(t *testing.T) {
+	w := newWorld(t, sshtest.Config{})
+	var pages []*page
+	for range maxSockets {
+		p := w.page(t)
+		p.say(hi)
+		if n := p.notice(); n.SignIn == nil {
+			t.Fatalf("%+v", n)
+		}
+		pages = append(pages, p)
+	}
+	p := w.page(t)
+	p.say(hi)
+	if why := p.end(); why != sshconn.CodeMany {
+		t.Errorf("one more: closed for %q", why)
+	}
+	pages[0].ws.Close(websocket.StatusNormalClosure, "")
+	for {
+		p := w.page(t)
+		p.say(hi)
+		if n := p.notice(); n.SignIn != nil {
+			return
+		}
+	}
+}
+
 // The server's end, and the page's, end the shell.
 func TestEnds(t *testing.T) {
 	over := make(chan struct{}, 8)
