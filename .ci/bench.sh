@@ -32,6 +32,7 @@ programs='
 ./internal/e2e     | BenchmarkPath       | path/rebind-gap-{node,end-to-end}{,-most,-none} path/blackhole{,-most,-none} path/upgrade-{lost,gap-most}
 ./internal/e2e     | BenchmarkConnect    | path/connect-{step,p50,p99,most}
 ./internal/e2e     | BenchmarkAgent      | agent/idle-rss agent/binary-size agent/core-size
+./internal/e2e     | BenchmarkConsole    | console/{changes,batches,script-p95,script-most,longest-task,filter,first-list,heap,heap-growth,rss,rss-each}
 ./internal/e2e     | BenchmarkWake       | wake/rtt-{broker,control,node} wake/{prekey,no-prekey}{,-least,-p90,-most,-initiations,-initiations-most,-control-granted,-node-installed,-control-woken,-device-received,-device-authorised,-device-keyed,-device-socket,-node-handshake,-device-handshake,-node-proved,-device-proved,-device-ready,-control-ready} wake/no-prekey-control-asked
 '
 
