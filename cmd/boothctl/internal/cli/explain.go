@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/url"
 	"strings"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
@@ -68,6 +70,8 @@ func understand(err error) failure {
 		f.Hint = "an interface needs root (or CAP_NET_ADMIN); boothctl forward and ssh need neither"
 	case errors.Is(err, context.Canceled):
 		f = failure{Error: "interrupted", Code: "interrupted"}
+	case errors.As(err, new(*url.Error)) && errors.As(err, new(*net.OpError)):
+		f.Hint = "control is not reached: is --url or BOOTHWIRE_URL right, and does control run?"
 	}
 	return f
 }

@@ -15,7 +15,7 @@ import (
 func (a *app) nodes() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "nodes",
-		Short: "list the nodes, or add and remove them",
+		Short: "list the nodes, or add, drain and remove them",
 		Args:  cobra.NoArgs,
 		RunE: a.with(func(cmd *cobra.Command, ctl *client.Client, _ []string) error {
 			return list(a, ctl.Nodes(cmd.Context()), "NODE REGION STATE SEEN SESSIONS LEAVING ENDPOINTS PROOF VERSION", func(n client.Node) []any {
