@@ -37,13 +37,14 @@ const NodeName = "wg-bj-01"
 
 // A Fleet runs until Close.
 type Fleet struct {
-	Dir    string // everything that the demo writes
-	URL    string // of control's API
-	CA     string // file: its certificate
-	Token  string // an admin's
-	Desk   Desk
-	Key    string // file: the engineer's SSH key
-	Signer ssh.Signer
+	Dir        string // everything that the demo writes
+	URL        string // of control's API
+	CA         string // file: its certificate
+	Token      string // an admin's
+	Desk       Desk
+	Key        string // file: the engineer's SSH key
+	KnownHosts string // file: the booths' host keys, for ssh
+	Signer     ssh.Signer
 
 	Client *client.Client
 	http   *http.Transport // of Client
@@ -138,6 +139,7 @@ func (f *Fleet) engineerKey() error {
 		return err
 	}
 	f.Key = filepath.Join(f.Dir, "engineer")
+	f.KnownHosts = filepath.Join(f.Dir, "known_hosts")
 	if err := os.WriteFile(f.Key, pem.EncodeToMemory(block), 0o600); err != nil {
 		return err
 	}
@@ -205,6 +207,9 @@ func (f *Fleet) startKiosk(ctx, run context.Context, id string, b *broker.Broker
 	if k.Agent, err = f.agent(device, b, k); err != nil {
 		return err
 	}
+	if err := f.know(k); err != nil {
+		return err
+	}
 	f.Kiosks = append(f.Kiosks, k)
 	f.work.Go(func() {
 		if err := k.Agent.Run(run); err != nil {
@@ -235,4 +240,14 @@ func (f *Fleet) Close() error {
 	}
 	http.DefaultClient.CloseIdleConnections()
 	return errors.Join(errs...)
+}
+
+// know adds the booth's host key to those that the engineer's ssh knows.
+func (f *Fleet) know(k *Kiosk) error {
+	hosts, err := os.OpenFile(f.KnownHosts, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = hosts.WriteString(k.ID + " " + string(ssh.MarshalAuthorizedKey(k.SSH.HostKey())))
+	return errors.Join(err, hosts.Close())
 }

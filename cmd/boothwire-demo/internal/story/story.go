@@ -172,6 +172,6 @@ Or in another terminal, in this checkout:
   boothctl audit
 
 Ctrl-C ends it and removes %[8]s.`,
-		f.URL, f.Token, f.CA, filepath.Join(f.Dir, "boothctl"), f.Kiosks[len(f.Kiosks)-1].ID, f.Key, filepath.Join(f.Dir, "known_hosts"), f.Dir,
+		f.URL, f.Token, f.CA, filepath.Join(f.Dir, "boothctl"), f.Kiosks[len(f.Kiosks)-1].ID, f.Key, f.KnownHosts, f.Dir,
 		f.Desk.URL, f.Desk.Name, f.Desk.Password)
 }
