@@ -85,3 +85,32 @@ type closing struct {
 }
 
 func (c *closing) Close() error { c.closed = true; return nil }
+
+// A fault of one call ends that call, and nothing else in the process.
+func TestAsOutlivesAFault(t *testing.T) {
+	c, err := Open(t.Context(), "file:"+filepath.Join(t.TempDir(), "control.db"), &Config{Store: keys.NewMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/late" {
+			w.Write([]byte("half"))
+		}
+		panic("a fault")
+	})
+	for path, want := range map[string]int{"/early": http.StatusInternalServerError, "/late": http.StatusOK} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, localURL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := c.As(op("ann")).RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(res.Body); res.StatusCode != want || err == nil {
+			t.Errorf("%s: %d, and the answer looks whole: %v", path, res.StatusCode, err)
+		}
+		res.Body.Close()
+	}
+}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 
+	"go.uber.org/zap"
+
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
 )
@@ -100,15 +102,20 @@ func (l *local) RoundTrip(r *http.Request) (*http.Response, error) {
 	go func() {
 		defer l.c.work.Done()
 		defer in.Body.Close()
-		defer func() { // as net/http has it
-			if v := recover(); v == http.ErrAbortHandler {
-				w.WriteHeader(http.StatusOK)
-				stop()
-				stopping()
-				writer.CloseWithError(io.ErrUnexpectedEOF)
-			} else if v != nil {
-				panic(v)
+		defer func() { // as net/http has it: a fault of one call's is not the end of all
+			v := recover()
+			if v == nil {
+				return
 			}
+			status := http.StatusOK
+			if v != http.ErrAbortHandler {
+				status = http.StatusInternalServerError
+				l.c.log.Error("a call inside this process panicked", zap.Any("panic", v), zap.Stack("stack"))
+			}
+			w.WriteHeader(status)
+			stop()
+			stopping()
+			writer.CloseWithError(io.ErrUnexpectedEOF)
 		}()
 		l.c.handler.ServeHTTP(w, in)
 		w.WriteHeader(http.StatusOK)
