@@ -21,6 +21,7 @@ const (
 	maxQuestions  = 16      // of one challenge
 	maxText       = 4 << 10 // bytes of each text of the server's
 	maxRounds     = 8       // challenges of one sign-in
+	maxBanners    = 8       // likewise
 )
 
 // A Credential is what a person signs in with: a password, or a private key in
@@ -66,6 +67,7 @@ type signIn struct {
 	cred   *Credential
 	ask    Asker
 	rounds int
+	shown  int  // banners
 	tried  bool // the password went by method "password"
 }
 
@@ -119,6 +121,17 @@ func (s *signIn) challenge(name, instruction string, questions []string, echos [
 		}
 	}
 	return answers, nil
+}
+
+var errBanners = errors.New("the server says too much")
+
+// banner shows the server's words, which it may send without end.
+func (s *signIn) banner(text string) error {
+	if s.shown++; s.shown > maxBanners {
+		return errBanners
+	}
+	s.ask.Banner(clip(text))
+	return nil
 }
 
 // hostKeys are the kinds of host keys, in the order in which they are asked for: a
@@ -207,10 +220,18 @@ func (c *Conns) attempt(ctx context.Context, t Target, kinds []string, hash stri
 			accepted.Store(true)
 			return raw.SetDeadline(time.Time{}) // a person may have to answer; ctx bounds it
 		},
-		BannerCallback: func(text string) error { ask.Banner(clip(text)); return nil },
+		BannerCallback: func(text string) error {
+			if s.banner(text) != nil {
+				raw.Close() // an error of ours would leave what comes behind it unread, and its reader behind
+			}
+			return nil
+		},
 	})
 	if err != nil {
 		raw.Close()
+		if s.shown > maxBanners {
+			err = errBanners
+		}
 		return nil, refusal(ctx, err, accepted.Load())
 	}
 	return newConn(t, raw, ssh.NewClient(client, channels, requests), cred.User, shown), nil

@@ -375,3 +375,16 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		}
 	}
 }
+
+// A server that says something without end loses the connection.
+func TestFloodOfBanners(t *testing.T) {
+	server := sshtest.Serve(t, sshtest.Config{Banner: "Property of the mall", Flood: true})
+	ask := new(answerer)
+	_, err := conns(t, false, "").SignIn(t.Context(), server.Lead(t), password("right"), ask)
+	if got := code(t, err); got != sshconn.CodeDenied {
+		t.Errorf("%v", err)
+	}
+	if n := strings.Count(ask.banner, "mall"); n == 0 || n > 100 {
+		t.Errorf("%d banners are shown", n)
+	}
+}

@@ -38,6 +38,7 @@ type Config struct {
 	Key         ssh.PublicKey // authorised
 	Interactive func(ask ssh.KeyboardInteractiveChallenge) error
 	Banner      string
+	Flood       bool                   // Banner comes again and again
 	Version     string                 // such as SSH-2.0-OpenSSH_for_Windows_9.5
 	HostKeys    []ssh.Signer           // default one of Ed25519
 	Shell       func(*Terminal) uint32 // returns the exit status; nil: refused
@@ -156,6 +157,12 @@ func (s *Server) config() *ssh.ServerConfig {
 	c := &ssh.ServerConfig{ServerVersion: s.cfg.Version}
 	for _, k := range s.cfg.HostKeys {
 		c.AddHostKey(k)
+	}
+	if s.cfg.Flood {
+		c.PreAuthConnCallback = func(conn ssh.ServerPreAuthConn) {
+			for conn.SendAuthBanner(s.cfg.Banner) == nil {
+			}
+		}
 	}
 	if s.cfg.Banner != "" {
 		c.BannerCallback = func(ssh.ConnMetadata) string { return s.cfg.Banner }
