@@ -95,9 +95,10 @@ func (c *Console) makeGuacCode(w http.ResponseWriter, r *http.Request, s *held.S
 	if !read(w, r, &wish) {
 		return
 	}
-	code, err := s.Code(whoOf(r), held.RDP)
+	who := whoOf(r)
+	code, err := s.Code(who, held.RDP)
 	if err == nil {
-		err = c.desktops.Offer(code, wish)
+		err = c.desktops.Offer(who.User, code, wish)
 	}
 	if err != nil {
 		c.refuseWith(w, r, err)

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ type guest struct {
 func (w *world) joins(wish Wish, changes ...func(*Target)) (*guest, *tab) {
 	w.t.Helper()
 	code, tab := w.code(changes...)
-	if err := w.s.Offer(code, wish); err != nil {
+	if err := w.s.Offer("ann", code, wish); err != nil {
 		w.t.Fatal(err)
 	}
 	return &guest{w: w, ws: w.dial("/console/guac?code="+code, "guacamole")}, tab
@@ -221,18 +222,18 @@ func TestOffers(t *testing.T) {
 	} {
 		bad := wish
 		change(&bad)
-		if err := w.s.Offer("code", bad); err == nil {
+		if err := w.s.Offer("ann", "code", bad); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}
-	if err := New(&Config{}).Offer("code", wish); !errors.Is(err, errNoGuacd) {
+	if err := New(&Config{}).Offer("ann", "code", wish); !errors.Is(err, errNoGuacd) {
 		t.Errorf("without guacd: %v", err)
 	}
 	// A code without an offer is spent all the same.
 	code, _ := w.code()
 	ws := w.dial("/console/guac?code="+code, "guacamole")
 	w.ends(ws, 4400, "malformed")
-	if err := w.s.Offer(code, wish); err != nil {
+	if err := w.s.Offer("ann", code, wish); err != nil {
 		t.Fatal(err)
 	}
 	w.ends(w.dial("/console/guac?code="+code, "guacamole"), 4401, "bad_code")
@@ -346,4 +347,27 @@ func TestDrive(t *testing.T) {
 	w.ends(other.ws, 4403, "host_key_wrong")
 	unsigned, _ := w.joins(with, signed(""))
 	w.ends(unsigned.ws, 4403, "host_key_unsigned")
+}
+
+// One user's wishes leave room for those of others, and the latest of them count.
+func TestOffersOfOneUser(t *testing.T) {
+	s := New(&Config{Guacd: &Guacd{Address: "127.0.0.1:1"}})
+	last := ""
+	for n := range maxOffers + 1 {
+		last = strconv.Itoa(n)
+		if err := s.Offer("ann", last, wish); err != nil {
+			t.Fatalf("wish %d: %v", n, err)
+		}
+	}
+	if err := s.Offer("bob", "his", wish); err != nil {
+		t.Errorf("another user's: %v", err)
+	}
+	for _, code := range []string{last, "his"} {
+		if _, ok := s.offers.take(code); !ok {
+			t.Errorf("%s is forgotten", code)
+		}
+	}
+	if _, ok := s.offers.take("0"); ok {
+		t.Error("the first is kept")
+	}
 }

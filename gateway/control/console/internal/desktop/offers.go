@@ -8,7 +8,8 @@ import (
 const (
 	// offerLife is a little longer than a connect code's.
 	offerLife = 40 * time.Second
-	maxOffers = 1000
+	maxOffers = 1000 // of all, and of one user: a further one takes the place of his oldest
+	maxEach   = 16
 	maxText   = 256 // bytes of what a person types
 	maxSide   = 8192
 )
@@ -33,8 +34,8 @@ type Drive struct {
 	Password string `json:"password"`
 }
 
-// Offer keeps a wish until the connect code comes back by a WebSocket, or is over.
-func (s *Server) Offer(code string, w Wish) error {
+// Offer keeps a user's wish until the connect code comes back by a WebSocket, or is over.
+func (s *Server) Offer(user, code string, w Wish) error {
 	switch {
 	case s.cfg.Guacd == nil:
 		return errNoGuacd
@@ -43,7 +44,7 @@ func (s *Server) Offer(code string, w Wish) error {
 	case w.Drive != nil && !s.cfg.Guacd.Drive:
 		return errNoDrive
 	}
-	return s.offers.put(code, w)
+	return s.offers.put(user, code, w)
 }
 
 func (w *Wish) valid() bool {
@@ -67,17 +68,37 @@ type offers struct {
 
 type offer struct {
 	Wish
+	user string
+	made time.Time
 	late *time.Timer // forgets it
 }
 
-func (o *offers) put(code string, w Wish) error {
+func (o *offers) put(user, code string, w Wish) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.makeRoom(user)
 	if len(o.of) >= maxOffers {
 		return errFull
 	}
-	o.of[code] = offer{w, time.AfterFunc(offerLife, func() { o.take(code) })}
+	o.of[code] = offer{w, user, time.Now(), time.AfterFunc(offerLife, func() { o.take(code) })}
 	return nil
+}
+
+// makeRoom forgets a user's oldest where he has many; mu is held.
+func (o *offers) makeRoom(user string) {
+	n, oldest := 0, ""
+	for code, of := range o.of {
+		if of.user != user {
+			continue
+		}
+		if n++; oldest == "" || of.made.Before(o.of[oldest].made) {
+			oldest = code
+		}
+	}
+	if n >= maxEach {
+		o.of[oldest].late.Stop()
+		delete(o.of, oldest)
+	}
 }
 
 // take returns what was wished for with that code, once.
