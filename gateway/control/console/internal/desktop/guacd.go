@@ -61,10 +61,10 @@ func (s *Server) guac(r *http.Request, ws *websocket.Conn, v *visit) (err error)
 	if !wished {
 		return errMalformed
 	}
-	if err := s.enter(); err != nil {
+	if err := s.enter(v.target.User); err != nil {
 		return err
 	}
-	defer s.leave()
+	defer s.leave(v.target.User)
 	ctx, stop := ends(context.WithoutCancel(r.Context()), v.target)
 	defer stop()
 	g, err := s.joinGuacd(ctx, v, &wish)

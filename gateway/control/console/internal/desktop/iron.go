@@ -47,7 +47,7 @@ func (s *Server) iron(r *http.Request, ws *websocket.Conn, v *visit) error {
 		return err
 	}
 	defer v.target.Close()
-	defer s.leave()
+	defer s.leave(v.target.User)
 	defer device.Close()
 	v.show()
 	return v.join(ctx, browser, device)
@@ -79,12 +79,12 @@ func (s *Server) cleanPath(ctx context.Context, r *http.Request, pdu *rdcleanpat
 			v.target.Close()
 		}
 	}()
-	if err := s.enter(); err != nil {
+	if err := s.enter(v.target.User); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			s.leave()
+			s.leave(v.target.User)
 		}
 	}()
 	ctx, stop := ends(ctx, v.target)

@@ -3,6 +3,7 @@ package desktop
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"reflect"
 	"strings"
@@ -278,4 +279,25 @@ func TestPlainWhereAllowed(t *testing.T) {
 	w.device.answer = rdcleanpath.SSL
 	code, _ := w.code()
 	w.opens(code).echoes("hello")
+}
+
+// One user leaves room for others.
+func TestTooManyOfOne(t *testing.T) {
+	s := New(&Config{Most: mostEach + 1})
+	for range mostEach {
+		if err := s.enter("ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.enter("ann"); !errors.Is(err, errFull) {
+		t.Errorf("one more of hers: %v", err)
+	}
+	if err := s.enter("bob"); err != nil {
+		t.Errorf("another's: %v", err)
+	}
+	s.leave("bob")
+	s.leave("ann")
+	if err := s.enter("ann"); err != nil {
+		t.Errorf("when one of hers is over: %v", err)
+	}
 }

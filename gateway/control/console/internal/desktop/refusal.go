@@ -39,7 +39,7 @@ var (
 	errSlow         = refuse(http.StatusRequestTimeout, "slow", "the other end does not take what is sent")
 	errBroken       = refuse(http.StatusBadGateway, "broken", "the connection to the device broke")
 	errDropped      = refuse(http.StatusBadGateway, "dropped", "the device ended the connection before it showed anything, as it does when a password is wrong")
-	errFull         = refuse(http.StatusTooManyRequests, "too_many_desktops", "this console has as many desktops open as it may")
+	errFull         = refuse(http.StatusTooManyRequests, "too_many_desktops", "this console has as many desktops open as it may, of all or of one user")
 )
 
 // word is the refusal that err is, or means.

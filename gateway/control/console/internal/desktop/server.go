@@ -57,6 +57,7 @@ type Config struct {
 
 const (
 	defaultMost = 200
+	mostEach    = 16 // of one user at once: he leaves room for others
 	// connect bounds everything before the desktop: the session may still be coming up.
 	connect = 60 * time.Second
 	// step bounds one answer of a peer that is there.
@@ -78,6 +79,7 @@ type Server struct {
 
 	mu    sync.Mutex
 	stats Stats
+	open  map[string]int // by user
 }
 
 // Stats count since the start; all but Open only grow.
@@ -91,7 +93,7 @@ type Stats struct {
 
 // New returns a server of desktops.
 func New(cfg *Config) *Server {
-	s := &Server{cfg: *cfg, log: cfg.Logger, stats: Stats{Ended: make(map[string]uint64)}}
+	s := &Server{cfg: *cfg, log: cfg.Logger, stats: Stats{Ended: make(map[string]uint64)}, open: make(map[string]int)}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
@@ -126,21 +128,25 @@ func (s *Server) Stats() Stats {
 	return v
 }
 
-// enter counts a desktop that is to be, unless there are too many.
-func (s *Server) enter() error {
+// enter counts a user's desktop that is to be, unless there are too many.
+func (s *Server) enter(user string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stats.Open >= s.cfg.Most {
+	if s.stats.Open >= s.cfg.Most || s.open[user] >= mostEach {
 		return errFull
 	}
 	s.stats.Open++
+	s.open[user]++
 	return nil
 }
 
-func (s *Server) leave() {
+func (s *Server) leave(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Open--
+	if s.open[user]--; s.open[user] == 0 {
+		delete(s.open, user)
+	}
 }
 
 // A visit is one WebSocket, for the log and the counters.
