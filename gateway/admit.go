@@ -189,7 +189,9 @@ func (n *Node) install(o *offer, h *held, now instant) error {
 	if h != nil {
 		n.writeGrant(o, h.installed, h.keys)
 	}
-	if err := n.plane.Set(installed(g)); err != nil {
+	s := installed(g)
+	s.Resumed = g.Rev > 1 // it may come from another node
+	if err := n.plane.Set(s); err != nil {
 		if h != nil {
 			n.close(g.Session, "failed", tombstone{until: later(h.grant.End, g.End)})
 		}

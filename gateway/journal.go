@@ -195,7 +195,9 @@ func (n *Node) recallGrant(session string, r *remembered, now instant, latest ti
 	if err := n.check(g); err != nil {
 		return err
 	}
-	if err := n.plane.Set(installed(g)); err != nil {
+	s := installed(g)
+	s.Resumed = true
+	if err := n.plane.Set(s); err != nil {
 		return err
 	}
 	h := &held{grant: g, relays: r.Relays, installed: time.UnixMilli(r.Since), latest: now.mono + instant{wall: latest}.until(g.End), fresh: true}

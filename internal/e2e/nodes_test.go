@@ -3,7 +3,11 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
+	"os/exec"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/boothwire/boothwire/internal/netlab"
@@ -28,6 +32,7 @@ func TestNodes(t *testing.T) {
 	w.startAgent(o)
 	w.waitOnline()
 	c := w.call()
+	told := w.listen()
 	for range 2 {
 		from := w.one().Node
 		c.through("the node drains", func() string {
@@ -36,6 +41,7 @@ func TestNodes(t *testing.T) {
 			return "at " + other[from]
 		})
 		w.ctl("nodes", "undrain", from)
+		told.hear()
 	}
 	from := w.one().Node
 	log := programs[from].log.len()
@@ -57,10 +63,61 @@ func TestNodes(t *testing.T) {
 		return nil
 	})
 	c.hear()
+	told.hear()
+	told.hangUp()
 	if s := w.one(); s.Node != other[from] || s.State != "connected" {
 		t.Errorf("in the end the session is %+v", s)
 	}
 	c.hangUp()
+}
+
+// A monologue is an ssh connection in which only the kiosk speaks: a line each
+// countEvery, and the engineer's end has nothing to say but acknowledgements.
+type monologue struct {
+	w     *world
+	cmd   *exec.Cmd
+	lines atomic.Int64
+	over  chan struct{}
+}
+
+func (w *world) listen() *monologue {
+	w.t.Helper()
+	m := &monologue{w: w, over: make(chan struct{})}
+	line := append(w.sshArgs(), "-n", "-o", "ServerAliveInterval=0", "root@"+kiosk,
+		fmt.Sprintf("while :; do echo tick; sleep %.2f; done", countEvery.Seconds()))
+	line[3] = "ProxyCommand=" + strings.Join(w.ctlArgs("proxy", "%h", "%p"), " ")
+	m.cmd = w.operator.Command(w.t.Context(), "ssh", line...)
+	out := must(m.cmd.StdoutPipe())
+	if err := m.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() {
+		defer close(m.over)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			m.lines.Add(1)
+		}
+		_ = m.cmd.Wait()
+	}()
+	w.t.Cleanup(m.hangUp)
+	m.hear()
+	return m
+}
+
+// hear waits for more.
+func (m *monologue) hear() {
+	m.w.t.Helper()
+	had := m.lines.Load()
+	eventually(m.w.t, "the kiosk goes on speaking", func() error {
+		if now := m.lines.Load(); now <= had {
+			return fmt.Errorf("%d lines, and no more", now)
+		}
+		return nil
+	})
+}
+
+func (m *monologue) hangUp() {
+	m.cmd.Process.Kill()
+	<-m.over
 }
 
 // moved waits until the session is at a node, and nothing of it at the one before.

@@ -70,6 +70,12 @@ func honest(flags uint8) bool {
 	return false
 }
 
+// carries reports whether a segment is of a connection that stands: it opens, ends and
+// resets none.
+func carries(flags uint8) bool {
+	return flags&(packet.SYN|packet.FIN|packet.RST|packet.ACK) == packet.ACK
+}
+
 // outbound decides on a packet from an operator to the session's device.
 func (s *session) outbound(o *operator, device uint8, p *packet.Info, now int64) Reason {
 	k := flowKey{port: p.SrcPort, devicePort: p.DstPort, proto: p.Proto, device: device}
@@ -105,6 +111,14 @@ func (s *session) inbound(o *operator, device uint8, p *packet.Info, now int64) 
 	}
 	o.mu.Lock()
 	ok := o.flows != nil && o.flows.inbound(k, p.TCPFlags, now)
+	if !ok && o.resumed && p.Proto == packet.TCP && carries(p.TCPFlags) && o.allows(packet.TCP, p.SrcPort) {
+		// It began elsewhere, and the operator may have nothing to say for hours.
+		if o.flows == nil {
+			o.flows = newFlows()
+		}
+		o.flows.resume(k, now)
+		ok = true
+	}
 	o.mu.Unlock()
 	if !ok {
 		return NoFlow

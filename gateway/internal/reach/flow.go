@@ -92,6 +92,13 @@ func (f *flows) outbound(k flowKey, flags uint8, now int64) {
 	}
 }
 
+// resume records a device's packet of a flow that began before the table was there.
+func (f *flows) resume(k flowKey, now int64) {
+	i := f.insert(k)
+	f.touch(i, now)
+	f.slots[i].state = answered
+}
+
 // inbound reports whether a device's packet belongs to a flow of the operator,
 // and records it.
 func (f *flows) inbound(k flowKey, flags uint8, now int64) bool {

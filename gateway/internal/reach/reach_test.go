@@ -148,6 +148,50 @@ func device(table *Table, op, dev string, sport, dport uint16) Reason {
 	return filter(table, build{src: dev, dst: op, proto: packet.TCP, sport: dport, dport: sport, flags: packet.ACK}.bytes(), epoch)
 }
 
+// A device goes on in connections that began at another node, and opens none.
+func TestResumed(t *testing.T) {
+	table, _ := newTable(t, nil)
+	table.Remove("one")
+	s := sessionOne()
+	s.Resumed = true
+	if err := table.Set(s); err != nil {
+		t.Fatal(err)
+	}
+	says := func(op string, proto uint8, flags uint8, sport uint16) Reason {
+		return filter(table, build{src: dev1, dst: op, proto: proto, flags: flags, sport: sport, dport: 40000}.bytes(), epoch)
+	}
+	for _, c := range []struct {
+		name  string
+		op    string
+		proto uint8
+		flags uint8
+		sport uint16
+		want  Reason
+	}{
+		{"a segment of a granted port", op1, packet.TCP, packet.ACK, 22, Pass},
+		{"of a port not granted", op1, packet.TCP, packet.ACK, 23, NoFlow},
+		{"one that opens", op1, packet.TCP, packet.SYN, 3389, NoFlow},
+		{"one that answers an open", op1, packet.TCP, packet.SYN | packet.ACK, 3389, NoFlow},
+		{"a reset", op1, packet.TCP, packet.RST | packet.ACK, 3389, NoFlow},
+		{"an end", op1, packet.TCP, packet.FIN | packet.ACK, 3389, NoFlow},
+		{"a datagram", op1, packet.UDP, 0, 3389, NoFlow},
+	} {
+		if got := says(c.op, c.proto, c.flags, c.sport); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+	// An operator who comes later began nothing elsewhere.
+	late := sessionOne()
+	late.Resumed = true
+	late.Operators[0].Key = key(9)
+	if err := table.Set(late); err != nil {
+		t.Fatal(err)
+	}
+	if got := says(op1, packet.TCP, packet.ACK, 22); got != NoFlow {
+		t.Errorf("to an operator who came later: %v", got)
+	}
+}
+
 func TestSetCutsLiveFlows(t *testing.T) {
 	table, _ := newTable(t, nil)
 	for _, c := range []struct {

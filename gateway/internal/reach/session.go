@@ -32,6 +32,10 @@ type Session struct {
 	Operators []Operator
 	Up, Down  int64 // bit/s from the device and to it, at most; 0: no limit
 	End       time.Time
+	// Resumed says that its operators' connections may have begun before it was installed
+	// here: at another node, or in a former process. It counts for those operators only,
+	// and not for a session that is changed.
+	Resumed bool
 }
 
 // Counters are the bytes of inner packets that a session passed: Rx from its

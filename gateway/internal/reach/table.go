@@ -40,6 +40,7 @@ type operator struct {
 	key     [32]byte
 	address netip.Addr
 	ports   []Port // replaced under Table.mu
+	resumed bool   // his connections may have begun elsewhere
 
 	mu    sync.Mutex
 	flows *flows // nil until his first packet
@@ -132,7 +133,7 @@ func (t *Table) Set(s *Session) error {
 	live.end = s.End.UnixNano()
 	live.operators = make([]*operator, 0, len(s.Operators))
 	for _, o := range s.Operators {
-		live.operators = append(live.operators, adopt(known, o))
+		live.operators = append(live.operators, adopt(known, o, old == nil && s.Resumed))
 	}
 	for i, a := range live.addresses {
 		t.members[a] = member{session: live, device: uint8(i)}
@@ -168,7 +169,7 @@ func (t *Table) Number(id string) (uint32, bool) {
 
 // adopt returns the known operator with o's key and address, changed to o's
 // ports, or a new one.
-func adopt(known []*operator, o Operator) *operator {
+func adopt(known []*operator, o Operator, resumed bool) *operator {
 	for _, k := range known {
 		if k.key == o.Key && k.address == o.Address {
 			k.ports = slices.Clone(o.Ports)
@@ -180,7 +181,7 @@ func adopt(known []*operator, o Operator) *operator {
 			return k
 		}
 	}
-	return &operator{key: o.Key, address: o.Address, ports: slices.Clone(o.Ports)}
+	return &operator{key: o.Key, address: o.Address, ports: slices.Clone(o.Ports), resumed: resumed}
 }
 
 // allows reports whether the operator may reach a port; echoes need none.
