@@ -135,7 +135,7 @@ func TestSSHLine(t *testing.T) {
 		sshFlags([]string{"a key"}, []string{"LogLevel=ERROR"}), []string{"uptime", "-p"})
 	want := []string{
 		"-o", "ProxyCommand='/opt/booth wire/boothctl' proxy '--reason=100%% stuck' --for=1h0m0s --quiet -- kiosk-1 %p",
-		"-o", "HostKeyAlias=kiosk-1", "-l", "admin", "-i", "a key", "-o", "LogLevel=ERROR", "-o", "ServerAliveInterval=5", "--", "kiosk-1", "uptime", "-p",
+		"-o", "HostKeyAlias=kiosk-1", "-l", "admin", "-i", "a key", "-o", "LogLevel=ERROR", "--", "kiosk-1", "uptime", "-p",
 	}
 	if !slices.Equal(line, want) {
 		t.Errorf("got  %q\nwant %q", line, want)

@@ -78,9 +78,7 @@ the device's id, in its own known_hosts.`,
 }
 
 // sshFlags are ssh's own, as they were given to boothctl. ssh keeps the first value
-// of an option: these come after those that reach the device and pin its host key, and
-// before what is only a default. A node to which the session moved knows a connection
-// once this end has sent something: ssh speaks by itself, when nobody types.
+// of an option: these come after those that reach the device and pin its host key.
 func sshFlags(identities, options []string) []string {
 	var line []string
 	for _, f := range identities {
@@ -89,7 +87,7 @@ func sshFlags(identities, options []string) []string {
 	for _, o := range options {
 		line = append(line, "-o", o)
 	}
-	return append(line, "-o", "ServerAliveInterval=5")
+	return line
 }
 
 // sshLine is what ssh is called with.
