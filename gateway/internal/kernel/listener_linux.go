@@ -31,7 +31,7 @@ const (
 	askRest  = 10 * time.Second
 	// Of its time it spends at most one part in so many on asking.
 	shareRecent = 10
-	shareRest   = 200
+	shareRest   = 1000
 	// Asking about one device takes as long as reading so many of all that are awaited.
 	dearer = 16
 )

@@ -77,7 +77,7 @@ func table(b *testing.B) {
 		figure("kernel-"+name+"-p99-storm", quantile(list, 0.99).Seconds()/unit.Seconds(), "x-x25519", "info", 0)
 	}
 	time.Sleep(2 * time.Minute) // until nobody is awaited any more but now and then
-	figure("kernel-idle-cpu", busy(20*time.Second), "percent-of-a-core", "at-most", 1)
+	figure("kernel-idle-cpu", busy(time.Minute), "percent-of-a-core", "at-most", 1)
 	for name, list := range further(b, p) {
 		figure("kernel-"+name+"-p99", quantile(list, 0.99).Seconds()/unit.Seconds(), "x-x25519", "at-most", 80)
 		figure("kernel-"+name+"-p50", quantile(list, 0.5).Seconds()/unit.Seconds(), "x-x25519", "info", 0)
