@@ -13,6 +13,24 @@ import (
 	"github.com/boothwire/boothwire/internal/postgrestest"
 )
 
+// openToLose opens a store that fails in no other way than that its database is away,
+// and counts how often it says so.
+func openToLose(t *testing.T, dsn string) (*Store, *atomic.Int32) {
+	t.Helper()
+	s, err := Open(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failures := new(atomic.Int32)
+	s.Failed(func(err error) {
+		if !errors.Is(err, ErrLost) {
+			t.Error(err)
+		}
+		failures.Add(1)
+	})
+	return s, failures
+}
+
 // What was noted while the server was away, or stood still, is written when it is
 // back; who waits for a write is told that it may not be there.
 func TestOutage(t *testing.T) {
@@ -22,18 +40,8 @@ func TestOutage(t *testing.T) {
 		"frozen": {server.Freeze, server.Thaw},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := Open(t.Context(), server.Database())
-			if err != nil {
-				t.Fatal(err)
-			}
+			s, failures := openToLose(t, server.Database())
 			defer s.Close()
-			var failures atomic.Int32
-			s.Failed(func(err error) {
-				if !errors.Is(err, ErrLost) {
-					t.Error(err)
-				}
-				failures.Add(1)
-			})
 			put := func(id string, roots int) {
 				s.Later(id, func(tx *Tx) error { return tx.PutDevice(Device{ID: id, Key: "k", Roots: roots}) })
 			}
@@ -47,7 +55,7 @@ func TestOutage(t *testing.T) {
 			}
 			put("before", 2)
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			err = s.Do(ctx, func(tx *Tx) error { return tx.PutDevice(Device{ID: "unsure", Key: "k"}) })
+			err := s.Do(ctx, func(tx *Tx) error { return tx.PutDevice(Device{ID: "unsure", Key: "k"}) })
 			cancel()
 			if err == nil {
 				t.Error("written to a server that is away")
@@ -103,23 +111,14 @@ func TestTakesNothing(t *testing.T) {
 		"a full disk":                {filepath.Join(t.TempDir(), "control.db"), pages(`PRAGMA max_page_count=1`), pages(`PRAGMA max_page_count=100000`)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := Open(t.Context(), tt.dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
+			s, failures := openToLose(t, tt.dsn)
 			defer s.Close()
-			var failures atomic.Int32
-			s.Failed(func(err error) {
-				if !errors.Is(err, ErrLost) {
-					t.Error(err)
-				}
-				failures.Add(1)
-			})
 			large := strings.Repeat("x", 10_000) // pages of its own
 			put := func(id string) func(*Tx) error {
 				return func(tx *Tx) error { return tx.PutDevice(Device{ID: id, Key: "k", Version: large}) }
 			}
 			tt.begin(t, s)
+			var err error
 			for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 				if err = s.Do(t.Context(), put("unsure")); err != nil {
 					break
