@@ -316,5 +316,5 @@ func (c *Control) reissue(s *session) {
 
 // fail makes a refusal of the API.
 func fail(status int, code, detail string) error {
-	return &client.Error{Status: status, Code: code, Title: http.StatusText(status), Detail: detail}
+	return client.Refuse(status, code, detail)
 }

@@ -30,6 +30,11 @@ type BadField struct {
 	Text  string `json:"text"`
 }
 
+// Refuse returns a refusal with the title that HTTP has for its status.
+func Refuse(status int, code, detail string) *Error {
+	return &Error{Status: status, Code: code, Title: http.StatusText(status), Detail: detail}
+}
+
 // Error implements error.
 func (e *Error) Error() string {
 	if e.Detail == "" {

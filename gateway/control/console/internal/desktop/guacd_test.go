@@ -19,6 +19,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/guac"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/guacdtest"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/rdcleanpath"
@@ -140,7 +141,7 @@ func TestGuacdEnds(t *testing.T) {
 		code   websocket.StatusCode
 		reason string
 	}{
-		"the session ends":     {do: func(_ *guest, t *tab) { t.end(refuse(http.StatusConflict, "removed", "")) }, code: 4409, reason: "removed"},
+		"the session ends":     {do: func(_ *guest, t *tab) { t.end(client.Refuse(http.StatusConflict, "removed", "")) }, code: 4409, reason: "removed"},
 		"the device goes":      {device: func(d *device) { d.mode = endsAfterTLS }, code: websocket.StatusNormalClosure},
 		"a word not allowed":   {do: func(c *guest, _ *tab) { c.says("6.select,3.ssh;") }, code: 4400, reason: "malformed"},
 		"a cut instruction":    {do: func(c *guest, _ *tab) { c.says("3.key,2.6") }, code: 4400, reason: "malformed"},

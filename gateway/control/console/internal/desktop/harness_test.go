@@ -18,6 +18,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/rdcleanpath"
 	"github.com/boothwire/boothwire/internal/leaktest"
 	"github.com/boothwire/boothwire/internal/testca"
@@ -180,7 +181,7 @@ func (t *tab) Dial(ctx context.Context, port uint16) (net.Conn, error) {
 	case port == portRDP || port == portSSH:
 		return nil, errors.New("connection refused")
 	}
-	return nil, refuse(http.StatusForbidden, "port_not_granted", "")
+	return nil, client.Refuse(http.StatusForbidden, "port_not_granted", "")
 }
 
 // A world is a console with a device, and a browser before it.
@@ -228,7 +229,7 @@ func (w *world) redeem(_ *http.Request, code string) (*Target, error) {
 	defer w.mu.Unlock()
 	target := w.codes[code]
 	if target == nil {
-		return nil, refuse(http.StatusUnauthorized, "bad_code", "")
+		return nil, client.Refuse(http.StatusUnauthorized, "bad_code", "")
 	}
 	w.codes[code] = nil
 	return target, nil

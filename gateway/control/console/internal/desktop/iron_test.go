@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/rdcleanpath"
 )
 
@@ -44,9 +45,9 @@ func TestEnds(t *testing.T) {
 	}{
 		"the person signs out":  {device: endsAfterTLS, code: websocket.StatusNormalClosure},
 		"the password is wrong": {device: dropsAfterTLS, code: 4502, reason: "dropped"},
-		"the login ends":        {end: refuse(http.StatusUnauthorized, "signed_out", ""), code: 4401, reason: "signed_out"},
-		"the session ends":      {end: refuse(http.StatusConflict, "expired", ""), code: 4409, reason: "expired"},
-		"an admin kicks":        {end: refuse(http.StatusConflict, "removed", ""), code: 4409, reason: "removed"},
+		"the login ends":        {end: client.Refuse(http.StatusUnauthorized, "signed_out", ""), code: 4401, reason: "signed_out"},
+		"the session ends":      {end: client.Refuse(http.StatusConflict, "expired", ""), code: 4409, reason: "expired"},
+		"an admin kicks":        {end: client.Refuse(http.StatusConflict, "removed", ""), code: 4409, reason: "removed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, Config{})
@@ -97,7 +98,7 @@ func TestRefused(t *testing.T) {
 		"no answer at TLS":     {device: func(d *device) { d.mode = junkAtTLS }, word: "tls_failed", status: 502},
 		"SSH at the port":      {device: func(d *device) { d.mode = junkAtX224 }, word: "not_rdp", status: 502},
 		"nobody at the port":   {target: func(t *Target) { t.Tab.(*tab).to = nil }, word: "port_closed", status: 502},
-		"the session is over":  {target: func(t *Target) { t.Tab.(*tab).end(refuse(http.StatusConflict, "expired", "")) }, word: "expired", status: 409},
+		"the session is over":  {target: func(t *Target) { t.Tab.(*tab).end(client.Refuse(http.StatusConflict, "expired", "")) }, word: "expired", status: 409},
 		"recordings are asked": {cfg: Config{Policy: Policy{Record: true}}, word: "recording_required", status: 403},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,7 +224,7 @@ func TestEndsWhileConnecting(t *testing.T) {
 				for len(w.device.requests()) == 0 {
 					time.Sleep(time.Millisecond)
 				}
-				tab.end(refuse(http.StatusConflict, "removed", ""))
+				tab.end(client.Refuse(http.StatusConflict, "removed", ""))
 			}()
 			e, got := w.asks(&rdcleanpath.PDU{Destination: "a", ProxyAuth: code, X224: browserAsks})
 			if got.Error == nil || got.Error.HTTP != http.StatusConflict {
@@ -243,7 +244,7 @@ func TestSlowBrowser(t *testing.T) {
 	w.device.is(honest)
 	other, _ := w.code()
 	w.opens(other).echoes("hello")
-	tab.end(refuse(http.StatusConflict, "removed", ""))
+	tab.end(client.Refuse(http.StatusConflict, "removed", ""))
 	go func() { // it reads again, or the close would have to give up on it
 		for {
 			if _, _, err := e.ws.Read(context.Background()); err != nil {

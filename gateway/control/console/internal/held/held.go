@@ -102,15 +102,10 @@ type Request struct {
 	EndToEnd bool
 }
 
-// refuse is a refusal as control's API has them.
-func refuse(status int, code, detail string) error {
-	return &client.Error{Status: status, Code: code, Title: http.StatusText(status), Detail: detail}
-}
-
 var (
-	errNotHeld  = refuse(http.StatusNotFound, "not_held", "this console does not hold that session for you")
-	errStopping = refuse(http.StatusServiceUnavailable, "stopping", "the console is stopping")
-	errOver     = refuse(http.StatusConflict, keys.ReasonClosed, "the session is over")
+	errNotHeld  = client.Refuse(http.StatusNotFound, "not_held", "this console does not hold that session for you")
+	errStopping = client.Refuse(http.StatusServiceUnavailable, "stopping", "the console is stopping")
+	errOver     = client.Refuse(http.StatusConflict, keys.ReasonClosed, "the session is over")
 )
 
 // Open opens a session with a device, or returns the one that the user has there
@@ -197,7 +192,7 @@ func (h *Sessions) look(at place) (there *Session, busy <-chan struct{}, err err
 		n++
 	}
 	if n >= h.cfg.Most {
-		return nil, nil, refuse(http.StatusTooManyRequests, "too_many_sessions",
+		return nil, nil, client.Refuse(http.StatusTooManyRequests, "too_many_sessions",
 			fmt.Sprintf("you have %d sessions open here, which is the most", n))
 	}
 	return nil, nil, nil
@@ -262,7 +257,7 @@ func (h *Sessions) Redeem(ctx context.Context, code string, who Who, p Protocol)
 	return s.Tab(ctx, who)
 }
 
-var errBadCode = refuse(http.StatusUnauthorized, "bad_code", "the connect code is not good, or not any more")
+var errBadCode = client.Refuse(http.StatusUnauthorized, "bad_code", "the connect code is not good, or not any more")
 
 func (h *Sessions) all() []*Session {
 	h.mu.Lock()

@@ -148,7 +148,7 @@ func codeOf(err error) string {
 	return unknown
 }
 
-func (o Over) err() error { return refuse(http.StatusConflict, o.Code, o.Why) }
+func (o Over) err() error { return client.Refuse(http.StatusConflict, o.Code, o.Why) }
 
 // tell has those who watch look again; mu is held.
 func (s *Session) tell() {
@@ -167,7 +167,7 @@ func (s *Session) covers(want []keys.Port) error {
 	have := s.Ports()
 	for _, p := range want {
 		if !slices.Contains(have, p) {
-			return refuse(http.StatusConflict, "already_open", "you have a session with the device that does not reach "+p.String()+": close it first")
+			return client.Refuse(http.StatusConflict, "already_open", "you have a session with the device that does not reach "+p.String()+": close it first")
 		}
 	}
 	return nil
@@ -275,4 +275,4 @@ func (s *Session) signedOut(login string) {
 	}
 }
 
-var errSignedOut = refuse(http.StatusUnauthorized, whySignedOut, "the login has ended")
+var errSignedOut = client.Refuse(http.StatusUnauthorized, whySignedOut, "the login has ended")

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
 )
 
@@ -28,7 +29,7 @@ func (p Protocol) port() uint16 {
 // Code makes a connect code for a login, good once within 30 s.
 func (s *Session) Code(who Who, p Protocol) (string, error) {
 	if p.port() == 0 {
-		return "", refuse(http.StatusUnprocessableEntity, keys.ReasonMalformed, "a code is for rdp or ssh")
+		return "", client.Refuse(http.StatusUnprocessableEntity, keys.ReasonMalformed, "a code is for rdp or ssh")
 	}
 	if err := s.reaches(p.port()); err != nil {
 		return "", err
@@ -42,7 +43,7 @@ func (s *Session) Code(who Who, p Protocol) (string, error) {
 // reaches refuses a port that the session was not opened for.
 func (s *Session) reaches(port uint16) error {
 	if !slices.Contains(s.Ports(), keys.TCP(port)) {
-		return refuse(http.StatusForbidden, "port_not_granted", "the session does not reach port "+strconv.Itoa(int(port)))
+		return client.Refuse(http.StatusForbidden, "port_not_granted", "the session does not reach port "+strconv.Itoa(int(port)))
 	}
 	return nil
 }
