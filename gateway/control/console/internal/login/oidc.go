@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -130,7 +129,7 @@ type Provider struct {
 	cfg   OIDC
 	taken []string // names that no user of the provider has here
 
-	mu   sync.Mutex
+	asks chan struct{}  // one; whoever has it may look at oidc
 	oidc *oidc.Provider // nil: not asked yet
 }
 
@@ -140,7 +139,7 @@ func NewProvider(o *OIDC, taken ...string) (*Provider, error) {
 	if o == nil {
 		return nil, nil
 	}
-	p := &Provider{cfg: *o, taken: taken}
+	p := &Provider{cfg: *o, taken: taken, asks: make(chan struct{}, 1)}
 	if p.cfg.Name == "" {
 		p.cfg.Name = "preferred_username"
 	}
@@ -153,10 +152,15 @@ func NewProvider(o *OIDC, taken ...string) (*Provider, error) {
 	return p, o.Check()
 }
 
-// discover asks the provider for its addresses and keys, once.
+// discover asks the provider for its addresses and keys, once. Whoever waits for another
+// who asks does so as long as he is there: it may be strangers that come.
 func (p *Provider) discover(ctx context.Context) (*oidc.Provider, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	select {
+	case p.asks <- struct{}{}:
+		defer func() { <-p.asks }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("console: the OpenID provider: %w", ctx.Err())
+	}
 	if p.oidc != nil {
 		return p.oidc, nil
 	}

@@ -35,7 +35,8 @@ func TestSilentProvider(t *testing.T) {
 	}
 	select {
 	case err := <-first:
-		t.Errorf("the first is through: %v", err)
+		close(over)
+		t.Fatalf("the first is through: %v", err)
 	default:
 	}
 	close(over)
