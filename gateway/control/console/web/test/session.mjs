@@ -108,7 +108,8 @@ export default async function (run) {
 	await run.ask("refuse");
 	await notice(cat, "自助机软件拒绝了连接。").waitFor();
 	await notice(cat, "a customer is paying").waitFor();
-	await cat.getByRole("listitem", { name: /失败.*refused_by_host/ }).waitFor();
+	await cat.getByRole("listitem", { name: /，失败，.*refused_by_host/ }).waitFor();
+	await cat.getByRole("status").filter({ hasText: /^失败。自助机软件拒绝了连接。$/ }).waitFor({ state: "attached" });
 	await see(cat, "refused-zh");
 
 	// The list on a phone, and one that looks but may not touch.

@@ -3,7 +3,7 @@
 
 import { get, pages, Problem, stream } from "./api.js";
 import { byId, h, may, page, replace, say } from "./dom.js";
-import { t, known } from "./i18n.js";
+import { joined, t, known } from "./i18n.js";
 import { bytes, clock, millis, since } from "./format.js";
 import { connect, connectWith } from "./connect.js";
 import { historyLine, isOver, lasted, pathText, stateBadge } from "./history.js";
@@ -121,7 +121,7 @@ function follow(session) {
 function showNow(s) {
 	const facts = /** @type {[string, any][]} */ ([
 		[t("devices.online"), stateBadge(s)],
-		[t("device.who"), s.operators.map((o) => o.user).join(", ")],
+		[t("device.who"), joined("list", s.operators.map((o) => o.user))],
 		[t("device.path"), s.path ? pathText(s) : ""],
 		[t("device.rtt"), s.rtt_us ? millis(s.rtt_us) : ""],
 		[t("device.traffic"), t("device.bytes", { rx: bytes(s.rx), tx: bytes(s.tx) })],

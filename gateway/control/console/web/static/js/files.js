@@ -4,7 +4,7 @@ import { get, post, remove as del } from "./api.js";
 import { ask, field } from "./dialog.js";
 import { byId, h, replace, say } from "./dom.js";
 import { bytes, count, exactly } from "./format.js";
-import { t } from "./i18n.js";
+import { joined, t } from "./i18n.js";
 import { held, Link, showDevice } from "./ssh.js";
 import { complain, explain, toast } from "./toast.js";
 import { Upload } from "./upload.js";
@@ -229,7 +229,7 @@ const mayReplace = (name) => ask({ title: t("files.replace", { name }), text: t(
 
 /** @param {Entry[]} list */
 async function removePicked(list) {
-	const names = list.slice(0, 8).map((e) => e.name).join(", ") + (list.length > 8 ? " …" : "");
+	const names = joined("list", list.slice(0, 8).map((e) => e.name)) + (list.length > 8 ? " …" : "");
 	if (!(await ask({ title: t("files.remove_title", { n: count(list.length) }), text: names, yes: t("files.remove"), danger: true }))) return;
 	await change(async () => {
 		for (const e of list) await del(`${address}?path=${join(here, refOf(e))}`);
@@ -305,7 +305,7 @@ function describe(u) {
 		case "done": return `SHA-256 ${u.sum}`;
 		case "failed": {
 			const { what, hint } = explain(u.error);
-			return `${what} ${hint}`;
+			return joined("sentences", [what, hint]);
 		}
 		case "running": return t("files.progress", { sent: bytes(u.sent), total: bytes(u.total), rate: bytes(u.rate) });
 		case "comparing": return t("files.comparing");

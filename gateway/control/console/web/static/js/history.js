@@ -1,7 +1,7 @@
 // The sessions that a device had: a line for each, its ladder within.
 
 import { h } from "./dom.js";
-import { t, known } from "./i18n.js";
+import { joined, t, known } from "./i18n.js";
 import { bytes, clock, millis, since } from "./format.js";
 import { plotSamples } from "./plot.js";
 
@@ -51,7 +51,7 @@ function ladder(s) {
  * @param {Session} s
  */
 export function historyLine(s) {
-	const who = [...new Set(s.operators.map((o) => o.user))].join(", ");
+	const who = joined("list", [...new Set(s.operators.map((o) => o.user))]);
 	const why = [s.ticket, s.reason].filter(Boolean).join(" · ");
 	return h("details", { class: "past", "data-id": s.id },
 		h("summary", null,

@@ -21,6 +21,17 @@ export function t(key, params) {
 }
 
 /**
+ * Puts texts behind each other as the page's language does; empty ones are left out.
+ * @param {"list" | "clauses" | "sentences"} how
+ * @param {(string | null | undefined | false)[]} texts
+ * @returns {string}
+ */
+export function joined(how, texts) {
+	const all = /** @type {string[]} */ (texts.filter(Boolean));
+	return all.length ? all.reduce((a, b) => t(`join.${how}`, { a, b })) : "";
+}
+
+/**
  * The words of a key, if there are any: for codes that others make up.
  * @param {string} key
  * @returns {string}

@@ -2,7 +2,7 @@
 // and where it stopped.
 
 import { h, put, replace, say } from "./dom.js";
-import { t, known } from "./i18n.js";
+import { joined, t, known } from "./i18n.js";
 import { millis } from "./format.js";
 import { explainCode } from "./codes.js";
 
@@ -82,7 +82,7 @@ export function showLadder(list, c) {
 		say(text.children[0], name);
 		say(text.children[1], detail(kind, stage, steps, c));
 		say(times, steps.map((s) => (stage === reachable ? millis(s.after_us) : t(`ladder.by_${s.by}`, { time: millis(s.after_us) }))).join(" · "));
-		li.setAttribute("aria-label", [name, t(`ladder.is_${kind.replace("-", "_")}`), times.textContent, text.children[1].textContent].filter(Boolean).join(", "));
+		li.setAttribute("aria-label", joined("clauses", [name, t(`ladder.is_${kind.replace("-", "_")}`), times.textContent, text.children[1].textContent]));
 		if (kind === "now") li.setAttribute("aria-current", "step");
 		else li.removeAttribute("aria-current");
 	});

@@ -3,7 +3,7 @@
 import { get, post, remove, stream } from "./api.js";
 import { byId, h, may, page, replace, say } from "./dom.js";
 import { ask } from "./dialog.js";
-import { t, known } from "./i18n.js";
+import { joined, t, known } from "./i18n.js";
 import { bytes, clock, exactly, millis } from "./format.js";
 import { complain, explain } from "./toast.js";
 import { explainCode, isPlanned } from "./codes.js";
@@ -92,8 +92,8 @@ let told = "";
 function tell(s, at) {
 	const state = stateOf(s);
 	let text = known(`state.${state}`) || state;
-	if (over()) text += ". " + explainCode(own?.over?.code ?? s.code ?? "").what;
-	else if (!own?.ready && at) text += ": " + at;
+	if (over()) text = t("session.told_over", { state: text, why: explainCode(own?.over?.code ?? s.code ?? "").what });
+	else if (!own?.ready && at) text = t("session.told_at", { state: text, at });
 	if (text === told) return;
 	told = text;
 	say(byId("told"), text);
@@ -111,12 +111,12 @@ function showNotices(s) {
 		const code = own?.over?.code ?? s.code ?? "";
 		const { what, todo } = explainCode(code || "closed");
 		const why = own?.over?.why || s.why;
-		list.push({ kind: isPlanned(code) ? "idle" : "bad", text: what, more: [todo, why ? t("session.said", { why }) : "", isPlanned(code) ? "" : t("session.code", { code })].filter(Boolean).join(" "), buttons: "again" });
+		list.push({ kind: isPlanned(code) ? "idle" : "bad", text: what, more: joined("sentences", [todo, why && t("session.said", { why }), !isPlanned(code) && t("session.code", { code })]), buttons: "again" });
 	} else {
 		if (s.state === "closing") list.push({ kind: "idle", text: t("session.closing") });
 		if (!own && s.state !== "closing") list.push({ kind: "idle", text: t("session.not_held"), buttons: "join" });
 		if (own?.ready && own.tunnel.state !== "connected") list.push({ kind: "warn", text: t("session.degraded"), more: own.tunnel.why ? t("session.said", { why: own.tunnel.why }) : "" });
-		if (others.length > 0 && own) list.push({ kind: "warn", text: t("session.others", { who: others.join(", ") }) });
+		if (others.length > 0 && own) list.push({ kind: "warn", text: t("session.others", { who: joined("list", others) }) });
 		if (s.waiting && !own?.ready) list.push({ kind: "idle", text: t("session.waiting", { n: s.waiting.position - 1, time: millis(s.waiting.for_us) }) });
 	}
 	const key = JSON.stringify([list, s.device]);
@@ -195,7 +195,7 @@ function showFacts(s) {
 	const rtt = own?.tunnel.rtt_us || s.rtt_us || 0;
 	/** @type {[string, string, string?][]} */
 	const list = [
-		[t("session.who"), s.operators.map((o) => o.user).join(", ") || "–"],
+		[t("session.who"), joined("list", s.operators.map((o) => o.user)) || "–"],
 		[t("session.path"), path ? known(`path.${path}`) || path : "–", own?.tunnel.why || s.path_why],
 		[t("session.rtt"), rtt ? millis(rtt) : "–"],
 		[t("session.from"), bytes(own && !over() ? own.tunnel.rx : s.rx)],
@@ -271,7 +271,7 @@ async function close() {
 	const mine = own !== null || session.operators.some((o) => o.user === page.user);
 	const said = await ask({
 		title: t("session.close_title", { device: session.device }), danger: true, yes: mine ? t("session.close") : t("session.close_all"),
-		text: mine ? (others.length ? t("session.close_others", { who: others.join(", ") }) : t("session.close_last")) : t("session.close_for", { who: others.join(", ") || "–" }),
+		text: mine ? (others.length ? t("session.close_others", { who: joined("list", others) }) : t("session.close_last")) : t("session.close_for", { who: joined("list", others) || "–" }),
 	});
 	if (!said) return;
 	try {

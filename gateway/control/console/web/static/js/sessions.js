@@ -3,7 +3,7 @@
 import { get, remove } from "./api.js";
 import { byId, h, may, page, replace, say } from "./dom.js";
 import { ask } from "./dialog.js";
-import { t, known } from "./i18n.js";
+import { joined, t, known } from "./i18n.js";
 import { bytes, clock, count, exactly, millis } from "./format.js";
 import { complain } from "./toast.js";
 
@@ -113,7 +113,7 @@ function fill(row) {
 	badge.className = `badge dot ${kinds[s.state] ?? "idle"}`;
 	say(badge, known(`state.${s.state}`) || s.state);
 	if (s.code) badge.setAttribute("title", known(`problem.${s.code}`) || s.code);
-	say(cells[2], s.operators.map((o) => o.user).join(", ") || "–");
+	say(cells[2], joined("list", s.operators.map((o) => o.user)) || "–");
 	say(cells[3], s.path ? known(`path.${s.path}`) || s.path : "–");
 	say(cells[4], s.rtt_us ? millis(s.rtt_us) : "–");
 	say(cells[5], bytes(s.rx + s.tx));
@@ -177,7 +177,7 @@ async function kick(row, operator) {
 /** @param {Row} row */
 async function closeAll(row) {
 	const s = row.session;
-	const who = s.operators.map((o) => o.user).join(", ") || "–";
+	const who = joined("list", s.operators.map((o) => o.user)) || "–";
 	if (!(await ask({ title: t("session.close_title", { device: s.device }), text: t("session.close_for", { who }), danger: true, yes: t("session.close_all") }))) return;
 	try {
 		// The caller's own end is last: without it he could not remove the others.

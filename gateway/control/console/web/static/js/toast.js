@@ -1,7 +1,7 @@
 // Short messages in the corner, read out by screen readers.
 
 import { h, byId } from "./dom.js";
-import { t, known } from "./i18n.js";
+import { joined, t, known } from "./i18n.js";
 import { Problem } from "./api.js";
 
 /**
@@ -32,5 +32,5 @@ export function explain(error) {
  */
 export function complain(error) {
 	const { what, hint } = explain(error);
-	toast(hint ? `${what} ${hint}` : what, "bad");
+	toast(joined("sentences", [what, hint]), "bad");
 }

@@ -1,6 +1,6 @@
 // What a device's troubles and its network are called, and what to do about them.
 
-import { known, t } from "./i18n.js";
+import { joined, known, t } from "./i18n.js";
 import { kindOf } from "./trouble.js";
 
 /** @type {Map<string, string>} words are looked up once: rows are shown many times */
@@ -30,7 +30,7 @@ export function troubleText(code) {
 export function troubleTodo(code) {
 	const detail = code.slice(kindOf(code).length + 1);
 	const why = detail && (known(`problem.${detail}`) || t("trouble.code", { code: detail }));
-	return [why, detail && known(`hint.${detail}`), known(`todo.${kindOf(code)}`)].filter(Boolean).join(" ");
+	return joined("sentences", [why, detail && known(`hint.${detail}`), known(`todo.${kindOf(code)}`)]);
 }
 
 /**
