@@ -87,7 +87,7 @@ func (a *app) tell(err error) {
 }
 
 func (f failure) String() string {
-	text := clean(f.Error)
+	text := oneLine(f.Error)
 	for _, l := range f.Lines {
 		text += fmt.Sprintf("\n  line %d: %s: %s", l.Line, clean(l.Code), clean(l.Text))
 	}

@@ -101,7 +101,7 @@ func (a *app) open(ctx context.Context, device string, o *opening, ports ...keys
 // leave closes a session whose own error matters more than control's.
 func (a *app) leave(s *operator.Session) {
 	if err := s.Close(); err != nil {
-		fmt.Fprintf(a.err, "control was not told that you left session %s: %s\n", s.ID(), clean(err.Error()))
+		fmt.Fprintf(a.err, "control was not told that you left session %s: %s\n", s.ID(), oneLine(err.Error()))
 	}
 }
 

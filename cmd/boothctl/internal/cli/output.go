@@ -83,6 +83,27 @@ func clean(s string) string {
 	}, s)
 }
 
+// oneLine puts the lines of an error, which may have others within, behind each other,
+// each once where it repeats itself.
+func oneLine(s string) string {
+	var text strings.Builder
+	before := ""
+	for line := range strings.Lines(s) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line == before:
+			continue
+		case strings.HasSuffix(before, ":"):
+			text.WriteString(" ")
+		case before != "":
+			text.WriteString("; ")
+		}
+		text.WriteString(line)
+		before = line
+	}
+	return clean(text.String())
+}
+
 // ago is how long ago t was, as people say it.
 func ago(t time.Time) string {
 	if t.IsZero() {
