@@ -117,6 +117,7 @@ type direction struct {
 // flows are under way is not asked, but a device can open none.
 func (w *writer) decide(chain string, r ruling, d direction) {
 	const scratch = unix.NFT_REG32_15
+	w.carry(chain, r, d)
 	w.drop(chain, reach.Options, network(0, 1, 1), cmp(expr.CmpOpNeq, 1, 0x45)) // version 4, a header of 20 bytes
 	w.drop(chain, reach.Fragment, network(6, 2, 1), mask(1, 0x3f, 0xff), cmp(expr.CmpOpNeq, 1, 0, 0))
 	w.drop(chain, reach.Oversized, network(2, 2, 1), cmp(expr.CmpOpGt, 1, byte(r.mtu>>8), byte(r.mtu)))
@@ -125,19 +126,12 @@ func (w *writer) decide(chain string, r ruling, d direction) {
 	if d.unproved {
 		w.add(chain, "", network(12, 4, 1), lookup(w.f.sets.unproved, 1, false))
 	}
-	// What most packets are comes first. The last bytes of each header are loaded so
-	// that a packet cut short fails here.
-	way := func(port exprs) exprs {
-		return sequence(network(12, 8, unix.NFT_REG32_00), network(9, 1, unix.NFT_REG32_02), port, lookup(d.set, unix.NFT_REG32_00, false))
-	}
-	port := transport(d.port, 2, unix.NFT_REG32_03)
-	none := exprs{&expr.Immediate{Register: unix.NFT_REG32_03, Data: make([]byte, 4)}}
-	// Nearly all segments carry an ACK alone, which needs no set.
-	w.accept(chain, reach.Pass, proto(packet.TCP), transport(12, 2, 1), mask(1, 0xf0, flagMask), cmp(expr.CmpOpGte, 1, 5<<4, packet.ACK),
-		mask(1, 0, 0xff), cmp(expr.CmpOpEq, 1, 0, packet.ACK), transport(16, 4, scratch), way(port))
-	w.accept(chain, reach.Pass, proto(packet.TCP), transport(12, 2, 1), mask(1, 0xf0, flagMask), w.oneOf(honest(d.opens)), transport(16, 4, scratch), way(port))
-	w.accept(chain, reach.Pass, proto(packet.UDP), transport(4, 4, scratch), way(port))
-	w.accept(chain, reach.Pass, proto(packet.ICMP), transport(4, 4, scratch), transport(0, 2, 1), cmp(expr.CmpOpEq, 1, d.echo, 0), way(none))
+	// The last bytes of each header are loaded so that a packet cut short fails here.
+	w.add(chain, "", proto(packet.TCP), transport(13, 1, 1), mask(1, packet.SYN), cmp(expr.CmpOpNeq, 1, 0), clamp(r.mtu))
+	w.accept(chain, reach.Pass, proto(packet.TCP), transport(12, 2, 1), mask(1, 0xf0, flagMask), w.oneOf(honest(d.opens)), transport(16, 4, scratch), w.way(d, transport(d.port, 2, wayPort)))
+	w.accept(chain, reach.Pass, proto(packet.UDP), transport(4, 4, scratch), w.way(d, transport(d.port, 2, wayPort)))
+	w.accept(chain, reach.Pass, proto(packet.ICMP), transport(4, 4, scratch), transport(0, 2, 1), cmp(expr.CmpOpEq, 1, d.echo, 0),
+		w.way(d, exprs{&expr.Immediate{Register: wayPort, Data: make([]byte, 4)}}))
 
 	proof := r.proof.As4()
 	toProof := append(network(16, 4, 1), cmp(expr.CmpOpEq, 1, proof[:]...)...)
@@ -146,6 +140,36 @@ func (w *writer) decide(chain string, r ruling, d direction) {
 	w.drop(chain, reach.Malformed, proto(packet.TCP), transport(12, 1, 1), mask(1, 0xf0), cmp(expr.CmpOpLt, 1, 5<<4))
 	w.drop(chain, reach.Flags, proto(packet.TCP), transport(12, 2, 1), mask(1, 0xf0, flagMask), w.noneOf(honest(d.opens)))
 	w.drop(chain, reach.PortNotGranted)
+}
+
+// carry lets pass at one look what nearly all packets are: segments that carry an ACK
+// alone, which need no set of flags. It says all that the rules behind it say of them,
+// and what it does not match goes on to those, which know why. Of a device that is to
+// be heard of something else passed before: it opens no connection.
+func (w *writer) carry(chain string, r ruling, d direction) {
+	w.accept(chain, reach.Pass,
+		// No kernel lets a header through that is shorter than 20 bytes or of another version.
+		network(0, 4, 1), mask(1, 0xff, 0, 0xff, 0xff), cmp(expr.CmpOpLte, 1, 0x45, 0, byte(r.mtu>>8), byte(r.mtu)),
+		network(6, 2, 1), mask(1, 0x3f, 0xff), cmp(expr.CmpOpEq, 1, 0, 0),
+		network(8, 1, 1), cmp(expr.CmpOpGt, 1, 1),
+		network(9, 1, wayProto), cmp(expr.CmpOpEq, wayProto, packet.TCP),
+		transport(12, 2, 1), mask(1, 0xf0, flagMask), cmp(expr.CmpOpGte, 1, 5<<4, packet.ACK), mask(1, 0, 0xff), cmp(expr.CmpOpEq, 1, 0, packet.ACK),
+		transport(16, 4, 1),
+		network(12, 4, waySource), lookup(w.f.sets.alive, waySource, false),
+		network(16, 4, wayDestination), transport(d.port, 2, wayPort), lookup(d.set, waySource, false))
+}
+
+// Where a way stands, to be looked up.
+const (
+	waySource      = unix.NFT_REG32_00
+	wayDestination = unix.NFT_REG32_01
+	wayProto       = unix.NFT_REG32_02
+	wayPort        = unix.NFT_REG32_03
+)
+
+// way matches what goes a way that is open; port loads its port.
+func (w *writer) way(d direction, port exprs) exprs {
+	return sequence(network(12, 4, waySource), network(16, 4, wayDestination), network(9, 1, wayProto), port, lookup(d.set, waySource, false))
 }
 
 // flagMask is which flags of TCP decide whether a segment is honest.
@@ -185,8 +209,8 @@ func (w *writer) anonymous(list [][]byte) *nftables.Set {
 
 // guard keeps everything out of the tunnels that did not come by the other one.
 func (w *writer) guard(r ruling) {
-	w.add(chainGuard, "", iif(expr.CmpOpEq, r.devices), oif(expr.CmpOpEq, r.operators), next(chainUp))
-	w.add(chainGuard, "", iif(expr.CmpOpEq, r.operators), oif(expr.CmpOpEq, r.devices), next(chainDown))
+	w.add(chainGuard, "", oif(expr.CmpOpEq, r.operators), iif(expr.CmpOpEq, r.devices), next(chainUp))
+	w.add(chainGuard, "", oif(expr.CmpOpEq, r.devices), iif(expr.CmpOpEq, r.operators), next(chainDown))
 	for _, index := range []uint32{r.devices, r.operators} {
 		w.drop(chainGuard, reach.Isolated, iif(expr.CmpOpEq, index))
 		w.drop(chainGuard, reach.Isolated, oif(expr.CmpOpEq, index))
@@ -211,18 +235,17 @@ const (
 	smallBurst = 100
 )
 
-// queue writes which class of traffic a packet goes to, and clamps the segments that
-// TCP announces to what the tunnels carry.
+// queue writes which class of traffic a packet goes to.
 func (w *writer) queue(r ruling) {
+	if !r.shaped {
+		return
+	}
 	for _, side := range []struct {
 		chain  string
 		device uint32 // where the device's address stands
 		talk   *nftables.Set
 	}{{chainUp, 12, w.f.sets.talkUp}, {chainDown, 16, w.f.sets.talkDown}} {
-		w.add(side.chain, "", proto(packet.TCP), transport(13, 1, 1), mask(1, packet.SYN), cmp(expr.CmpOpNeq, 1, 0), clamp())
-		if r.shaped {
-			w.classify(side.chain, nil, side.device, side.talk)
-		}
+		w.classify(side.chain, nil, side.device, side.talk)
 	}
 }
 
@@ -242,11 +265,10 @@ func (w *writer) classify(chain string, match exprs, offset uint32, talk *nftabl
 	})
 }
 
-// clamp lowers the segment size that a SYN announces to the route's.
-func clamp() exprs {
+// clamp lowers the segment size that a SYN announces to what the tunnels carry.
+func clamp(mtu int) exprs {
 	return exprs{
-		&expr.Rt{Register: 1, Key: expr.RtTCPMSS},
-		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 2, Size: 2},
+		&expr.Immediate{Register: 1, Data: binary.BigEndian.AppendUint16(nil, uint16(mtu-packet.IPv4Header-packet.TCPHeader))},
 		&expr.Exthdr{SourceRegister: 1, Type: 2, Offset: 2, Len: 2, Op: expr.ExthdrOpTcpopt},
 	}
 }

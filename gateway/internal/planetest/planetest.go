@@ -66,6 +66,7 @@ func Run(t *testing.T, s Subject) {
 		{"DeviceKeyPatience", deviceKeyPatience},
 		{"End", end},
 		{"Counters", counters},
+		{"SegmentSize", segmentSize},
 		{"AddressesInUse", addressesInUse},
 		{"Proof", proof},
 		{"Close", closed},

@@ -65,6 +65,7 @@ func (r *router) enqueue(batch [][]byte, offset int, now time.Time, verdicts *[c
 		}
 		if b = r.queue.push(now, v, b); b != nil {
 			packet.Hop(b) // as a kernel that forwards would count it
+			packet.ClampMSS(b, uint16(r.mtu-packet.IPv4Header-packet.TCPHeader))
 		}
 	}
 }
