@@ -65,6 +65,8 @@ type options struct {
 	console bool   // control has one, with a local administrator
 	rdpCert string // that the agent signs the hash of
 
+	up, down int64 // bit/s of a session, from the kiosk and to it; 0: no limit
+
 	database string // that two controls share; default: there is one, with its own
 
 	network func(*world) // lays out the hosts; default: a kiosk behind a NAT, all else on the internet
@@ -215,6 +217,8 @@ state = %q
 listen = "%s:443"
 bare_nodes = [%s]
 debug = "127.0.0.1:6060"
+up = %d
+down = %d
 [tls]
 cert = %q
 key = %q
@@ -223,7 +227,7 @@ url = "mqtts://%s:8883"
 username = "control"
 password = "secret-control"
 ca = %q
-%s`, o.database, filepath.Join(w.dir, "control"), addrControl, bare, cert, key, addrBroker, w.ca.File, console))
+%s`, o.database, filepath.Join(w.dir, "control"), addrControl, bare, o.up, o.down, cert, key, addrBroker, w.ca.File, console))
 	bin := program(w.t, "boothwire-control")
 	w.token = strings.TrimSpace(w.controlHost.Run(bin, "-config", w.controlConfig, "token", "engineer", "admin"))
 	w.control = start(w.t, w.controlHost, bin, "-config", w.controlConfig)

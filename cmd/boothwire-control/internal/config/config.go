@@ -31,6 +31,8 @@ type Config struct {
 	Lifetime      daemon.Duration   `toml:"lifetime"`
 	Longest       daemon.Duration   `toml:"longest"`
 	Idle          daemon.Duration   `toml:"idle"`
+	Up            int64             `toml:"up"`
+	Down          int64             `toml:"down"`
 	RequireReason bool              `toml:"require_reason"`
 	RequireTicket bool              `toml:"require_ticket"`
 	Exclusive     bool              `toml:"exclusive"`
@@ -67,6 +69,10 @@ type MQTT struct {
 	Insecure bool            `toml:"insecure"`
 }
 
+// slowest is the least rate by which a desktop can be worked with at all; what is less
+// was meant in another unit.
+const slowest = 100_000
+
 // Validate checks what types cannot say, before anything is opened.
 func (c *Config) Validate() error {
 	if c.State == "" {
@@ -87,6 +93,11 @@ func (c *Config) Validate() error {
 			return daemon.Wrong("pool", "%q is no IPv4 prefix such as 10.166.0.0/16", c.Pool)
 		}
 		c.pool = p
+	}
+	for name, rate := range map[string]int64{"up": c.Up, "down": c.Down} {
+		if rate != 0 && rate < slowest {
+			return daemon.Wrong(name, "%d is no rate in bit/s: at least %d, or 0 for no limit", rate, slowest)
+		}
 	}
 	for _, n := range c.BareNodes {
 		if !keys.ValidID(n) {
@@ -189,6 +200,8 @@ func (c *Config) Control(pin string, log *zap.Logger) *control.Config {
 		Lifetime:      time.Duration(c.Lifetime),
 		Longest:       time.Duration(c.Longest),
 		Idle:          time.Duration(c.Idle),
+		Up:            keys.Rate(c.Up),
+		Down:          keys.Rate(c.Down),
 		RequireReason: c.RequireReason,
 		RequireTicket: c.RequireTicket,
 		Exclusive:     c.Exclusive,

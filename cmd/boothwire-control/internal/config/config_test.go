@@ -35,6 +35,8 @@ func TestExample(t *testing.T) {
 		{`kind = ""`, `kind = "both"`, `: kind: "both"`},
 		{"# [console]\n", "[console]\nports = [\"tcp/22\"]\n", ""},
 		{"# [console]\n", "[console]\nports = [\"22\"]\n", "console.ports:"},
+		{`# down = 20_000_000`, `down = 20`, ": down: 20 is no rate"},
+		{`# up   = 20_000_000`, `up = -1`, ": up: -1 is no rate"},
 		{`stun = []`, `stun = ["a:1", "stun.example.com"]`, `: stun: "stun.example.com"`},
 		{"# [[relay]]\n", relayLines("relay-1", "https://relay.example.com/relay", key), ""},
 		{"# [[relay]]\n", relayLines("relay 1", "https://relay.example.com/relay", key), `: relay[0].name: "relay 1"`},
