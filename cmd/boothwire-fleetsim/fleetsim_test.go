@@ -36,7 +36,7 @@ devices = 300
 workers = 2
 [[step]]
 do = "wake"
-devices = 240
+devices = 295
 within = "4s"
 [[step]]
 do = "upload"
@@ -66,8 +66,8 @@ for = "1s"
 	var said bytes.Buffer
 	cmd := exec.Command(filepath.Join(dir, "boothwire-fleetsim"), "-json", file, "-html", page, script)
 	cmd.Stdout, cmd.Stderr = &said, &said
-	err := cmd.Run()
-	if err != nil {
+	const short = 3 // the churn wants more devices than are free
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != short {
 		t.Fatalf("%v\n%s", err, said.Bytes())
 	}
 	data, err := os.ReadFile(file)
@@ -78,8 +78,13 @@ for = "1s"
 	if err := json.Unmarshal(data, &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Outcomes) != 7 || !r.Holds() {
-		t.Fatalf("of %d steps not all hold:\n%s", len(r.Outcomes), said.Bytes())
+	if len(r.Outcomes) != 7 {
+		t.Fatalf("%d steps:\n%s", len(r.Outcomes), said.Bytes())
+	}
+	for i, o := range r.Outcomes {
+		if starved := o.Do == "churn"; o.Holds() == starved {
+			t.Errorf("step %d, %s, holds: %v\n%s", i, o.What, o.Holds(), said.Bytes())
+		}
 	}
 	check(t, &r)
 	if html, err := os.ReadFile(page); err != nil || bytes.Count(html, []byte("<svg")) != 7 {
@@ -89,14 +94,17 @@ for = "1s"
 
 func check(t *testing.T, r *report.Report) {
 	wake, upload, hold, churn, end := r.Outcomes[0], r.Outcomes[1], r.Outcomes[2], r.Outcomes[3], r.Outcomes[4]
-	if wake.Ready != 240 || wake.Wake.N != 240 || wake.Wake.P99 <= 0 || wake.Device.Opened != 240 || wake.Device.Lost != 0 {
+	if wake.Ready != 295 || wake.Wake.N != 295 || wake.Wake.P99 <= 0 || wake.Device.Opened != 295 || wake.Device.Lost != 0 {
 		t.Errorf("the wake: %+v", wake)
 	}
 	if c := upload.Carried; c.Sessions != 10 || c.Least < 100_000 || c.Packets == 0 {
 		t.Errorf("the upload: %+v", c)
 	}
-	if hold.Ready != 240 || churn.Ready < 10 || end.Ready != 240 {
-		t.Errorf("held %d, churned %d, closed %d", hold.Ready, churn.Ready, end.Ready)
+	if hold.Ready != 295 || end.Ready != 295 {
+		t.Errorf("held %d, closed %d", hold.Ready, end.Ready)
+	}
+	if n := churn.Failed["no_free_device"]; churn.Ready < 5 || n == 0 || churn.Ready+n != churn.Asked {
+		t.Errorf("the churn: %+v", churn)
 	}
 	if r.Ceiling == nil || r.Ceiling.Held != 20 || r.Ceiling.Broke != 0 {
 		t.Errorf("the ceiling: %+v", r.Ceiling)
@@ -107,7 +115,7 @@ func check(t *testing.T, r *report.Report) {
 		}
 	}
 	last := r.Samples[len(r.Samples)-1].Parts["node-1"].Counts
-	if wake.Use["devices"].CPU == 0 || last["node_admitted_total"] < 240 || last["node_sessions"] != 0 {
+	if wake.Use["devices"].CPU == 0 || last["node_admitted_total"] < 295 || last["node_sessions"] != 0 {
 		t.Errorf("the last of %d samples has of the node %v", len(r.Samples), last)
 	}
 	if len(r.Costs) == 0 || len(r.Peaks) == 0 {

@@ -163,4 +163,10 @@ usage: boothwire-fleetsim [flags] SCRIPT|file.toml
 	fmt.Fprintln(out)
 	f.SetOutput(out)
 	f.PrintDefaults()
+	fmt.Fprint(out, `
+The exit status is 3 where something that must hold does not.
+
+file.toml:
+
+`, scenario.Format)
 }

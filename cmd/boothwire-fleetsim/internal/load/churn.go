@@ -11,6 +11,10 @@ import (
 	"github.com/boothwire/boothwire/cmd/boothwire-fleetsim/internal/scenario"
 )
 
+// noDevice is why a session was not opened though its time had come: all devices had one.
+// What the script wants is then not what was measured.
+const noDevice = "no_free_device"
+
 // churn opens sessions at a steady rate and closes each after a while, as a day's work
 // in a hurry.
 func (r *Run) churn(ctx context.Context, s scenario.Step) (report.Outcome, error) {
@@ -30,12 +34,16 @@ func (r *Run) churn(ctx context.Context, s scenario.Step) (report.Outcome, error
 		if err := sleep(ctx, time.Until(due)); err != nil {
 			break
 		}
+		w := &waking{due: due}
+		all = append(all, w)
 		taken := r.take(1)
 		if len(taken) == 0 {
-			continue // all devices have a session
+			w.code = noDevice
+			failed.Add(1)
+			continue
 		}
-		w := &waking{device: taken[0], due: due}
-		all = append(all, w)
+		w.device = taken[0]
+		r.note(w.device, "opening") // or it would be free until control has answered
 		work.Go(func() {
 			r.follow(ctx, w, time.Duration(s.Patience))
 			if w.code != "" {

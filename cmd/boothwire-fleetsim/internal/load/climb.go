@@ -13,13 +13,14 @@ import (
 var single = map[string]bool{"broker": true} // Mosquitto has one thread
 
 // climb wakes at rising rates until something that must hold does not. After each rate
-// all sessions are closed, so that every rate begins with the same fleet.
+// all sessions are closed, so that every rate begins with the same fleet: what is left
+// of them ends the climb, too.
 func (r *Run) climb(ctx context.Context, s scenario.Step) ([]report.Outcome, *report.Ceiling, error) {
 	var steps []report.Outcome
+	enough := true
 	for rate := s.From; rate <= s.To; rate += s.Step {
 		n := int(rate * time.Duration(s.For).Seconds())
-		if n > r.script.Devices {
-			r.show.Step(fmt.Sprintf("%d devices are too few for %.4g wakes a second", r.script.Devices, rate))
+		if enough = n <= r.script.Devices; !enough {
 			break
 		}
 		wake := scenario.Step{Do: scenario.Wake, Devices: n, Within: s.For, Patience: s.Patience}
@@ -28,13 +29,19 @@ func (r *Run) climb(ctx context.Context, s scenario.Step) ([]report.Outcome, *re
 			return steps, nil, err
 		}
 		o.Rate, o.Climb = rate, true
-		steps = append(steps, o)
-		if _, err := r.close(ctx, s); err != nil {
+		closed, err := r.close(ctx, s)
+		if err != nil {
 			return steps, nil, err
 		}
+		o.Closed(&closed)
+		steps = append(steps, o)
 		if !o.Holds() {
 			break
 		}
 	}
-	return steps, report.FindCeiling("wakes", "devices a second", steps, report.ThisMachine().Cores, single), nil
+	c := report.FindCeiling("wakes", "devices a second", steps, report.ThisMachine().Cores, single)
+	if !enough {
+		c.Limit += fmt.Sprintf("; %d devices are too few for more", r.script.Devices)
+	}
+	return steps, c, nil
 }

@@ -96,12 +96,11 @@ func (r *Run) follow(ctx context.Context, w *waking, patience time.Duration) {
 	v, err := r.openSession(limit, w.device)
 	if err != nil {
 		w.code = codeOf(err)
+		r.forget(w.device)
 		return
 	}
 	w.id, w.opened = v.ID, v.Opened
-	r.mu.Lock()
-	r.open[w.device] = v.ID
-	r.mu.Unlock()
+	r.note(w.device, v.ID)
 	for pause := firstLook; ; pause = min(pause*3/2, lastLook) {
 		if at, ok := readyAt(v); ok {
 			w.ready, w.ladder = at, v.Ladder
@@ -193,6 +192,13 @@ func (r *Run) take(n int) []string {
 	}
 	r.ids = append(rest, taken...)
 	return taken
+}
+
+// note keeps which session a device has.
+func (r *Run) note(device, session string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open[device] = session
 }
 
 func (r *Run) forget(device string) {

@@ -22,7 +22,7 @@ const full = 0.95
 // FindCeiling reads the steps of a climb, from the lowest load to the highest. cores is
 // the machine's number; single names the parts that run on one core.
 func FindCeiling(what, unit string, steps []Outcome, cores int, single map[string]bool) *Ceiling {
-	c := &Ceiling{What: what, Unit: unit, Limit: "none was reached"}
+	c := &Ceiling{What: what, Unit: unit, Limit: "no limit was reached"}
 	for i := range steps {
 		o := &steps[i]
 		why := o.broken()
@@ -34,6 +34,14 @@ func FindCeiling(what, unit string, steps []Outcome, cores int, single map[strin
 		return c
 	}
 	return c
+}
+
+// Closed takes over what came of closing all that a step of a climb had opened.
+func (o *Outcome) Closed(c *Outcome) {
+	for code, n := range c.Failed {
+		o.Failed["close: "+code] += n
+	}
+	o.Verdicts = append(o.Verdicts, c.Verdicts...)
 }
 
 // broken is the first verdict that does not hold, in words; "": all do.

@@ -22,17 +22,27 @@ func TestCeiling(t *testing.T) {
 	missing := climbed(300, 1, heavy, 1.6)
 	missing.Ready, missing.Verdicts = 9, nil
 	missing.Judge(3*time.Second, 0)
+	stuck := climbed(200, 1, light, 1)
+	stuck.Failed = make(map[string]int)
+	stuck.Closed(&Outcome{
+		Failed:   map[string]int{"node_unreachable": 2},
+		Verdicts: []Verdict{{What: "sessions that are left somewhere", Value: 3, Unit: "sessions"}},
+	})
+	if stuck.Holds() || stuck.Failed["close: node_unreachable"] != 2 {
+		t.Errorf("a step of which something is left: %+v", stuck)
+	}
 	for name, tt := range map[string]struct {
 		steps        []Outcome
 		held, broke  float64
 		limit, cause string
 	}{
-		"never":         {[]Outcome{climbed(100, 1, light, 1), climbed(200, 2, light, 1)}, 200, 0, "none", ""},
+		"never":         {[]Outcome{climbed(100, 1, light, 1), climbed(200, 2, light, 1)}, 200, 0, "no limit", ""},
 		"at once":       {[]Outcome{climbed(100, 4, heavy, 2)}, 0, 100, "99th percentile from a device's own wake: 4 s, limit 3 s", "all 2 cores of the machine, most of it control with 1.10"},
 		"the broker":    {[]Outcome{climbed(100, 1, light, 1), climbed(200, 3.5, choked, 2)}, 100, 200, "3.5 s", "the one core of broker: 0.97"},
 		"not all ready": {[]Outcome{climbed(200, 1, light, 1), missing}, 200, 300, "ready: 90 %", "no CPU was full: 1.60 of 2 cores"},
+		"not closed":    {[]Outcome{climbed(100, 1, light, 1), stuck}, 100, 200, "left somewhere: 3 sessions, limit 0", "no CPU was full"},
 		"not on":        {[]Outcome{climbed(100, 1, light, 1), climbed(200, 4, heavy, 2), climbed(300, 1, light, 1)}, 100, 200, "4 s", "all 2 cores"},
-		"on the line":   {[]Outcome{climbed(100, 3, light, 1)}, 100, 0, "none", ""},
+		"on the line":   {[]Outcome{climbed(100, 3, light, 1)}, 100, 0, "no limit", ""},
 	} {
 		c := FindCeiling("wakes", "devices/s", tt.steps, 2, map[string]bool{"broker": true})
 		if c.Held != tt.held || c.Broke != tt.broke || !strings.Contains(c.Limit, tt.limit) || !strings.Contains(c.Cause, tt.cause) {

@@ -68,7 +68,7 @@ func (v Verdict) String() string {
 // String is a ceiling in words.
 func (c *Ceiling) String() string {
 	if c.Broke == 0 {
-		return fmt.Sprintf("%s up to %.4g %s: no limit was reached", c.What, c.Held, c.Unit)
+		return fmt.Sprintf("%s up to %.4g %s: %s", c.What, c.Held, c.Unit, c.Limit)
 	}
 	return fmt.Sprintf("%s held at %.4g %s, and broke at %.4g: %s (%s)", c.What, c.Held, c.Unit, c.Broke, c.Limit, c.Cause)
 }

@@ -19,6 +19,11 @@ import (
 //go:embed scripts/*.toml
 var scripts embed.FS
 
+// Format is a script with every field that there is, explained.
+//
+//go:embed format.toml
+var Format string
+
 // A Scenario is one script.
 type Scenario struct {
 	Name      string          `toml:"-"`

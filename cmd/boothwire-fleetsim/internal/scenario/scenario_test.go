@@ -1,6 +1,10 @@
 package scenario
 
 import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +36,36 @@ func TestDefaults(t *testing.T) {
 	}
 	if s.Nodes != 1 || s.Workers != 4 || s.Callers != 256 || time.Duration(s.Connect) != 50*time.Second || time.Duration(s.Steps[0].Patience) != 90*time.Second {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// The format is a script itself, has every field, and stands in the documentation.
+func TestFormat(t *testing.T) {
+	s, err := Parse([]byte(Format), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := make(map[string]bool)
+	for _, p := range s.Steps {
+		kinds[p.Do] = true
+	}
+	if len(kinds) != 7 {
+		t.Errorf("it shows the steps %v", kinds)
+	}
+	for _, of := range []reflect.Type{reflect.TypeFor[Scenario](), reflect.TypeFor[Bars](), reflect.TypeFor[Step]()} {
+		for field := range of.Fields() {
+			name := field.Tag.Get("toml")
+			if name != "-" && !regexp.MustCompile(`(?m)^(`+name+` += |\[+`+name+`\])`).MatchString(Format) {
+				t.Errorf("it has no %s", name)
+			}
+		}
+	}
+	doc, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "docs", "BENCHMARKS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(doc), "```toml\n"+Format+"```\n") {
+		t.Error("docs/BENCHMARKS.md shows another one than format.toml")
 	}
 }
 
