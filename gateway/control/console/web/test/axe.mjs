@@ -23,3 +23,17 @@ export async function accessible(run, page, name) {
 		for (const node of v.nodes) run.faults.push(`${name}: ${v.id} (${v.impact}): ${v.help}: ${node.html.slice(0, 300)} ${node.failureSummary}`);
 	}
 }
+
+/**
+ * The same in both themes, and leaves the page in that which it had.
+ * @param {import("./browser.mjs").Run} run
+ * @param {import("./browser.mjs").Page} page
+ * @param {string} name
+ */
+export async function accessibleInThemes(run, page, name) {
+	const dark = await page.evaluate(() => matchMedia("(prefers-color-scheme: dark)").matches);
+	for (const colorScheme of /** @type {("light" | "dark")[]} */ (dark ? ["light", "dark"] : ["dark", "light"])) {
+		await page.emulateMedia({ colorScheme });
+		await accessible(run, page, `${name} (${colorScheme})`);
+	}
+}

@@ -1,8 +1,9 @@
 // A device's desktop in the page, against a real RDP server: signing in, typing, wrong
 // passwords, another size, and how it ends.
 
-import { accessible } from "./axe.mjs";
+import { accessibleInThemes } from "./axe.mjs";
 import { until } from "./browser.mjs";
+import { speak } from "./pages.mjs";
 
 /** @param {import("./browser.mjs").Run} run */
 export default async function (run) {
@@ -28,13 +29,18 @@ export default async function (run) {
 	await stage("form");
 	await run.shot(page, "1-form");
 	await page.locator("summary").click();
-	await accessible(run, page, "the desktop's form");
+	await accessibleInThemes(run, page, "the desktop's form");
 	await signIn(run.args.wrong);
 	await stage("ended");
 	run.log(`a wrong password: ${await page.locator("#why").textContent()}`);
 	await run.shot(page, "2-wrong-password");
-	await accessible(run, page, "the desktop's end");
+	await accessibleInThemes(run, page, "the desktop's end");
 	await page.locator("#change").click();
+	await stage("form");
+	await speak(page, "zh-CN");
+	await stage("form");
+	await page.locator("summary").click();
+	await accessibleInThemes(run, page, "the desktop's form in Chinese");
 	const began = Date.now();
 	await signIn(run.args.password);
 	await stage("shown");
@@ -42,7 +48,7 @@ export default async function (run) {
 	await type("touch by-browser\n");
 	await until("what was typed has its effect", () => run.ask("exists", "by-browser"));
 	await run.shot(page, "3-desktop");
-	await accessible(run, page, "the desktop");
+	await accessibleInThemes(run, page, "the desktop in Chinese");
 
 	await page.setViewportSize({ width: 1100, height: 700 });
 	await page.locator("#resize").click();
@@ -57,5 +63,6 @@ export default async function (run) {
 	await run.ask("leave");
 	await stage("ended");
 	await run.shot(page, "4-left");
+	await accessibleInThemes(run, page, "the desktop's end in Chinese");
 	return { shown_ms: shown, why: await page.locator("#why").textContent() };
 }

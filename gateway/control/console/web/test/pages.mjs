@@ -17,6 +17,17 @@ export async function signIn(run, page) {
 }
 
 /**
+ * Loads a page anew in another language.
+ * @param {Page} page
+ * @param {"en" | "zh-CN"} language
+ */
+export async function speak(page, language) {
+	await page.context().addCookies([{ name: "boothwire-language", value: language, url: new URL("/console/", page.url()).href }]);
+	await page.reload();
+	if ((await page.locator("html").getAttribute("lang")) !== language) throw new Error(`the page is not in ${language}`);
+}
+
+/**
  * Finds the real device among all.
  * @param {Run} run
  * @param {Page} page with the list

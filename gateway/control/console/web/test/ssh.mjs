@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { accessible } from "./axe.mjs";
+import { accessible, accessibleInThemes } from "./axe.mjs";
 import { until } from "./browser.mjs";
 
 /** @typedef {import("./browser.mjs").Page} Page */
@@ -19,6 +19,11 @@ export default async function (run) {
 	const context = await visitor();
 	await context.grantPermissions(["clipboard-read", "clipboard-write"]);
 	const page = await context.newPage();
+	const chinese = await (await visitor({ language: "zh-CN" })).newPage();
+	await chinese.goto(at("terminal"));
+	await chinese.locator("[name=user]").waitFor();
+	await accessibleInThemes(run, chinese, "sign-in in Chinese");
+	await chinese.close();
 	await terminal(run, page, at("terminal"));
 	const mbit = await files(run, page, at("files"));
 	for (const look of /** @type {import("./browser.mjs").Look[]} */ ([{ language: "zh-CN", theme: "dark" }, { language: "en", theme: "light", phone: true }])) {
@@ -26,19 +31,24 @@ export default async function (run) {
 		const name = `${look.language}-${look.theme}${look.phone ? "-phone" : ""}`;
 		await other.goto(at("terminal"));
 		await other.locator("#state.ok").waitFor();
-		await see(run, other, `terminal-${name}`);
+		await see(run, other, `terminal-${name}`, accessibleInThemes);
 		await other.goto(`${at("files")}#${encodeURI(run.args.folder)}`);
 		await other.locator("#rows tr").first().waitFor();
-		await see(run, other, `files-${name}`);
+		await see(run, other, `files-${name}`, accessibleInThemes);
 		await other.close();
 	}
 	return { upload_mbit: mbit };
 }
 
-/** @param {import("./browser.mjs").Run} run @param {Page} page @param {string} name */
-async function see(run, page, name) {
+/**
+ * @param {import("./browser.mjs").Run} run
+ * @param {Page} page
+ * @param {string} name
+ * @param {typeof accessible} [check]
+ */
+async function see(run, page, name, check = accessible) {
 	await run.shot(page, name);
-	await accessible(run, page, name);
+	await check(run, page, name);
 	const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 	if (wide > 0) run.faults.push(`${name} is ${wide} px wider than the screen`);
 }
@@ -56,7 +66,7 @@ async function terminal(run, page, url) {
 	await page.locator("[name=user]").fill(run.args.user);
 	await page.locator("[name=way]").selectOption("key");
 	await page.locator("[name=key]").fill("no key");
-	await see(run, page, "1-sign-in");
+	await see(run, page, "1-sign-in", accessibleInThemes);
 	await page.locator("#ssh [type=submit]").click();
 	await page.locator("#ssh .notice.bad").waitFor();
 	await page.locator("[name=way]").selectOption("password");

@@ -4,7 +4,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { accessible } from "./axe.mjs";
+import { accessible, accessibleInThemes } from "./axe.mjs";
 import { until } from "./browser.mjs";
 import { closeSession, connect, find, inNewTab, openDesktop, signIn, sshSignIn, typeKeys } from "./pages.mjs";
 
@@ -29,7 +29,7 @@ export default async function (run) {
 	await typeKeys(desktop, "cat state\n");
 	await desktop.waitForTimeout(500); // for the picture's sake
 	await run.shot(desktop, "4-stuck");
-	await accessible(run, desktop, "desktop");
+	await accessibleInThemes(run, desktop, "desktop");
 	await desktop.locator("#screen canvas").first().click();
 	await typeKeys(desktop, "rm job-0017\n");
 	await until("the printer is ready", async () => (await run.ask("printer")) === "ready");
