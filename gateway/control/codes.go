@@ -19,7 +19,7 @@ var codesOfTokens = []string{
 // codesOfEnds are those with which a session ends, whoever ends it.
 var codesOfEnds = append([]string{
 	machine.CodeNoPrekey, machine.CodeNodeUnreachable, machine.CodeNodeRefused, machine.CodeDeviceSilent, machine.CodeNoProof,
-	machine.CodeRebooted, machine.CodeNodeClosed, machine.CodeDeviceClosed, machine.CodeInternal, codeNoDatabase,
+	machine.CodeRebooted, machine.CodeNodeClosed, machine.CodeDeviceClosed, machine.CodeInternal, codeNoDatabase, codeNoAddress,
 	"lifetime", "idle", "hangup", "refused_by_host", "removed", "moved",
 	"adapter", "overlap", "netstack", "tun", "socket", "wireguard",
 	"unanswered", "node_deleted", "deleted", "replaced", "cancelled", "down", "refused", "line_down", "failed",

@@ -242,3 +242,11 @@ func short(sum [32]byte) string {
 	}
 	return hex.EncodeToString(sum[:])
 }
+
+// whyOf is what err says to people beside its code.
+func whyOf(err error) string {
+	if e, ok := errors.AsType[*client.Error](err); ok {
+		return e.Detail
+	}
+	return err.Error()
+}

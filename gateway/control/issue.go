@@ -41,7 +41,7 @@ func (c *Control) denyAddress(taken *store.AddressTaken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if a, err := netip.ParseAddr(taken.Address); err == nil {
-		c.pool.Deny(a)
+		c.pool.Deny(a, c.cfg.Now())
 	}
 }
 
@@ -124,6 +124,7 @@ func (c *Control) enact(s *session, ch change, d *draft, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	d.written = true
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.m.Ended() {
@@ -166,6 +167,7 @@ type draft struct {
 	row       store.Session
 	notes     []store.Audit
 	before    []record // of the device, that are over
+	written   bool
 }
 
 func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
@@ -258,7 +260,10 @@ func (c *Control) draft(s *session, ch change, now time.Time) (*draft, error) {
 
 // addresses gives the device and every operator theirs.
 func (c *Control) addresses(s *session, d *draft, now time.Time) error {
-	exhausted := func(err error) error { return fail(http.StatusServiceUnavailable, codeNoAddress, err.Error()) }
+	exhausted := func(err error) error {
+		c.log.Error("no address", zap.Error(err))
+		return fail(http.StatusServiceUnavailable, codeNoAddress, err.Error()+"; a larger pool has more")
+	}
 	a, err := c.pool.Take(pool.Device, s.dev.row.ID, now)
 	if err != nil {
 		return exhausted(err)
@@ -285,13 +290,23 @@ func (c *Control) addresses(s *session, d *draft, now time.Time) error {
 }
 
 // undo takes back what a revision took that came to nothing: the addresses of operators
-// who are not in s, of which each open that fails would else cost the pool one. Where s
-// has ended meanwhile its row is written again, for the draft's may have come later.
+// who are not in s, of which each open that fails would else cost the pool one, and gives
+// back those of operators who are in it still. Where s has ended meanwhile its row is
+// written again, for the draft's may have come later.
 func (c *Control) undo(s *session, d *draft) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, a := range d.addresses {
-		if a.Kind == pool.Operator && !slices.ContainsFunc(s.operators, func(o operator) bool { return o.id == a.Holder }) {
+		is := func(o operator) bool { return o.id == a.Holder }
+		switch {
+		case a.Kind != pool.Operator:
+		case slices.ContainsFunc(s.present(), is):
+			if !s.m.Over() { // he was to be removed
+				_, _ = c.pool.Take(a.Kind, a.Holder, a.Used)
+			}
+		case d.written:
+			c.pool.Release(a.Kind, a.Holder, c.cfg.Now()) // the database has it rest
+		default:
 			c.pool.Return(a.Kind, a.Holder)
 		}
 	}
@@ -310,7 +325,7 @@ func (c *Control) reissue(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.cfg.Now()
-	s.m.Unissued(now, codeOf(err, "internal"), "")
+	s.m.Unissued(now, codeOf(err, machine.CodeInternal), whyOf(err))
 	c.act(s, now)
 }
 

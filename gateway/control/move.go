@@ -103,7 +103,7 @@ func (c *Control) move(s *session, n *node) {
 		c.log.Warn("not moved", zap.String("session", s.id), zap.String("node", n.row.Name), zap.Error(err))
 		now := c.cfg.Now()
 		s.moveAt = now.Add(moveAgain)
-		s.m.Unplaced(now, codeOf(err, machine.CodeInternal), "")
+		s.m.Unplaced(now, codeOf(err, machine.CodeInternal), whyOf(err))
 		c.act(s, now)
 	}()
 }

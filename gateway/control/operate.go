@@ -200,7 +200,7 @@ func (c *Control) first(s *session, ch change) {
 		}
 		s.m.Ask(now)
 	} else {
-		s.m.Unissued(now, codeOf(err, machine.CodeInternal), err.Error())
+		s.m.Unissued(now, codeOf(err, machine.CodeInternal), whyOf(err))
 	}
 	c.act(s, now)
 }
@@ -263,7 +263,7 @@ func (c *Control) await(ctx context.Context, s *session, rev int, id string) (cl
 func ending(v client.Session) error {
 	status := http.StatusBadGateway
 	switch v.Code {
-	case machine.CodeNodeUnreachable, machine.CodeNodeRefused, codeNoDatabase:
+	case machine.CodeNodeUnreachable, machine.CodeNodeRefused, codeNoDatabase, codeNoAddress:
 		status = http.StatusServiceUnavailable
 	case machine.CodeNoPrekey, machine.CodeDeviceSilent:
 		status = http.StatusGatewayTimeout

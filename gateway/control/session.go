@@ -433,7 +433,7 @@ func (c *Control) forget(s *session, now time.Time) {
 func takeAll(tx *store.Tx, list []pool.Address) error {
 	for _, a := range list {
 		row := store.Address{Address: a.Addr.String(), Kind: string(a.Kind), Holder: a.Holder, Used: a.Used}
-		if err := tx.TakeAddress(row, a.Used.Add(-pool.Rest)); err != nil {
+		if err := tx.TakeAddress(row, a.Used.Add(-pool.Rest(a.Kind))); err != nil {
 			return err
 		}
 	}

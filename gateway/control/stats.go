@@ -5,22 +5,24 @@ import (
 	"strings"
 
 	"github.com/boothwire/boothwire/gateway/control/internal/machine"
+	"github.com/boothwire/boothwire/gateway/control/internal/pool"
 	"github.com/boothwire/boothwire/gateway/control/internal/store"
 	"github.com/boothwire/boothwire/internal/tally"
 )
 
 // Stats are a control's figures since Open. Those of the first group are of now.
 type Stats struct {
-	Devices   int            // registered
-	Strangers int            // heard of, not registered
-	Sessions  int            // open
-	States    map[string]int // sessions about which something is left to be done, by state
-	Nodes     int            // connected
-	NodeState map[string]int // nodes, by state: connected, draining, disconnected, lost, claimed
-	NodeLoads []NodeLoad     // by name, at most the first 200
-	Waiting   int            // commands that wait for a line
-	Queued    int            // devices that wait for their turn to be woken
-	Moving    int            // sessions on their way to another node
+	Devices   int                  // registered
+	Strangers int                  // heard of, not registered
+	Sessions  int                  // open
+	States    map[string]int       // sessions about which something is left to be done, by state
+	Nodes     int                  // connected
+	NodeState map[string]int       // nodes, by state: connected, draining, disconnected, lost, claimed
+	NodeLoads []NodeLoad           // by name, at most the first 200
+	Waiting   int                  // commands that wait for a line
+	Queued    int                  // devices that wait for their turn to be woken
+	Moving    int                  // sessions on their way to another node
+	Addresses map[string]Addresses // of the pool, by kind: device, operator, node
 
 	Statuses   uint64            // received
 	Refused    uint64            // of them, not believed
@@ -47,6 +49,9 @@ type Histogram = tally.Histogram
 // StoreStats are the figures of control's database.
 type StoreStats = store.Stats
 
+// Addresses are the tunnel addresses of one kind: in use, at rest, or free to be had.
+type Addresses = pool.Usage
+
 // NodeLoad is how one node is.
 type NodeLoad struct {
 	Name      string
@@ -66,6 +71,7 @@ func (c *Control) Stats() Stats {
 		Opened: c.counts.opened.Load(), Moved: c.counts.moved.Load(), Failed: c.counts.failed.Load(),
 		NodePaths: c.counts.nodeSpent.sum(), EndToEndPaths: c.counts.alone.sum(),
 		States:    map[string]int{},
+		Addresses: map[string]Addresses{},
 		NodeState: map[string]int{"connected": 0, "draining": 0, "disconnected": 0, "lost": 0, "claimed": 0},
 		Store:     c.store.Stats(), Waiting: c.couriers.waiting(),
 	}
@@ -75,6 +81,10 @@ func (c *Control) Stats() Stats {
 	c.figures.into(&s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := c.cfg.Now()
+	for _, kind := range []pool.Kind{pool.Device, pool.Operator, pool.Node} {
+		s.Addresses[string(kind)] = c.pool.Usage(kind, now)
+	}
 	s.Devices, s.Strangers = len(c.devices), c.strangers.len()
 	for _, v := range c.sessions {
 		s.States[string(v.m.State)]++

@@ -50,8 +50,23 @@ func Write(m metrics.Writer, st control.Stats) {
 	m.Histograms("control_stage_seconds", "Time to each step of sessions that became ready: a device's from when it received the command, the others from when control was asked.", stages(st))
 	m.By("path", "control_node_path_seconds_total", metrics.Counter, "Time that packets between devices and nodes went by each kind of path, as the devices say.", seconds(st.NodePaths))
 	m.By("path", "control_end_to_end_path_seconds_total", metrics.Counter, "Time that packets of end-to-end sessions went by each kind of path, as the devices say.", seconds(st.EndToEndPaths))
+	m.Each("control_addresses", metrics.Gauge, "Tunnel addresses of the pool, by who they are for, and whether they are in use, at rest, or can be had.", addresses(st))
 	nodes(m, st)
 	store(m, st.Store)
+}
+
+func addresses(st control.Stats) []metrics.Figure {
+	var all []metrics.Figure
+	for _, kind := range slices.Sorted(maps.Keys(st.Addresses)) {
+		u := st.Addresses[kind]
+		for _, f := range []struct {
+			state string
+			n     int
+		}{{"busy", u.Busy}, {"resting", u.Resting}, {"free", u.Free()}} {
+			all = append(all, metrics.Figure{Labels: metrics.Labels{"kind", kind, "state", f.state}, Value: f.n})
+		}
+	}
+	return all
 }
 
 func nodes(m metrics.Writer, st control.Stats) {

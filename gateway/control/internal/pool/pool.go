@@ -9,8 +9,8 @@
 package pool
 
 import (
+	"container/list"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -26,11 +26,50 @@ const (
 	Node     Kind = "node"
 )
 
-// Rest is how long an address that was given up goes to no one else.
-const Rest = 24 * time.Hour
+// A device's address is for people and their own firewalls as well, who remember it.
+const restDevice = 24 * time.Hour
 
-// ErrExhausted means that every address of a range is in use or at rest.
-var ErrExhausted = errors.New("pool: no address is left")
+// An operator's is his for one way in, and is given up when his key is gone: node and
+// device have let go of it, or its grants are past their end, and a node takes no grant
+// with an address that another of its sessions has. So nothing of a tunnel outlives it.
+// What may is TCP of a host with a system adapter: Linux sends what is not acknowledged
+// again for 924.6 s (tcp_retries2 = 15), also to whoever has the address next, if that
+// is in a session of the same device.
+const restOperator = 20 * time.Minute
+
+// ample is when an operator's address is as good as one that nobody ever had, so that
+// not each of a large pool ends up remembered.
+const ample = 24 * time.Hour
+
+// Rest is how long an address of that kind that was given up goes to no one else.
+func Rest(kind Kind) time.Duration {
+	if kind == Operator {
+		return restOperator
+	}
+	return restDevice
+}
+
+// Exhausted says that every address of a kind is in use or at rest.
+type Exhausted struct {
+	Kind Kind
+	Usage
+	Next time.Duration // until one has rested; 0: none is at rest
+}
+
+func (e *Exhausted) Error() string {
+	text := fmt.Sprintf("pool: no address is left for another %s: %d in use, %d at rest", e.Kind, e.Busy, e.Resting)
+	if e.Next > 0 {
+		text += fmt.Sprintf(", the next for %v more", e.Next.Round(time.Second))
+	}
+	return text
+}
+
+// Usage is how many addresses of a kind there are. Those that are neither busy nor
+// resting can be had.
+type Usage struct{ Size, Busy, Resting int }
+
+// Free is how many can be had.
+func (u Usage) Free() int { return u.Size - u.Busy - u.Resting }
 
 // Address is one address and its holder.
 type Address struct {
@@ -54,11 +93,19 @@ type Pool struct {
 	byName map[holder]*entry
 }
 
-type span struct{ first, last, next uint32 }
+// span is a range of one kind. Each of its addresses is one of these: beyond next, and
+// nobody ever had it; in back; or held, and then busy or in idle.
+type span struct {
+	kind              Kind
+	first, last, next uint32
+	back              []netip.Addr // given, and taken back before anybody saw it
+	idle              *list.List   // of *entry, longest at rest first
+	busy              int
+}
 
 type entry struct {
 	Address
-	busy bool // in use by an open session, or kept for good
+	at *list.Element // in idle; nil: in use by an open session, or kept for good
 }
 
 // New cuts up prefix, an IPv4 range of /8 to /24.
@@ -77,11 +124,15 @@ func New(prefix netip.Prefix) (*Pool, error) {
 	nodes := size - min(256, size/8)
 	operators := size - size/4
 	p.ranges = map[Kind]*span{
-		Device:   {1, operators - 1, 1}, // not the network's own address
-		Operator: {operators, nodes - 1, operators},
-		Node:     {nodes, size - 2, nodes}, // not the broadcast address
+		Device:   newSpan(Device, 1, operators-1), // not the network's own address
+		Operator: newSpan(Operator, operators, nodes-1),
+		Node:     newSpan(Node, nodes, size-2), // not the broadcast address
 	}
 	return p, nil
+}
+
+func newSpan(kind Kind, first, last uint32) *span {
+	return &span{kind: kind, first: first, last: last, next: first, idle: list.New()}
 }
 
 // Prefix returns the whole range.
@@ -95,70 +146,142 @@ func (p *Pool) addr(n uint32) netip.Addr {
 
 // Load takes over what the store has; what does not fit the pool is ignored.
 func (p *Pool) Load(a Address, busy bool) {
-	r := p.ranges[a.Kind]
-	if r == nil || !p.prefix.Contains(a.Addr) {
+	r := p.spanOf(a.Addr)
+	if r == nil || r.kind != a.Kind {
 		return
 	}
-	b := a.Addr.As4()
-	if n := binary.BigEndian.Uint32(b[:]) - p.base; n < r.first || n > r.last {
-		return
-	}
-	e := &entry{a, busy}
+	e := &entry{Address: a}
 	p.held[a.Addr], p.byName[holder{a.Kind, a.Holder}] = e, e
+	if busy {
+		r.busy++
+	} else {
+		r.lay(e)
+	}
+}
+
+// lay puts e, which is not busy, where it comes by its time.
+func (r *span) lay(e *entry) {
+	at := r.idle.Back()
+	for at != nil && at.Value.(*entry).Used.After(e.Used) {
+		at = at.Prev()
+	}
+	if at == nil {
+		e.at = r.idle.PushFront(e)
+	} else {
+		e.at = r.idle.InsertAfter(e, at)
+	}
+}
+
+// use has e be busy.
+func (r *span) use(e *entry) {
+	if e.at != nil {
+		r.idle.Remove(e.at)
+		e.at = nil
+		r.busy++
+	}
+}
+
+// rested returns the address that is longest at rest, if that is long enough.
+func (r *span) rested(now time.Time, enough time.Duration) *entry {
+	if at := r.idle.Front(); at != nil && now.Sub(at.Value.(*entry).Used) >= enough {
+		return at.Value.(*entry)
+	}
+	return nil
+}
+
+// fresh returns an address that nobody ever had; not valid: there is none.
+func (p *Pool) fresh(r *span) netip.Addr {
+	for n := len(r.back); n > 0; n = len(r.back) {
+		a := r.back[n-1]
+		if r.back = r.back[:n-1]; p.held[a] == nil {
+			return a
+		}
+	}
+	for ; r.next <= r.last; r.next++ {
+		if a := p.addr(r.next); p.held[a] == nil {
+			r.next++
+			return a
+		}
+	}
+	return netip.Addr{}
 }
 
 // Take returns the address of name, which is kept until Release: the one that it
-// has or had, else one that nobody ever had, else the one that is longest at rest.
+// has or had, else one that nobody ever had, else the one that is longest at rest. An
+// operator, who comes once, gets one that has rested amply before one that nobody had.
+// It returns an *Exhausted where there is none.
 func (p *Pool) Take(kind Kind, name string, now time.Time) (Address, error) {
+	r := p.ranges[kind]
 	if e := p.byName[holder{kind, name}]; e != nil {
-		e.busy, e.Used = true, now
+		r.use(e)
+		e.Used = now
 		return e.Address, nil
 	}
-	r := p.ranges[kind]
-	var best *entry
-	for range r.last - r.first + 1 {
-		a := p.addr(r.next)
-		if r.next++; r.next > r.last {
-			r.next = r.first
-		}
-		e := p.held[a]
-		if e == nil {
-			return p.give(&entry{Address: Address{Addr: a}}, kind, name, now), nil
-		}
-		if !e.busy && now.Sub(e.Used) >= Rest && (best == nil || e.Used.Before(best.Used)) {
-			best = e
+	var e *entry
+	if kind == Operator {
+		e = r.rested(now, ample)
+	}
+	if e == nil {
+		if a := p.fresh(r); a.IsValid() {
+			e = &entry{Address: Address{Addr: a}}
+			r.busy++
+		} else if e = r.rested(now, Rest(kind)); e == nil {
+			return Address{}, r.exhausted(now)
 		}
 	}
-	if best == nil {
-		return Address{}, fmt.Errorf("%w for another %s", ErrExhausted, kind)
-	}
-	return p.give(best, kind, name, now), nil
-}
-
-func (p *Pool) give(e *entry, kind Kind, name string, now time.Time) Address {
+	r.use(e)
 	delete(p.byName, holder{e.Kind, e.Holder})
-	e.Kind, e.Holder, e.Used, e.busy = kind, name, now, true
+	e.Kind, e.Holder, e.Used = kind, name, now
 	p.held[e.Addr], p.byName[holder{kind, name}] = e, e
-	return e.Address
+	return e.Address, nil
 }
 
-// Release gives an address up; it rests, and its holder may have it back.
+func (r *span) exhausted(now time.Time) error {
+	err := &Exhausted{Kind: r.kind, Usage: r.usage(now)}
+	if at := r.idle.Front(); at != nil {
+		err.Next = Rest(r.kind) - now.Sub(at.Value.(*entry).Used)
+	}
+	return err
+}
+
+// Usage is how many addresses of a kind there are, and are taken.
+func (p *Pool) Usage(kind Kind, now time.Time) Usage { return p.ranges[kind].usage(now) }
+
+func (r *span) usage(now time.Time) Usage {
+	u := Usage{Size: int(r.last - r.first + 1), Busy: r.busy}
+	for at := r.idle.Back(); at != nil && now.Sub(at.Value.(*entry).Used) < Rest(r.kind); at = at.Prev() {
+		u.Resting++
+	}
+	return u
+}
+
+// Release gives an address up; it rests, and its holder may have it back. It reports
+// whether it was in use.
 func (p *Pool) Release(kind Kind, name string, now time.Time) (Address, bool) {
 	e := p.byName[holder{kind, name}]
-	if e == nil {
+	if e == nil || e.at != nil {
 		return Address{}, false
 	}
-	e.busy, e.Used = false, now
+	r := p.ranges[kind]
+	e.Used = now
+	r.busy--
+	r.lay(e)
 	return e.Address, true
 }
 
 // Return takes an address back that was given to name and that nobody has seen: it need
 // not rest.
 func (p *Pool) Return(kind Kind, name string) {
-	if e := p.byName[holder{kind, name}]; e != nil {
-		delete(p.byName, holder{kind, name})
-		delete(p.held, e.Addr)
+	e := p.byName[holder{kind, name}]
+	if e == nil {
+		return
 	}
+	r := p.ranges[kind]
+	r.use(e)
+	r.busy--
+	r.back = append(r.back, e.Addr)
+	delete(p.byName, holder{kind, name})
+	delete(p.held, e.Addr)
 }
 
 // Of returns the address that name has or had.
@@ -170,11 +293,34 @@ func (p *Pool) Of(kind Kind, name string) (netip.Addr, bool) {
 	return e.Addr, true
 }
 
-// Deny takes an address out of use that turned out to be somebody's: who has it here
-// gets another.
-func (p *Pool) Deny(a netip.Addr) {
+// Deny has an address rest that turned out to be somebody's: who has it here gets
+// another.
+func (p *Pool) Deny(a netip.Addr, now time.Time) {
+	r := p.spanOf(a)
+	if r == nil {
+		return
+	}
 	if e := p.held[a]; e != nil {
+		r.use(e)
+		r.busy--
 		delete(p.byName, holder{e.Kind, e.Holder})
 	}
-	p.held[a] = &entry{Address{Addr: a}, true}
+	e := &entry{Address: Address{Addr: a, Kind: r.kind, Used: now}}
+	p.held[a] = e
+	r.lay(e)
+}
+
+// spanOf is the range that a lies in; nil: none.
+func (p *Pool) spanOf(a netip.Addr) *span {
+	if !a.Is4() || !p.prefix.Contains(a) {
+		return nil
+	}
+	b := a.As4()
+	n := binary.BigEndian.Uint32(b[:]) - p.base
+	for _, r := range p.ranges {
+		if n >= r.first && n <= r.last {
+			return r
+		}
+	}
+	return nil
 }

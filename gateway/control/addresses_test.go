@@ -1,0 +1,122 @@
+package control
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/pool"
+	"github.com/boothwire/boothwire/internal/postgrestest"
+)
+
+// ahead is a clock that goes, and that a test sets ahead.
+type ahead struct{ by atomic.Int64 }
+
+func (a *ahead) now() time.Time        { return time.Now().Add(time.Duration(a.by.Load())) }
+func (a *ahead) move(by time.Duration) { a.by.Add(int64(by)) }
+
+// smallPool has 32 addresses for operators.
+var smallPool = netip.MustParsePrefix("10.1.2.0/24")
+
+// visit opens a session with b that as many join as can, and closes it.
+func (w *world) visit(b *booth) error {
+	var id string
+	for range maxOperators {
+		s, err := w.open(op("ann"), b.keys.ID())
+		if err != nil {
+			return err
+		}
+		id = s.ID
+	}
+	w.reaches(id, client.Connected)
+	if _, err := w.c.Client(op("ann")).CloseSession(w.t.Context(), id); err != nil {
+		return err
+	}
+	w.reaches(id, client.Closed)
+	return nil
+}
+
+// A day of visits takes no more operators' addresses than there are at a time, and those
+// that rest; both databases, and a control that begins again, give them on.
+func TestAddressesLastTheDay(t *testing.T) {
+	for name, dsn := range map[string]func(*testing.T) string{
+		"sqlite":   func(t *testing.T) string { return "file:" + t.TempDir() + "/control.db" },
+		"postgres": func(t *testing.T) string { return postgrestest.Start(t).Database() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			clock := new(ahead)
+			w := newWorldOn(t, dsn(t), &Config{Pool: smallPool, Now: clock.now})
+			n := w.node("wg-1")
+			b := w.booth("kiosk-1", true).serve().known()
+			n.proves(b)
+			for i := range 7 {
+				if err := w.visit(b); err != nil {
+					t.Fatalf("visit %d: %v", i, err)
+				}
+				clock.move(8 * time.Minute)
+				if i == 4 {
+					n.stop()
+					w.restart()
+					n.connect()
+					n.follow()
+				}
+			}
+			u := w.c.Stats().Addresses[string(pool.Operator)]
+			if u.Size != 32 || u.Busy != 0 || u.Resting != 2*maxOperators {
+				t.Errorf("at the end: %+v", u)
+			}
+		})
+	}
+}
+
+// Whoever finds the pool used up is told how it is and when there is room.
+func TestAddressesUsedUp(t *testing.T) {
+	clock := new(ahead)
+	w := newWorld(t, &Config{Pool: smallPool, Now: clock.now})
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	for i := range 32 / maxOperators {
+		if err := w.visit(b); err != nil {
+			t.Fatalf("visit %d: %v", i, err)
+		}
+	}
+	_, err := w.open(op("ann"), "kiosk-1")
+	if e := new(client.Error); !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || e.Code != codeNoAddress || !strings.Contains(err.Error(), "0 in use, 32 at rest, the next for 1") {
+		t.Fatalf("opened with %v", err)
+	}
+	if u := w.c.Stats().Addresses[string(pool.Operator)]; u.Free() != 0 {
+		t.Errorf("%+v", u)
+	}
+	clock.move(20 * time.Minute)
+	if err := w.visit(b); err != nil {
+		t.Error(err)
+	}
+}
+
+// Somebody whose removal could not be written is in the session still, and so is his
+// address his.
+func TestAddressOfWhoStays(t *testing.T) {
+	w := newWorld(t, &Config{Pool: smallPool})
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	s := w.mustOpen(op("ann"), "kiosk-1")
+	w.mustOpen(op("bob"), "kiosk-1")
+	w.c.mu.Lock()
+	live := w.c.sessions[s.ID]
+	w.c.mu.Unlock()
+	d, err := w.c.draft(live, change{remove: []string{s.Operator}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.c.undo(live, d)
+	if u := w.c.Stats().Addresses[string(pool.Operator)]; u.Busy != 2 || u.Resting != 0 {
+		t.Errorf("%+v", u)
+	}
+}
