@@ -98,6 +98,9 @@ func (d *Device) Identity() *Identity { return d.ident }
 // Issuer returns the deployment.
 func (d *Device) Issuer() string { return d.roots.Issuer() }
 
+// Ports returns those that operators may be let to; none: any.
+func (d *Device) Ports() []Port { return append([]Port(nil), d.trust.Ports...) }
+
 // Boot returns the id of this run, made by OpenDevice: one-time keys of
 // another are refused.
 func (d *Device) Boot() string { return d.boot }

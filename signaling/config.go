@@ -24,6 +24,13 @@ type Config struct {
 	// them, or nothing. It is called for each document and must not block. Default:
 	// nothing is said.
 	NAT func() string
+	// Checks says what the device found of its host: at most 16, and none that is not as
+	// Check has it. It is called for each document and must not block. Default: nothing
+	// is said.
+	Checks func() []Check
+	// Changed has the document published again, soon, for each value that comes, because
+	// what NAT or Checks say has changed. Default: never.
+	Changed <-chan struct{}
 	// Observe is told what a log should know. It is called by one goroutine at
 	// a time and must not block, nor call the Session.
 	Observe func(Notice)

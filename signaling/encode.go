@@ -15,6 +15,8 @@ func (s *server) encode(a sendAction) []byte {
 	for _, smaller := range []func(*Status){
 		func(*Status) {},
 		func(st *Status) { st.Why = "" },
+		func(st *Status) { st.Checks = withoutDetails(st.Checks) },
+		func(st *Status) { st.Checks = nil },
 		func(st *Status) { st.Caps = nil },
 		func(st *Status) { st.Ladder = st.Ladder[:min(len(st.Ladder), 12)] },
 	} {

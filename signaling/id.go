@@ -15,12 +15,15 @@ func validNAT(s string) bool {
 	if s == "" {
 		return true
 	}
-	if len(s) > 64 || strings.ToLower(s) != s {
+	if len(s) > 64 || !lower(s) {
 		return false
 	}
 	first, second, two := strings.Cut(s, "/")
 	return within(first, 64, "_") && (!two || within(second, 64, "_"))
 }
+
+// lower reports whether s has no capital letters.
+func lower(s string) bool { return strings.ToLower(s) == s }
 
 // within reports whether s is 1 to most bytes of letters, digits and the
 // characters of also.

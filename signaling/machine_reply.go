@@ -61,6 +61,9 @@ func (m *machine) publish(now time.Time) {
 			st.NAT = class
 		}
 	}
+	if m.cfg.Checks != nil {
+		st.Checks = ourChecks(m.cfg.Checks())
+	}
 	hint := m.hint()
 	hint.Code = st.Code
 	m.send(sendAction{typ: typStatus, st: st, hint: hint, retain: true})

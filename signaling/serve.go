@@ -16,6 +16,7 @@ type server struct {
 	m       *machine
 	in      *inbox
 	observe func(Notice)
+	changed <-chan struct{}
 	ctx     context.Context
 
 	calls   chan func(now time.Time)
@@ -44,7 +45,7 @@ func Serve(ctx context.Context, line Listener, d Device, h Handler, cfg *Config)
 	}
 	c := cfg.withDefaults()
 	s := &server{
-		line: line, d: d, h: h, m: newMachine(d, c, time.Now()), in: newInbox(), observe: c.Observe, ctx: ctx,
+		line: line, d: d, h: h, m: newMachine(d, c, time.Now()), in: newInbox(), observe: c.Observe, changed: c.Changed, ctx: ctx,
 		calls: make(chan func(time.Time)), done: make(chan struct{}), ended: make(chan result, 1),
 		answers: make(map[string]chan answerAction),
 	}
@@ -98,6 +99,12 @@ func (s *server) loop(gone <-chan error) error {
 		case r := <-s.ended:
 			s.cur = nil
 			s.m.returned(time.Now(), r.n, r.err)
+		case _, ok := <-s.changed:
+			if !ok {
+				s.changed = nil
+				continue
+			}
+			s.m.changed(time.Now())
 		case <-timer.C:
 			s.m.tick(time.Now())
 		}

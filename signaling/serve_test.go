@@ -298,7 +298,11 @@ func TestFits(t *testing.T) {
 			<-ctx.Done()
 			return nil
 		}, &signaling.Config{Caps: caps, Version: strings.Repeat("\"界", 30), Bare: []string{"x"},
-			NAT: func() string { return strings.Repeat("n", 32) + "/" + strings.Repeat("n", 31) }})
+			NAT: func() string { return strings.Repeat("n", 32) + "/" + strings.Repeat("n", 31) },
+			Checks: func() []signaling.Check {
+				w := strings.Repeat("w", 32)
+				return append([]signaling.Check{{Name: "not ours"}}, slices.Repeat([]signaling.Check{{Name: w, State: w, Code: w, Detail: strings.Repeat("5", 64)}}, 20)...)
+			}})
 		id := strings.Repeat("s", 64)
 		d.send(signaling.Command{ID: id, Action: signaling.Up, Token: a.grant(id, 1, a.prekey(0))})
 		time.Sleep(time.Second)
@@ -307,6 +311,35 @@ func TestFits(t *testing.T) {
 			t.Errorf("documents %+v", docs)
 		}
 		t.Logf("document of %d bytes", len(d.broker.Retained("iot/"+a.device.ID()+"/status")))
+		stop()
+	})
+}
+
+// TestChecks: what a host was found to be stands in the document, which is published
+// again when that changes, and only then.
+func TestChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		d := newDesk(a)
+		now, changed := []signaling.Check(nil), make(chan struct{})
+		stop := d.serve(a.connect, &signaling.Config{Checks: func() []signaling.Check { return now }, Changed: changed})
+		synctest.Wait()
+		if docs := kind(keys.TypeStatus, d.take()); len(docs) != 1 || docs[0].Checks != nil {
+			t.Fatalf("first documents: %+v", docs)
+		}
+		now = slices.Repeat([]signaling.Check{{Name: "ssh", State: "ok"}}, 15)
+		now = append(now, signaling.Check{Name: "<b>", State: "ok"}, signaling.Check{Name: "rdp", State: "fail", Code: "refused", Detail: "127.0.0.1:3389"}, signaling.Check{Name: "one", State: "too_many"})
+		changed <- struct{}{}
+		time.Sleep(time.Second)
+		docs := kind(keys.TypeStatus, d.take())
+		if len(docs) != 1 || len(docs[0].Checks) != 16 || docs[0].Checks[15] != now[16] {
+			t.Fatalf("documents: %+v", docs)
+		}
+		close(changed)
+		time.Sleep(time.Minute)
+		if docs := kind(keys.TypeStatus, d.take()); len(docs) != 0 {
+			t.Errorf("documents though nothing changed: %+v", docs)
+		}
 		stop()
 	})
 }

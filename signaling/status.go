@@ -37,6 +37,7 @@ type Status struct {
 	Next    time.Duration // until the next document is due, at most
 	Roots   int           // number of the list of roots in force
 	NAT     string        // what the device's network is, as in Config
+	Checks  []Check       // what the device found of its host, as in Config; nil: it does not say
 
 	// Count makes a reply a refusal: so many commands were refused with Code
 	// since the last reply that said so. Session is then the one that the
@@ -71,6 +72,7 @@ type statusWire struct {
 	Next    int64    `json:"next_s,omitempty"`
 	Roots   int      `json:"roots,omitempty"`
 	NAT     string   `json:"nat,omitempty"`
+	Checks  []Check  `json:"checks,omitempty"`
 	Count   int      `json:"count,omitempty"`
 	Prekeys string   `json:"prekeys,omitempty"`
 	Answer  string   `json:"answer,omitempty"`
@@ -109,7 +111,7 @@ func ParseStatus(b []byte) (*Status, error) {
 		VPN: State(w.VPN), V: w.V, Caps: w.Caps, Version: w.Version, Session: w.Session, Rev: w.Rev, Re: w.Re,
 		Ladder: w.Ladder, Code: w.Code, Why: w.Why, Path: w.Path, RTT: time.Duration(w.RTT) * time.Microsecond,
 		Rx: w.Rx, Tx: w.Tx, Direct: time.Duration(w.Direct) * time.Second, Relay: time.Duration(w.Relay) * time.Second,
-		Next: time.Duration(w.Next) * time.Second, Roots: w.Roots, NAT: w.NAT, Count: w.Count,
+		Next: time.Duration(w.Next) * time.Second, Roots: w.Roots, NAT: w.NAT, Checks: w.Checks, Count: w.Count,
 		Prekeys: bytesOf(w.Prekeys), Answer: bytesOf(w.Answer), Request: bytesOf(w.Request), Token: bytesOf(w.Token),
 	}
 	var err error
@@ -147,7 +149,7 @@ func (w *statusWire) check() error {
 		return bad("without vpn")
 	case !validNAT(w.NAT):
 		return bad("with a wrong nat")
-	case len(w.Caps) > maxCaps || len(w.Ladder) > maxLadder || len(w.Why) > maxWhy || len(w.Version) > 64:
+	case len(w.Caps) > maxCaps || len(w.Ladder) > maxLadder || len(w.Checks) > maxChecks || len(w.Why) > maxWhy || len(w.Version) > 64:
 		return bad("with too much in it")
 	case w.V < 0 || w.Rev < 0 || w.Roots < 0 || w.Count < 0 || w.RTT < 0 || w.RTT > maxMicros || w.Next < 0 || w.Next > maxNext:
 		return bad("with a number out of range")
@@ -163,7 +165,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		V: s.V, Caps: s.Caps, Version: s.Version, VPN: string(s.VPN), Session: s.Session, Rev: s.Rev, Re: s.Re,
 		Ladder: s.Ladder, Code: s.Code, Why: s.Why, Path: s.Path, RTT: s.RTT.Microseconds(),
 		Rx: s.Rx, Tx: s.Tx, Direct: int64(s.Direct / time.Second), Relay: int64(s.Relay / time.Second),
-		Next: int64(s.Next / time.Second), Roots: s.Roots, NAT: s.NAT, Count: s.Count,
+		Next: int64(s.Next / time.Second), Roots: s.Roots, NAT: s.NAT, Checks: s.Checks, Count: s.Count,
 		Prekeys: string(s.Prekeys), Answer: string(s.Answer), Request: string(s.Request),
 		Offer: base64.RawURLEncoding.EncodeToString(s.Offer), Token: string(s.Token),
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/boothwire/boothwire/cmd/boothwire-agent/internal/config"
 	"github.com/boothwire/boothwire/cmd/boothwire-agent/internal/figures"
+	"github.com/boothwire/boothwire/cmd/boothwire-agent/internal/hostcheck"
 	"github.com/boothwire/boothwire/cmd/internal/metrics"
 	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/tunnel/agent"
@@ -40,6 +41,9 @@ func main() {
 					_, err = fmt.Fprintln(out, device.Key())
 				}
 				return err
+			}},
+			"preflight": {Summary: "check whether this host is ready for sessions, -json for programs; exit status 1 says that it is not", Run: func(ctx context.Context, args []string, out io.Writer) error {
+				return hostcheck.Run(ctx, cfg.Preflight(), args, out)
 			}},
 		},
 	})

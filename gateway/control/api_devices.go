@@ -57,6 +57,9 @@ func (b backend) Device(_ context.Context, u auth.User, id string) (client.Devic
 	if !ok {
 		return client.Device{}, errNotFound
 	}
+	if d != nil {
+		v.Preflight = checksOf(d.row.Checks)
+	}
 	return v, nil
 }
 

@@ -174,6 +174,7 @@ func (c *Control) said(d *device, v *verified) {
 	d.row.Seen = v.now
 	if v.token.Typ == keys.TypeStatus {
 		d.row.State, d.row.Version, d.row.Caps, d.row.Roots, d.row.NAT = string(st.VPN), st.Version, st.Caps, st.Roots, knownNAT(st.NAT)
+		d.checked(checksText(st.Checks))
 		d.row.Due = time.Time{}
 		if st.Next > 0 {
 			// What is on its way for as long as a broker takes to reconnect is not late.

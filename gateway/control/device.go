@@ -31,6 +31,7 @@ type device struct {
 	closing []*session
 	former  *former // nil: it is written for sure
 	probe   *probe
+	failing []string // names of checks of its host that failed
 	denied  denial
 	refused time.Time // when it refused a command last that it should not
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"unique"
 
 	"go.uber.org/zap"
 
@@ -61,7 +62,8 @@ func readDevice(r store.Device) (*device, error) {
 		}
 		d.prekeys = append(d.prekeys, k)
 	}
-	d.row.Prekeys = nil
+	d.row.Prekeys, d.row.Checks = nil, ""
+	d.checked(unique.Make(r.Checks).Value())
 	return d, nil
 }
 

@@ -26,6 +26,9 @@ func (c *Control) trouble(d *device, v client.Device, now time.Time) []string {
 	add(d.row.Foreign != "" && !now.After(d.row.ForeignAt.Add(troubleFor)), client.TroubleForeignKey)
 	add(!d.refused.IsZero() && !now.After(d.refused.Add(refusedFor)), client.TroubleRefused)
 	add(d.row.LastFailed != "", client.TroubleLastFailed+d.row.LastFailed)
+	for _, check := range d.failing {
+		add(true, client.TroublePreflight+check)
+	}
 	add(v.Online != client.Online, v.Online)
 	add(v.Online == client.Online && v.Prekeys == 0, client.TroubleNoPrekeys)
 	return all

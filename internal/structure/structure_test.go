@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"signaling/https":         {"signaling", "keys", "internal"},
 	"tunnel":                  {"keys", "internal"},
 	"tunnel/internal/find":    {"keys", "nat"}, // of agent and operator
-	"tunnel/agent":            {"keys", "nat", "relay", "signaling", "tunnel", "internal"},
+	"tunnel/agent":            {"keys", "nat", "relay", "signaling", "tunnel", "tunnel/preflight", "internal"},
 	"tunnel/operator":         {"keys", "nat", "relay", "signaling", "tunnel", "gateway/control/client", "internal"},
 	"tunnel/preflight":        {"keys", "internal"},
 	"relay":                   {"keys", "internal"},

@@ -17,6 +17,7 @@ import (
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel"
 	"github.com/boothwire/boothwire/tunnel/internal/find"
+	"github.com/boothwire/boothwire/tunnel/preflight"
 )
 
 // Config is what the host decides. Its zero value works; nil means the same.
@@ -39,9 +40,12 @@ type Config struct {
 	Relay    *relay.Config        // how relays are dialled; default relay's
 	Bare     []string             // nodes for which a bare vpn_up may ask control; default none
 	Due      time.Duration        // time between statuses; default 15 min
-	Prove    time.Duration        // from a session's acceptance to its first proof, else it fails as no_proof; default and at most 60 s
-	Version  string               // of the host application, shown to operators
-	Logger   *zap.Logger          // default silent
+	// Preflight is the time between checks of this host, whose results control is told;
+	// the first is made when Run begins. Default 30 min; negative: there are none.
+	Preflight time.Duration
+	Prove     time.Duration // from a session's acceptance to its first proof, else it fails as no_proof; default and at most 60 s
+	Version   string        // of the host application, shown to operators
+	Logger    *zap.Logger   // default silent
 }
 
 // A Session is one connection of an engineer, as the host sees it.
@@ -59,6 +63,8 @@ type Status struct {
 	Ladder  []signaling.Step
 	Tunnel  tunnel.Status
 	Line    bool // the signalling connection is up
+
+	Preflight []preflight.Result // of the latest check of this host; nil: none was made yet
 }
 
 // An Event is one change of the agent's state.
@@ -86,6 +92,7 @@ type Agent struct {
 	log    *zap.Logger
 
 	network *find.Network
+	checks  *checks
 
 	events   feed
 	running  atomic.Bool
@@ -112,12 +119,15 @@ func New(device *keys.Device, line signaling.Listener, cfg *Config) (*Agent, err
 	if line == nil {
 		return nil, errors.New("agent: a line is required (signaling.RideOn, signaling/mqtt or signaling/https)")
 	}
-	a := &Agent{device: device}
+	a := &Agent{device: device, checks: newChecks()}
 	if cfg != nil {
 		a.cfg = *cfg
 	}
 	if a.cfg.Prove <= 0 || a.cfg.Prove > proveFor {
 		a.cfg.Prove = proveFor
+	}
+	if a.cfg.Preflight == 0 {
+		a.cfg.Preflight = checkEvery
 	}
 	a.log = a.cfg.Logger
 	if a.log == nil {
@@ -140,12 +150,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer a.running.Store(false)
 	a.log.Info("agent runs", zap.Stringer("identity", a.device.Key()))
+	looking, stop := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { a.check(looking) })
+	defer work.Wait()
+	defer stop()
 	err := signaling.Serve(ctx, a.line, a.device, a.serve, &signaling.Config{
 		Bare:    a.cfg.Bare,
 		Due:     a.cfg.Due,
 		Version: a.cfg.Version,
 		Caps:    []string{capEndToEnd},
 		NAT:     a.network.Behaviour,
+		Checks:  a.checks.said,
+		Changed: a.checks.changed,
 		Observe: a.notice,
 	})
 	if err != nil && ctx.Err() == nil {
@@ -160,6 +177,7 @@ func (a *Agent) Status() Status {
 	defer a.mu.Unlock()
 	s := a.now
 	s.Ladder = append([]signaling.Step(nil), s.Ladder...)
+	s.Preflight = a.checks.results()
 	if a.open != nil && a.open.tunnel != nil {
 		s.Tunnel = a.open.tunnel.Status()
 	}
@@ -211,6 +229,9 @@ func (a *Agent) lineUp(up bool) {
 	a.mu.Lock()
 	a.now.Line = up
 	a.mu.Unlock()
+	if up {
+		signal(a.checks.soon)
+	}
 }
 
 func (a *Agent) notice(n signaling.Notice) {

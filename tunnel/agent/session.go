@@ -78,6 +78,7 @@ func (s *session) serve(ctx context.Context, grant *keys.Grant, key keys.Private
 			return err
 		}
 	}
+	s.a.checks.watch.opening(grant)
 	s.log = s.a.log.With(zap.String("session", grant.Session), zap.String("node", grant.Far.Node))
 	s.limit = time.AfterFunc(s.a.cfg.Prove, func() { s.cancel(ErrNoProof) })
 	defer s.limit.Stop()

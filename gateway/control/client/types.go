@@ -53,7 +53,17 @@ type Device struct {
 	SSH      string           `json:"ssh_host_key,omitempty" doc:"SHA-256 of its SSH host key as the device signed it, written as ssh-keygen -l writes it"`
 	RDP      string           `json:"rdp_certificate,omitempty" doc:"SHA-256 of its RDP certificate as the device signed it, in hex"`
 	NAT      string           `json:"nat,omitempty" doc:"What its network is, in the terms of RFC 4787: MAPPING/FILTERING, each open, endpoint_independent, address_dependent or address_and_port_dependent (a filtering may be unknown); or translated, ipv6_only or udp_blocked"`
-	Trouble  []string         `json:"trouble,omitempty" doc:"Codes of what is wrong, the gravest first: clone, foreign_key, refused, last_failed:CODE, unknown, late, no_prekeys"`
+	Trouble  []string         `json:"trouble,omitempty" doc:"Codes of what is wrong, the gravest first: clone, foreign_key, refused, last_failed:CODE, preflight:CHECK, unknown, late, no_prekeys"`
+
+	Preflight []Check `json:"preflight,omitempty" doc:"What it found of its host last; in answers about one device, and absent where its agent does not say"`
+}
+
+// Check is what a device found of one thing that a session needs of its host.
+type Check struct {
+	Check  string `json:"check" doc:"What was checked: ssh, smb, rdp or tcp_PORT for what listens there, rdp_settings, firewall, clock, addresses, driver; a later agent may have more"`
+	State  string `json:"state" enum:"ok,warn,fail,unknown" doc:"warn: sessions open, and something in them does not work; fail: they do not open, or reach nothing; unknown: code says why it was not checked"`
+	Code   string `json:"code,omitempty" doc:"Why"`
+	Detail string `json:"detail,omitempty" doc:"Figures: addresses, networks, times"`
 }
 
 // What may be wrong with a device, beside Late and Unknown.
@@ -62,6 +72,7 @@ const (
 	TroubleForeignKey = "foreign_key"  // another key signed in its name within a day
 	TroubleRefused    = "refused"      // it refused a command within 15 minutes, as one whose signer it does not know
 	TroubleLastFailed = "last_failed:" // its latest session did, for the code that follows
+	TroublePreflight  = "preflight:"   // the check that follows failed on its host
 	TroubleNoPrekeys  = "no_prekeys"   // it has to be asked for a key before a session opens
 )
 

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
+	"github.com/boothwire/boothwire/tunnel/preflight"
 )
 
 func (a *app) devices() *cobra.Command {
@@ -121,11 +123,39 @@ func (a *app) deviceShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(d, "device", d.ID, "online", d.Online, "state", d.State, "seen", ago(d.LastSeen),
+			err = a.show(d, "device", d.ID, "online", d.Online, "state", d.State, "seen", ago(d.LastSeen),
 				"next status", when(d.Next), "address", valid(d.Address), "version", d.Version, "caps", strings.Join(d.Caps, ","), "group", d.Group,
 				"generation", d.Gen, "key", d.Key, "ssh host key", d.SSH, "rdp certificate", d.RDP, "boot", d.Boot, "one-time keys", d.Prekeys, "session", d.Session, "network", d.NAT, "trouble", strings.Join(d.Trouble, ", "), "note", note(d))
+			if err == nil && !a.json {
+				err = a.showChecks(d.Preflight)
+			}
+			return err
 		}),
 	}
+}
+
+// showChecks prints what a device found of its host: a line for each check, and one for
+// what to do.
+func (a *app) showChecks(list []client.Check) error {
+	if len(list) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out, "\npreflight, as the device found it:")
+	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	for _, c := range list {
+		what, todo := preflight.Explain(c.Check, c.Code)
+		if what == "" {
+			what = c.Code
+		}
+		if c.Detail != "" {
+			what += " (" + c.Detail + ")"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", clean(c.State), clean(c.Check), clean(what))
+		if todo != "" {
+			fmt.Fprintf(w, "\t\t%s\n", todo)
+		}
+	}
+	return w.Flush()
 }
 
 func (a *app) deviceRemove() *cobra.Command {

@@ -24,6 +24,7 @@ import (
 	"github.com/boothwire/boothwire/signaling/https"
 	"github.com/boothwire/boothwire/signaling/mqtt"
 	"github.com/boothwire/boothwire/tunnel"
+	"github.com/boothwire/boothwire/tunnel/preflight"
 )
 
 // Config is the file; example.toml beside main.go explains each field.
@@ -209,6 +210,11 @@ func (c *Config) Forwards() map[keys.Port]string {
 		return nil
 	}
 	return c.services
+}
+
+// Preflight is what this host is to be good for.
+func (c *Config) Preflight() *preflight.Config {
+	return &preflight.Config{Ports: c.ports, Services: c.services, Mode: c.Mode}
 }
 
 // Line opens the lines, in order, behind one.

@@ -30,16 +30,17 @@ type Device struct {
 	NAT        string    // what its network is, as it says
 	ClonedAt   time.Time // when two runs of it were seen last
 	LastFailed string    // code of its latest session, if that failed
+	Checks     string    // what it found of its host: JSON as it says it, or empty
 }
 
-const deviceColumns = `id, identity, grp, gen, created, state, version, caps, seen, due, roots, boot, seq, request_seq, batch, prekeys, ssh_hash, rdp_hash, foreign_key_seen, foreign_at, nat, cloned_at, last_failed`
+const deviceColumns = `id, identity, grp, gen, created, state, version, caps, seen, due, roots, boot, seq, request_seq, batch, prekeys, ssh_hash, rdp_hash, foreign_key_seen, foreign_at, nat, cloned_at, last_failed, checks`
 
 func scanDevice(r row) (d Device, err error) {
 	var created, seen, due, foreign, cloned int64
 	var caps, prekeys string
 	if err = r.Scan(&d.ID, &d.Key, &d.Group, &d.Gen, &created, &d.State, &d.Version, &caps, &seen, &due, &d.Roots, &d.Boot,
 		&d.Seq, &d.RequestSeq, &d.Batch, &prekeys, &d.SSH, &d.RDP, &d.Foreign, &foreign,
-		&d.NAT, &cloned, &d.LastFailed); err != nil {
+		&d.NAT, &cloned, &d.LastFailed, &d.Checks); err != nil {
 		return d, err
 	}
 	d.Created, d.Seen, d.Due, d.ForeignAt, d.ClonedAt = fromMicros(created), fromMicros(seen), fromMicros(due), fromMicros(foreign), fromMicros(cloned)
@@ -76,12 +77,12 @@ func (t *Tx) PutDevices(list []Device) error {
 }
 
 func (t *Tx) putDevices(list []Device) error {
-	const row = `(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+	const row = `(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
 	var args []any
 	for _, d := range list {
 		args = append(args, d.ID, d.Key, d.Group, d.Gen, micros(d.Created), d.State, d.Version, text(d.Caps), micros(d.Seen), micros(d.Due), d.Roots,
 			d.Boot, d.Seq, d.RequestSeq, d.Batch, text(d.Prekeys), d.SSH, d.RDP, d.Foreign, micros(d.ForeignAt),
-			d.NAT, micros(d.ClonedAt), d.LastFailed)
+			d.NAT, micros(d.ClonedAt), d.LastFailed, d.Checks)
 	}
 	return t.exec(`INSERT INTO devices (`+deviceColumns+`) VALUES `+row+strings.Repeat(`,`+row, len(list)-1)+`
 		ON CONFLICT (id) DO UPDATE SET identity=excluded.identity, grp=excluded.grp, gen=excluded.gen, created=excluded.created,
@@ -89,16 +90,16 @@ func (t *Tx) putDevices(list []Device) error {
 		roots=excluded.roots, boot=excluded.boot, seq=excluded.seq, request_seq=excluded.request_seq, batch=excluded.batch,
 		prekeys=excluded.prekeys, ssh_hash=excluded.ssh_hash, rdp_hash=excluded.rdp_hash,
 		foreign_key_seen=excluded.foreign_key_seen, foreign_at=excluded.foreign_at,
-		nat=excluded.nat, cloned_at=excluded.cloned_at, last_failed=excluded.last_failed`, args...)
+		nat=excluded.nat, cloned_at=excluded.cloned_at, last_failed=excluded.last_failed, checks=excluded.checks`, args...)
 }
 
 // UpdateDevice writes what a device said; one that is gone meanwhile stays gone.
 func (t *Tx) UpdateDevice(d Device) error {
 	return t.exec(`UPDATE devices SET state=?, version=?, caps=?, seen=?, due=?, roots=?, boot=?, seq=?, request_seq=?,
-		batch=?, prekeys=?, ssh_hash=?, rdp_hash=?, foreign_key_seen=?, foreign_at=?, nat=?, cloned_at=?, last_failed=? WHERE id=? AND identity=?`,
+		batch=?, prekeys=?, ssh_hash=?, rdp_hash=?, foreign_key_seen=?, foreign_at=?, nat=?, cloned_at=?, last_failed=?, checks=? WHERE id=? AND identity=?`,
 		d.State, d.Version, text(d.Caps), micros(d.Seen), micros(d.Due), d.Roots, d.Boot, d.Seq, d.RequestSeq,
 		d.Batch, text(d.Prekeys), d.SSH, d.RDP, d.Foreign, micros(d.ForeignAt),
-		d.NAT, micros(d.ClonedAt), d.LastFailed, d.ID, d.Key)
+		d.NAT, micros(d.ClonedAt), d.LastFailed, d.Checks, d.ID, d.Key)
 }
 
 // DeleteDevice removes a device, its boots and the commands that wait for it.

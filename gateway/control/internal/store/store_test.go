@@ -94,10 +94,10 @@ func devices(t *testing.T, open opener) {
 	d := Device{
 		ID: "kiosk-1", Key: "key", Group: "north", Gen: 3, Created: at(1), State: "connected", Version: "v", Caps: []string{"a", "b"},
 		Seen: at(2), Due: at(3), Roots: 2, Boot: "boot", Seq: 1 << 40, RequestSeq: 7, Batch: 3, Prekeys: []string{"p", "q"},
-		SSH: "s", RDP: "r", Foreign: "f", ForeignAt: at(4), NAT: "open/open", ClonedAt: at(5), LastFailed: "no_proof",
+		SSH: "s", RDP: "r", Foreign: "f", ForeignAt: at(4), NAT: "open/open", ClonedAt: at(5), LastFailed: "no_proof", Checks: `[["ssh","ok"]]`,
 	}
 	do(t, s, func(tx *Tx) error { return tx.PutDevice(d) })
-	d.Seq, d.State, d.Prekeys, d.NAT, d.ClonedAt, d.LastFailed = d.Seq+1, "failed", nil, "udp_blocked", at(6), ""
+	d.Seq, d.State, d.Prekeys, d.NAT, d.ClonedAt, d.LastFailed, d.Checks = d.Seq+1, "failed", nil, "udp_blocked", at(6), "", `[["ssh","fail"]]`
 	do(t, s, func(tx *Tx) error { return tx.UpdateDevice(d) })
 	// What another machine of that id said is not this one's.
 	do(t, s, func(tx *Tx) error { return tx.UpdateDevice(Device{ID: "kiosk-1", Key: "other", State: "bad"}) })

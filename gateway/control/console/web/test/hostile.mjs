@@ -9,7 +9,7 @@ const hostile = (/** @type {string} */ field) => `${field}"'><img src=x onerror=
 /** Fields that others than this page's user fill. */
 const fields = new Set([
 	"key", "group", "state", "version", "caps", "boot", "foreign", "ssh_host_key", "rdp_certificate", "nat", "trouble", "stage", "code", "why", "path", "path_why", "address",
-	"reason", "ticket", "user", "node", "who", "what", "detail", "name", "identity", "endpoints", "region", "proof", "by",
+	"reason", "ticket", "user", "node", "who", "what", "detail", "name", "identity", "endpoints", "region", "proof", "by", "check",
 ]);
 
 /**
@@ -33,7 +33,7 @@ export default async function (run) {
 	await signIn(run, page);
 	const base = run.args.url + "api/v1";
 	const device = await (await context.request.get(`${base}/devices/${run.args.device}`)).json();
-	const said = { ...device, group: "g", version: "v", caps: ["c"], foreign: "f", nat: "n", trouble: ["t"], why: "w", boot: "b", ssh_host_key: "s", rdp_certificate: "r" };
+	const said = { ...device, group: "g", version: "v", caps: ["c"], foreign: "f", nat: "n", trouble: ["t"], why: "w", boot: "b", ssh_host_key: "s", rdp_certificate: "r", preflight: [{ check: "c", state: "s", code: "c", detail: "d" }] };
 
 	await page.route(/\/api\/v1\/(?!.*\/events)/, async (route) => {
 		const answer = await route.fetch();
@@ -66,5 +66,5 @@ export default async function (run) {
 		await run.shot(page, `hostile-${name}`);
 	}
 	run.log(`shown as text: ${[...shown].sort().join(", ")}`);
-	for (const field of ["version", "group", "reason", "ticket", "detail"]) if (!shown.has(field)) run.faults.push(`no page shows ${field}: the test sees nothing of it`);
+	for (const field of ["version", "group", "reason", "ticket", "detail", "check"]) if (!shown.has(field)) run.faults.push(`no page shows ${field}: the test sees nothing of it`);
 }

@@ -9,6 +9,7 @@ import { connect, connectWith } from "./connect.js";
 import { historyLine, isOver, lasted, pathText, stateBadge } from "./history.js";
 import { natClass } from "./nat.js";
 import { plotPaths, plotSamples } from "./plot.js";
+import { checkRow } from "./preflight.js";
 import { severity, troubles } from "./trouble.js";
 import { natText, troubleText, troubleTodo } from "./words.js";
 import { explain } from "./toast.js";
@@ -86,6 +87,9 @@ function showDevice(d) {
 	replace(byId("troubles"), ...codes.map((code) =>
 		h("li", { class: `notice ${severity(code)}` }, h("strong", null, troubleText(code)), " ", troubleTodo(code))));
 	if (d.foreign) byId("troubles").append(h("li", { class: "notice" }, t("device.foreign"), " ", h("code", null, d.foreign)));
+	const checks = d.preflight ?? [];
+	replace(byId("checks"), ...checks.map(checkRow));
+	byId("check-none").hidden = checks.length > 0;
 	follow(d.session ?? "");
 }
 

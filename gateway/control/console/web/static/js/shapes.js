@@ -21,7 +21,10 @@
  * @property {string} [rdp_certificate]
  * @property {string} [nat]
  * @property {string[]} [trouble]
+ * @property {Check[]} [preflight] in answers about one device
  */
+
+/** @typedef {{check: string, state: string, code?: string, detail?: string}} Check */
 
 /**
  * @typedef {object} DeviceEvents

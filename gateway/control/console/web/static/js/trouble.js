@@ -24,7 +24,7 @@ export function kindOf(code) {
 	return colon < 0 ? code : code.slice(0, colon);
 }
 
-const grave = new Set(["clone", "foreign_key", "refused"]);
+const grave = new Set(["clone", "foreign_key", "refused", "preflight"]);
 
 /**
  * How bad a trouble is, as a badge shows it.

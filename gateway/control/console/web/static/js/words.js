@@ -1,6 +1,7 @@
 // What a device's troubles and its network are called, and what to do about them.
 
 import { joined, known, t } from "./i18n.js";
+import { checkName } from "./preflight.js";
 import { kindOf } from "./trouble.js";
 
 /** @type {Map<string, string>} words are looked up once: rows are shown many times */
@@ -29,6 +30,7 @@ export function troubleText(code) {
  */
 export function troubleTodo(code) {
 	const detail = code.slice(kindOf(code).length + 1);
+	if (kindOf(code) === "preflight") return t("trouble.check", { check: checkName(detail) });
 	const why = detail && (known(`problem.${detail}`) || t("trouble.code", { code: detail }));
 	return joined("sentences", [why, detail && known(`hint.${detail}`), known(`todo.${kindOf(code)}`)]);
 }
