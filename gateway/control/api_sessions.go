@@ -34,8 +34,8 @@ func (b backend) ExtendSession(ctx context.Context, u auth.User, id string, life
 }
 
 // CloseSession implements api.Backend.
-func (b backend) CloseSession(ctx context.Context, u auth.User, id, operator string) (client.Session, error) {
-	v, err := b.c.closeSession(u, id, operator)
+func (b backend) CloseSession(ctx context.Context, u auth.User, id string, whom api.Whom) (client.Session, error) {
+	v, err := b.c.closeSession(u, id, whom)
 	if errors.Is(err, errNotFound) {
 		// One that is over is closed already.
 		return b.Session(ctx, u, id)

@@ -181,7 +181,7 @@ func TestEndToEndIsOneOperators(t *testing.T) {
 	if _, err := bob.CloseSession(t.Context(), s.ID); code(err) != "forbidden" {
 		t.Errorf("another closes: %v", err)
 	}
-	if _, err := w.c.Client(User{Name: "boss", Role: Approver}).CloseSession(t.Context(), s.ID); err != nil {
+	if _, err := w.c.Client(User{Name: "boss", Role: Approver}).CloseForAll(t.Context(), s.ID); err != nil {
 		t.Errorf("an approver cannot close: %v", err)
 	}
 	w.reaches(s.ID, client.Closed)

@@ -92,7 +92,7 @@ func TestRealNode(t *testing.T) {
 	stop()
 	eventually(t, "the node is away", func() bool { return w.c.Stats().Nodes == 0 })
 	boss := w.c.Client(User{Name: "boss", Role: Approver})
-	if _, err := boss.CloseSession(t.Context(), s.ID); err != nil {
+	if _, err := boss.CloseForAll(t.Context(), s.ID); err != nil {
 		t.Fatal(err)
 	}
 	if len(node.Sessions()) != 1 {

@@ -333,11 +333,8 @@ func TestRestart(t *testing.T) {
 	}
 	w.broker.Online("kiosk-2", true)
 	w.reaches(off.ID, client.Closed)
-	if _, err := w.c.Client(User{Name: "boss", Role: Approver}).CloseSession(t.Context(), s.ID); err != nil {
+	if _, err := w.c.Client(User{Name: "boss", Role: Approver}).CloseForAll(t.Context(), s.ID); err != nil {
 		t.Fatal(err)
-	}
-	for _, o := range v.Operators {
-		_, _ = w.c.Client(User{Name: "boss", Role: Approver}).RemoveOperator(t.Context(), s.ID, o.ID)
 	}
 	w.reaches(s.ID, client.Closed)
 	d, err := w.admin.Device(t.Context(), "kiosk-1")

@@ -275,7 +275,7 @@ func TestEndedElsewhere(t *testing.T) {
 		code string // "": as planned
 	}{
 		{"closed by an approver", func(w *world, s *operator.Session) {
-			must(w.as("boss", control.Approver).CloseSession(t.Context(), s.ID()))
+			must(w.as("boss", control.Approver).CloseForAll(t.Context(), s.ID()))
 		}, ""},
 		{"closed at the device", func(w *world, _ *operator.Session) { w.agent.Hangup(t.Context()) }, "hangup"},
 	} {
@@ -385,7 +385,7 @@ func TestForeignGrant(t *testing.T) {
 			}
 			boss := w.as("boss", control.Approver)
 			for s := range boss.Sessions(t.Context(), client.Filter{Open: true}) {
-				must(boss.CloseSession(t.Context(), s.ID))
+				must(boss.CloseForAll(t.Context(), s.ID))
 			}
 			w.wait("nothing is open", func() bool { return len(w.node.Sessions()) == 0 })
 		})

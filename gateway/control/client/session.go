@@ -45,18 +45,24 @@ func (c *Client) ExtendSession(ctx context.Context, id string, lifetime time.Dur
 	return s, err
 }
 
-// CloseSession removes the caller from a session; the last operator's removal
-// closes it. It returns what the session has become, which may still be closing.
+// CloseSession has the caller leave a session; the last operator's leaving closes it.
+// Others stay in it, also when it is called again. It returns what the session has
+// become, which may still be closing.
 func (c *Client) CloseSession(ctx context.Context, id string) (Session, error) {
-	return c.RemoveOperator(ctx, id, "")
+	return c.out(ctx, id, nil)
 }
 
 // RemoveOperator removes one operator, by his opaque id, as CloseSession does.
-func (c *Client) RemoveOperator(ctx context.Context, id, operator string) (s Session, err error) {
-	q := url.Values{}
-	if operator != "" {
-		q.Set("operator", operator)
-	}
+func (c *Client) RemoveOperator(ctx context.Context, id, operator string) (Session, error) {
+	return c.out(ctx, id, url.Values{"operator": {operator}})
+}
+
+// CloseForAll closes a session for everybody who is in it.
+func (c *Client) CloseForAll(ctx context.Context, id string) (Session, error) {
+	return c.out(ctx, id, url.Values{"all": {"true"}})
+}
+
+func (c *Client) out(ctx context.Context, id string, q url.Values) (s Session, err error) {
 	err = c.call(ctx, http.MethodDelete, "/sessions/"+url.PathEscape(id), q, nil, &s)
 	return s, err
 }

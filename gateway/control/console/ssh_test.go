@@ -163,7 +163,7 @@ func TestTerminalAndFiles(t *testing.T) {
 	write(t, again, `{"signin":{"user":"operator","password":"right"}}`)
 	heard(t, again, `"ready"`)
 	boss := b.as(t, operatorOf("ann"))
-	if status, code, _ := b.tell(t, boss, "DELETE", "/console/api/v1/sessions/"+id, ""); status != http.StatusOK {
+	if status, code, _ := b.tell(t, boss, "DELETE", "/console/api/v1/sessions/"+id+"?all=true", ""); status != http.StatusOK {
 		t.Fatalf("closed with %d %s", status, code)
 	}
 	if why := heard(t, again, ""); why == "" || why == "internal" {

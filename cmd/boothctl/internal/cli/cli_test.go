@@ -251,28 +251,30 @@ func TestVerbs(t *testing.T) {
 }
 
 func TestCloseByDevice(t *testing.T) {
-	var asked []string
-	got := ctl(t, func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.Method+" "+r.URL.Path)
-		s := client.Session{ID: "s1", Device: "kiosk-1", State: client.Closing, Rx: 2048}
-		switch {
-		case r.URL.Path == "/api/v1/sessions/kiosk-1":
-			refuse(404, "not_found", "no such session")(w, r)
-		case r.URL.Path == "/api/v1/sessions":
-			answer(page(s))(w, r)
-		case r.Method == http.MethodDelete:
-			answer(s)(w, r)
-		default:
-			w.Header().Set("Content-Type", "text/event-stream")
-			for _, state := range []client.SessionState{client.Closing, client.Closed} {
-				s.State = state
-				text, _ := json.Marshal(s)
-				fmt.Fprintf(w, "data: %s\n\n", text)
+	for args, want := range map[string]string{"close kiosk-1": "DELETE /api/v1/sessions/s1", "close --all kiosk-1": "DELETE /api/v1/sessions/s1?all=true"} {
+		var asked []string
+		got := ctl(t, func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.Method+" "+r.URL.RequestURI())
+			s := client.Session{ID: "s1", Device: "kiosk-1", State: client.Closing, Rx: 2048}
+			switch {
+			case r.URL.Path == "/api/v1/sessions/kiosk-1":
+				refuse(404, "not_found", "no such session")(w, r)
+			case r.URL.Path == "/api/v1/sessions":
+				answer(page(s))(w, r)
+			case r.Method == http.MethodDelete:
+				answer(s)(w, r)
+			default:
+				w.Header().Set("Content-Type", "text/event-stream")
+				for _, state := range []client.SessionState{client.Closing, client.Closed} {
+					s.State = state
+					text, _ := json.Marshal(s)
+					fmt.Fprintf(w, "data: %s\n\n", text)
+				}
 			}
+		}, strings.Fields(args)...)
+		if got.code != 0 || !strings.Contains(got.out, "closed") || !strings.Contains(got.out, "2.0 KiB") || !slices.Contains(asked, want) {
+			t.Errorf("%+v, asked %q", got, asked)
 		}
-	}, "close", "kiosk-1")
-	if got.code != 0 || !strings.Contains(got.out, "closed") || !strings.Contains(got.out, "2.0 KiB") {
-		t.Errorf("%+v, asked %q", got, asked)
 	}
 }
 

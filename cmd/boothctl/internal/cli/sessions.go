@@ -87,7 +87,8 @@ func left(s client.Session) string {
 }
 
 func (a *app) close() *cobra.Command {
-	return &cobra.Command{
+	var everybody bool
+	c := &cobra.Command{
 		Use:               "close SESSION|DEVICE",
 		Short:             "leave a session; the last operator's leaving closes it",
 		Args:              cobra.ExactArgs(1),
@@ -97,7 +98,11 @@ func (a *app) close() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if s, err = ctl.CloseSession(cmd.Context(), s.ID); err != nil {
+			leave := ctl.CloseSession
+			if everybody {
+				leave = ctl.CloseForAll
+			}
+			if s, err = leave(cmd.Context(), s.ID); err != nil {
 				return err
 			}
 			for s, err = range ctl.WatchSession(cmd.Context(), s.ID) {
@@ -111,6 +116,8 @@ func (a *app) close() *cobra.Command {
 			return a.show(s, "session", s.ID, "device", s.Device, "state", s.State, "received", size(s.Rx), "sent", size(s.Tx))
 		}),
 	}
+	c.Flags().BoolVar(&everybody, "all", false, "close it for everybody who is in it; where others are an approver may")
+	return c
 }
 
 func (a *app) extend() *cobra.Command {

@@ -46,7 +46,7 @@ func (r *Run) closeSession(ctx context.Context, device, id string) error {
 		return err
 	}
 	defer func() { <-r.slots }()
-	_, err := r.deployed.API.CloseSession(ctx, id)
+	_, err := r.deployed.API.CloseForAll(ctx, id)
 	if err == nil {
 		r.forget(device)
 	}

@@ -47,7 +47,7 @@ type Backend interface {
 	// SessionGrant is the latest grant of a session for an operator of u's in it.
 	SessionGrant(ctx context.Context, u auth.User, id, operator string) (client.Session, error)
 	ExtendSession(ctx context.Context, u auth.User, id string, lifetime time.Duration) (client.Session, error)
-	CloseSession(ctx context.Context, u auth.User, id, operator string) (client.Session, error)
+	CloseSession(ctx context.Context, u auth.User, id string, whom Whom) (client.Session, error)
 	// RenewSession lets an end-to-end session go on.
 	RenewSession(ctx context.Context, u auth.User, id string) (client.Session, error)
 	// MayOffer, SendOffer and WatchOffers are for who opened an end-to-end session.

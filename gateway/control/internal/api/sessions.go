@@ -10,6 +10,7 @@ import (
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/internal/auth"
+	"github.com/boothwire/boothwire/keys"
 )
 
 func (s *service) sessions() {
@@ -43,13 +44,17 @@ func (s *service) sessions() {
 			patient(ctx)
 			return answer(s.b.ExtendSession(ctx, userOf(ctx), in.ID, in.Body.Lifetime.Duration()))
 		})
-	huma.Register(s.api, operation(http.MethodDelete, "/sessions/{id}", "close-session", "Leave a session; the last operator closes it", tag),
+	huma.Register(s.api, operation(http.MethodDelete, "/sessions/{id}", "close-session", "Leave a session, or have another or everybody out of it; the last operator closes it", tag),
 		func(ctx context.Context, in *struct {
 			ByID
-			Operator string `query:"operator" maxLength:"64" doc:"Opaque id of the one to remove; empty: the caller"`
+			Operator string `query:"operator" maxLength:"64" doc:"Opaque id of the one to remove; empty: the caller, in all his ways"`
+			All      bool   `query:"all" doc:"Close it for everybody who is in it; an approver may, where others are"`
 		}) (*body[client.Session], error) {
 			patient(ctx)
-			return answer(s.b.CloseSession(ctx, userOf(ctx), in.ID, in.Operator))
+			if in.All && in.Operator != "" {
+				return nil, refused(client.Refuse(http.StatusUnprocessableEntity, keys.ReasonMalformed, "one operator, or all"))
+			}
+			return answer(s.b.CloseSession(ctx, userOf(ctx), in.ID, Whom{in.Operator, in.All}))
 		})
 	huma.Register(s.api, operation(http.MethodPost, "/sessions/{id}/renew", "renew-session", "Let an end-to-end session go on for a while: a signed word for the device, to be sent through the tunnel", tag),
 		func(ctx context.Context, in *ByID) (*body[client.Session], error) {
@@ -64,6 +69,13 @@ func (s *service) sessions() {
 		})
 	s.events(tag)
 	s.offers(tag)
+}
+
+// Whom says who is to be out of a session: one operator, by his opaque id, all, or, in
+// its zero value, the caller.
+type Whom struct {
+	Operator string
+	All      bool
 }
 
 type watchRequest struct {

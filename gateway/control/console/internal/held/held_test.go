@@ -335,7 +335,7 @@ func TestEndsElsewhere(t *testing.T) {
 		end  func(*world, string)
 		code string
 	}{
-		{"closed by an approver", func(w *world, id string) { w.Client("boss", control.Approver).CloseSession(w.t.Context(), id) }, "closed"},
+		{"closed by an approver", func(w *world, id string) { w.Client("boss", control.Approver).CloseForAll(w.t.Context(), id) }, "closed"},
 		{"closed at the device", func(w *world, _ string) { w.agent.Hangup(w.t.Context()) }, "hangup"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -276,7 +276,7 @@ async function close() {
 	if (!said) return;
 	try {
 		if (own) await post(`${here}/leave`);
-		else await remove(`/sessions/${encodeURIComponent(id)}`);
+		else await remove(`/sessions/${encodeURIComponent(id)}${mine ? "" : "?all=true"}`);
 	} catch (e) {
 		complain(e);
 	}

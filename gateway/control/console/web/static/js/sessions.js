@@ -180,10 +180,7 @@ async function closeAll(row) {
 	const who = joined("list", s.operators.map((o) => o.user)) || "–";
 	if (!(await ask({ title: t("session.close_title", { device: s.device }), text: t("session.close_for", { who }), danger: true, yes: t("session.close_all") }))) return;
 	try {
-		// The caller's own end is last: without it he could not remove the others.
-		const order = [...row.session.operators].sort((a, b) => Number(a.user === page.user) - Number(b.user === page.user));
-		for (const o of order) await remove(`/sessions/${encodeURIComponent(s.id)}?operator=${encodeURIComponent(o.id)}`);
-		if (order.length === 0) await remove(`/sessions/${encodeURIComponent(s.id)}`);
+		await remove(`/sessions/${encodeURIComponent(s.id)}?all=true`);
 	} catch (e) {
 		complain(e);
 	}
