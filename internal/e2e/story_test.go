@@ -35,6 +35,9 @@ func TestStory(t *testing.T) {
 				t.Skip("short")
 			}
 			w := newStory(t, tt.lines, tt.refuse)
+			if tt.lines == nil && tt.refuse == "" {
+				w.preflight()
+			}
 			w.session(1 << 20) // a warm-up: what a first session caches is no residue
 			w.settle()
 			before := w.snapshot()

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel/preflight"
@@ -53,8 +55,9 @@ func (c *checks) said() (all []signaling.Check) {
 	return all
 }
 
-// take keeps results, and has them published if they are others than before.
-func (c *checks) take(list []preflight.Result) {
+// take keeps results, has them published if they are others than before, and reports
+// whether they are.
+func (c *checks) take(list []preflight.Result) bool {
 	c.mu.Lock()
 	same := slices.Equal(c.last, list)
 	c.last = list
@@ -62,6 +65,7 @@ func (c *checks) take(list []preflight.Result) {
 	if !same {
 		signal(c.changed)
 	}
+	return !same
 }
 
 func signal(ch chan struct{}) {
@@ -96,10 +100,28 @@ func (a *Agent) check(ctx context.Context) {
 			continue
 		}
 		on = addresses()
-		if list := preflight.Run(ctx, cfg); ctx.Err() == nil {
-			a.checks.take(list)
+		if list := preflight.Run(ctx, cfg); ctx.Err() == nil && a.checks.take(list) {
+			a.logChecks(list)
 		}
 		timer.Reset(a.cfg.Preflight*4/5 + rand.N(a.cfg.Preflight*2/5+1))
+	}
+}
+
+// logChecks says what is not as it should be.
+func (a *Agent) logChecks(list []preflight.Result) {
+	say, fields := a.log.Info, []zap.Field{}
+	for _, r := range list {
+		switch r.State {
+		case preflight.Fail:
+			say = a.log.Warn
+		case preflight.Warn:
+		default:
+			continue
+		}
+		fields = append(fields, zap.String(r.Check, strings.TrimSpace(r.Code+" "+r.Detail)))
+	}
+	if len(fields) > 0 {
+		say("this host lacks something for sessions", fields...)
 	}
 }
 

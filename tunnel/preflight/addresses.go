@@ -45,6 +45,19 @@ func (c *Config) driverless() bool {
 	return c.Mode == modeDriverless || c.Mode != modeAdapter && len(c.Services) > 0
 }
 
+// reached is the address at which sessions come to services that the configuration names
+// none for. What listens at 127.0.0.1 alone is not reached through an interface; a tunnel's
+// own is not there yet, so another one of the host stands for it.
+func (c *Config) reached(h host) netip.Addr {
+	if c.driverless() || h.adapter() != "" {
+		return loopback
+	}
+	if own := h.own(); own.IsValid() {
+		return own
+	}
+	return loopback
+}
+
 // driver looks whether an interface can be made where one is wanted.
 func (c *Config) driver(h host) Result {
 	if c.driverless() {

@@ -11,6 +11,7 @@ import (
 type host struct {
 	now      func() time.Time
 	dial     func(ctx context.Context, address string) error
+	own      func() netip.Addr              // one that others reach this host by; zero: none
 	networks func() ([]netip.Prefix, error) // of interfaces and routes, without tunnels of ours
 	adapter  func() (code string)           // why no interface can be made; empty: one can
 	rdp      func() (rdpFacts, error)
@@ -18,7 +19,7 @@ type host struct {
 }
 
 // here is this machine.
-var here = host{now: time.Now, dial: dial, networks: networks, adapter: adapter, rdp: rdp, firewall: profiles}
+var here = host{now: time.Now, dial: dial, own: own, networks: networks, adapter: adapter, rdp: rdp, firewall: profiles}
 
 // ownName reports whether an interface is a tunnel of ours: bw0, bw1, ...
 func ownName(name string) bool {
@@ -46,4 +47,15 @@ func interfaces() (list []netip.Prefix, err error) {
 		}
 	}
 	return list, nil
+}
+
+// own is the first address that is neither this machine's alone nor its link's.
+func own() netip.Addr {
+	list, _ := interfaces()
+	for _, p := range list {
+		if a := p.Addr(); a.Is4() && a.IsGlobalUnicast() {
+			return a
+		}
+	}
+	return netip.Addr{}
 }

@@ -18,7 +18,7 @@ func networks() ([]netip.Prefix, error) {
 		return nil, err
 	}
 	for _, r := range routes {
-		if r.Dst == nil || own(r.LinkIndex) {
+		if r.Dst == nil || ofOurs(r.LinkIndex) {
 			continue
 		}
 		ones, _ := r.Dst.Mask.Size()
@@ -29,7 +29,7 @@ func networks() ([]netip.Prefix, error) {
 	return list, nil
 }
 
-func own(link int) bool {
+func ofOurs(link int) bool {
 	l, err := netlink.LinkByIndex(link)
 	return err == nil && ownName(l.Attrs().Name)
 }

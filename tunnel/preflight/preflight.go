@@ -21,7 +21,8 @@ type Config struct {
 	// Ports are those that a grant may name, of which the TCP ones are looked at, 8 at
 	// most. Default: those of Services; without any, SSH, SMB and RDP.
 	Ports []keys.Port
-	// Services is where a port is served; default 127.0.0.1, same port.
+	// Services is where a port is served; default the same port of 127.0.0.1 or, for
+	// tunnels that are interfaces, of an address that others reach this host by.
 	Services map[keys.Port]string
 	// Mode is the tunnel's: "adapter", "driverless", or "" for whichever can be had.
 	Mode string
@@ -102,7 +103,7 @@ type check struct {
 
 // run makes all checks of a host.
 func (c *Config) run(ctx context.Context, h host) []Result {
-	services := c.offered()
+	services := c.offered(c.reached(h))
 	var all []check
 	for _, s := range services {
 		all = append(all, check{s.name, func(ctx context.Context) Result { return s.check(ctx, h) }})

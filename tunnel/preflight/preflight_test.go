@@ -28,8 +28,9 @@ func well() host {
 	return host{
 		now:      func() time.Time { return noon },
 		dial:     func(context.Context, string) error { return nil },
+		own:      func() netip.Addr { return netip.MustParseAddr("192.168.1.7") },
 		networks: func() ([]netip.Prefix, error) { return prefixes("192.168.1.7/24", "0.0.0.0/0"), nil },
-		adapter:  func() string { return "" },
+		adapter:  func() string { return "no_driver" },
 		rdp:      func() (rdpFacts, error) { return rdpFacts{nla: true}, nil },
 		firewall: func() ([]profile, error) { return []profile{{"public", true, false}}, nil },
 	}
@@ -118,8 +119,12 @@ func TestChecks(t *testing.T) {
 		{"another pool", Config{Mode: "adapter", Pool: netip.MustParsePrefix("100.64.0.0/10")}, nets("100.100.0.0/16", "10.166.0.0/16"), "addresses fail overlap 100.100.0.0/16"},
 		{"every address", adapter, nets("0.0.0.0/0", "::/0", "fd00::1/64"), "addresses ok clear 10.166.0.0/16"},
 
+		{"through an interface", adapter, driver(""), "ssh ok listening 192.168.1.7:22"},
+		{"through an interface, as can be had", Config{}, driver(""), "ssh ok listening 192.168.1.7:22"},
+		{"through an interface, configured", Config{Mode: "adapter", Services: map[keys.Port]string{keys.TCP(22): "127.0.0.1:22"}}, driver(""), "ssh ok listening 127.0.0.1:22"},
+		{"through an interface, without another address", adapter, func(h *host) { driver("")(h); h.own = func() (a netip.Addr) { return a } }, "ssh ok listening 127.0.0.1:22"},
 		{"no driver needed", driverless, driver("no_driver"), "driver ok none_needed"},
-		{"driver", adapter, nil, "driver ok ready"},
+		{"driver", adapter, driver(""), "driver ok ready"},
 		{"no driver", adapter, driver("no_driver"), "driver fail no_driver"},
 		{"no rights, and none needed", Config{}, driver("no_rights"), "driver ok none_needed"},
 	} {
@@ -140,7 +145,7 @@ func TestOffered(t *testing.T) {
 	for n := range uint16(20) {
 		many = append(many, keys.TCP(9000-n), keys.TCP(9000-n), keys.UDP(53))
 	}
-	got := (&Config{Ports: many}).offered()
+	got := (&Config{Ports: many}).offered(loopback)
 	if len(got) != maxServices || got[0] != (service{"tcp_8981", "127.0.0.1:8981"}) {
 		t.Errorf("%v", got)
 	}
@@ -161,7 +166,7 @@ func TestPatience(t *testing.T) {
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		for _, want := range []string{"firewall unknown too_slow", "ssh fail no_answer 127.0.0.1:22", "driver ok ready"} {
+		for _, want := range []string{"firewall unknown too_slow", "ssh fail no_answer 127.0.0.1:22", "driver fail no_driver"} {
 			if !strings.Contains(got, want+"\n") {
 				t.Errorf("no %q in\n%s", want, got)
 			}

@@ -30,11 +30,14 @@ func Service(port uint16) string {
 	return fmt.Sprintf("tcp_%d", port)
 }
 
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
 // service is one that the host offers.
 type service struct{ name, address string }
 
-// offered are the services that are looked at, in the order of their ports.
-func (c *Config) offered() []service {
+// offered are the services that are looked at, in the order of their ports, at an address
+// of this host where the configuration names none.
+func (c *Config) offered(own netip.Addr) []service {
 	ports := slices.Clone(c.Ports)
 	if len(ports) == 0 {
 		ports = slices.Collect(maps.Keys(c.Services))
@@ -49,7 +52,7 @@ func (c *Config) offered() []service {
 	for _, p := range ports[:min(len(ports), maxServices)] {
 		at := c.Services[p]
 		if at == "" {
-			at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), p.Number).String()
+			at = netip.AddrPortFrom(own, p.Number).String()
 		}
 		all = append(all, service{Service(p.Number), at})
 	}
@@ -58,7 +61,7 @@ func (c *Config) offered() []service {
 
 // offers reports whether a port is one of those.
 func (c *Config) offers(port uint16) bool {
-	return slices.ContainsFunc(c.offered(), func(s service) bool { return s.name == Service(port) })
+	return slices.ContainsFunc(c.offered(loopback), func(s service) bool { return s.name == Service(port) })
 }
 
 // Windows has errors of its own for these, beside those that Go invents for it.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/boothwire/boothwire/tunnel/operator"
+	"github.com/boothwire/boothwire/tunnel/preflight"
 )
 
 // Where stable codes that an engineer may see are written down, and how.
@@ -65,6 +66,29 @@ func TestCodesHaveWords(t *testing.T) {
 	for code, name := range all {
 		if words[languages[0].Tag].words["problem."+code] == "" {
 			t.Errorf("%s: %q has no words", name, code)
+		}
+	}
+}
+
+// What a check found has the same words as boothctl has for it.
+func TestChecksHaveWords(t *testing.T) {
+	words, err := readTexts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	english := words["en"].words
+	for _, key := range preflight.Codes() {
+		check, code, own := strings.Cut(key, ".")
+		what := "preflight.what." + key
+		if !own {
+			check, code, what = "", key, "preflight.why."+key
+		}
+		if check == "service" {
+			check = "ssh"
+		}
+		says, todo := preflight.Explain(check, code)
+		if english[what] != says || english["preflight.todo."+key] != todo {
+			t.Errorf("%s: %q %q, boothctl says %q %q", key, english[what], english["preflight.todo."+key], says, todo)
 		}
 	}
 }

@@ -45,11 +45,25 @@ export default async function (run) {
 
 	await closeSession(page);
 	await run.shot(page, "8-closed");
+	await checks(run, page);
 	await page.goto(`${run.args.url}audit?session=${session}`);
 	await page.getByRole("row", { name: /[1-9]\d{6,} bytes from the device/ }).waitFor();
 	await run.shot(page, "9-audit");
 	await strip(run);
 	return { session };
+}
+
+/**
+ * Reads on the device's page what the device found of its host.
+ * @param {import("./browser.mjs").Run} run
+ * @param {import("./browser.mjs").Page} page
+ */
+async function checks(run, page) {
+	await page.goto(`${run.args.url}devices/${run.args.device}`);
+	for (const text of ["GoodSSH service It listens. 127.0.0.1:22", "GoodRDP service It listens. 127.0.0.1:3389", "WarningSMB service Nothing listens there. 127.0.0.1:445Start the service"]) {
+		await page.locator("#checks li", { hasText: text }).waitFor();
+	}
+	await run.shot(page, "device");
 }
 
 /**
