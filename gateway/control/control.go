@@ -47,6 +47,8 @@ type Control struct {
 	work sync.WaitGroup
 
 	mu        sync.Mutex
+	term      context.Context // in which this process decides
+	endTerm   context.CancelFunc
 	shut      bool
 	devices   map[string]*device
 	strangers strangers
@@ -106,6 +108,7 @@ func Open(ctx context.Context, dsn string, cfg *Config) (*Control, error) {
 		tokens: make(map[string]store.Token), figures: newFigures(),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.beginTerm()
 	c.strangers.init()
 	c.revoked = revoked{keep: settled.Longest, changed: make(chan struct{})}
 	c.couriers.init(c)
@@ -268,7 +271,7 @@ func (c *Control) sweep() {
 		c.mu.Unlock()
 		if n%60 == 0 {
 			c.store.Later("old", func(tx *store.Tx) error {
-				return errors.Join(tx.ForgetPrekeys(now.Add(-keepSpent)), tx.ForgetCommands(now.Add(-queueAge)))
+				return errors.Join(tx.ForgetPrekeys(now.Add(-keepSpent)), tx.ForgetCommands(now.Add(-queueAge)), tx.ForgetLogins(now.Add(-loginAge), maxLogins))
 			})
 		}
 	}

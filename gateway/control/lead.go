@@ -147,6 +147,7 @@ func (c *Control) hold(until time.Time) {
 		return
 	}
 	c.log.Warn("the lead is back")
+	c.beginTerm()
 	c.since = c.cfg.Now() // the nodes had nobody to speak to
 	for _, s := range c.sessions {
 		s.m.Sync()
@@ -166,6 +167,9 @@ func (c *Control) lapse() {
 	}
 	for _, n := range c.nodes {
 		n.cut()
+	}
+	if time.Since(c.lead.until) > keepTerm {
+		c.endTerm()
 	}
 }
 

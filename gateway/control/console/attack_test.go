@@ -141,7 +141,7 @@ func callAPI(t *testing.T, d *desk, b *http.Client, method, path, body string) (
 // A stream of the API ends with the login, at once.
 func TestStreamEndsWithLogin(t *testing.T) {
 	d := newDesk(t, nil)
-	l, secret := d.logins.Begin(control.User{Name: "a", Role: control.Viewer})
+	l, secret := d.begin(t, control.User{Name: "a", Role: control.Viewer})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, "GET", d.url+"/console/api/v1/devices/events", nil)
@@ -207,7 +207,7 @@ func TestOneUserIsBounded(t *testing.T) {
 			t.Errorf("a large list of %+v: %d, want %d: %s", tt.user, res.StatusCode, tt.want, text)
 		}
 	}
-	l, secret := d.logins.Begin(control.User{Name: "a", Role: control.Viewer})
+	l, secret := d.begin(t, control.User{Name: "a", Role: control.Viewer})
 	for n := range 1000 {
 		if !l.Enter() {
 			if n < 100 {

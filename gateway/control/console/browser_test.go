@@ -33,7 +33,7 @@ func TestSessionInBrowser(t *testing.T) {
 	for _, u := range []control.User{
 		operatorOf("ann"), operatorOf("bob"), operatorOf("cat"), {Name: "boss", Role: control.Approver}, {Name: "eve", Role: control.Viewer},
 	} {
-		_, logins[u.Name] = b.logins.Begin(u)
+		_, logins[u.Name] = b.begin(t, u)
 	}
 	browsertest.Play(t, browsertest.Scenario{
 		File: "session.mjs",

@@ -19,6 +19,8 @@ import (
 type Control interface {
 	// As calls as u, whom the console has signed in.
 	As(u control.User) http.RoundTripper
+	// Logins keeps who is signed in; nil while this process does not decide.
+	Logins() *control.Logins
 }
 
 // Config of a Console. Without Local and OIDC nobody can sign in.
@@ -110,7 +112,7 @@ func New(c Control, cfg *Config) (*Console, error) {
 	if s.desktops, err = s.newDesktops(cfg.Desktop); err != nil {
 		return nil, err
 	}
-	s.logins = login.New(cfg.Idle, cfg.Longest)
+	s.logins = login.New(login.Config{Idle: cfg.Idle, Longest: cfg.Longest, Keeper: s.keeper, Recall: s.recall, Provider: s.oidc, Logger: s.log})
 	s.cfg.Policy = cfg.Policy.settled()
 	s.held = s.cfg.Policy.sessions(cfg.Operator, s.log)
 	pins, err := sshconn.NewPins(cfg.SSH.FirstUse, cfg.SSH.Remember)
@@ -131,14 +133,37 @@ func (c *Console) taken() []string {
 	return []string{"control", c.local.Name()}
 }
 
+// keeper is where logins are kept: beside all else that control knows.
+func (c *Console) keeper() login.Keeper {
+	if k := c.control.Logins(); k != nil {
+		return k
+	}
+	return nil
+}
+
+// recall tells who somebody is who signed in before this process began, by what the
+// configuration says now.
+func (c *Console) recall(l control.Login) (control.User, bool) {
+	if c.local != nil {
+		if u, ok := c.local.Recall(l); ok {
+			return u, true
+		}
+	}
+	if c.oidc != nil {
+		return c.oidc.Recall(l)
+	}
+	return control.User{}, false
+}
+
 // ServeHTTP implements http.Handler.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
 
-// Close ends every login, and with them what they hold open: it leaves their sessions,
-// and waits until nothing of those is left here. It is idempotent.
+// Close ends what every login holds open here: it leaves their sessions, and waits until
+// nothing of those is left. Who is signed in stays so for the console that comes next. It
+// is idempotent.
 func (c *Console) Close() error {
-	c.logins.Close()
 	c.ssh.Close()
 	c.held.Close()
+	c.logins.Close()
 	return nil
 }

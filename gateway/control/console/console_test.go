@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
 	"github.com/boothwire/boothwire/keys"
 )
 
@@ -52,6 +53,28 @@ func newDesk(t testing.TB, change func(*Config)) *desk {
 	return &desk{s, c, srv.URL, srv}
 }
 
+// newServed is a desk at an address of its own that serve answers at, without a console.
+func newServed(t *testing.T, serve http.HandlerFunc) *desk {
+	t.Helper()
+	srv := httptest.NewServer(serve)
+	t.Cleanup(srv.Close)
+	return &desk{url: srv.URL, served: srv}
+}
+
+// give has a browser show a secret.
+func (d *desk) give(t *testing.T, b *http.Client, secret string) {
+	t.Helper()
+	at, err := url.Parse(d.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &http.Cookie{Name: "boothwire", Value: secret, Path: "/"}
+	if at.Scheme == "https" {
+		c.Name, c.Secure = "__Host-boothwire", true
+	}
+	b.Jar.SetCookies(at, []*http.Cookie{c})
+}
+
 // browser keeps cookies, and follows no redirect.
 func (d *desk) browser(t *testing.T) *http.Client {
 	t.Helper()
@@ -66,13 +89,55 @@ func (d *desk) browser(t *testing.T) *http.Client {
 func (d *desk) as(t *testing.T, u control.User) *http.Client {
 	t.Helper()
 	b := d.browser(t)
-	_, secret := d.logins.Begin(u)
-	at, err := url.Parse(d.url)
+	_, secret := d.begin(t, u)
+	d.give(t, b, secret)
+	return b
+}
+
+// begin is a login of u, and its secret.
+func (d *desk) begin(t testing.TB, u control.User) (*login.Login, string) {
+	t.Helper()
+	l, secret, err := d.logins.Begin(t.Context(), u, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Jar.SetCookies(at, []*http.Cookie{{Name: "boothwire", Value: secret, Path: "/"}})
-	return b
+	return l, secret
+}
+
+// secret is the one that a browser has.
+func (d *desk) secret(t *testing.T, b *http.Client) string {
+	t.Helper()
+	at, err := url.Parse(d.url + "/console/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range b.Jar.Cookies(at) {
+		if strings.TrimPrefix(c.Name, "__Host-") == "boothwire" {
+			return c.Value
+		}
+	}
+	t.Fatal("the browser has no login")
+	return ""
+}
+
+// follow opens a stream, and returns what is closed at its end.
+func (d *desk) follow(t *testing.T, b *http.Client, path string) <-chan struct{} {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", d.url+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := b.Do(r)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("a stream: %v, %v", res, err)
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		defer res.Body.Close()
+		_, _ = io.Copy(io.Discard, res.Body)
+	}()
+	return over
 }
 
 // ask sends a request as a page of the console does, and returns status, headers, body.
@@ -127,8 +192,7 @@ func TestSignInAndOut(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &list); status != http.StatusOK || err != nil {
 		t.Fatalf("the API answers %d %s", status, text)
 	}
-	at, _ := url.Parse(d.url + "/console/")
-	secret := b.Jar.Cookies(at)[0].Value
+	secret := d.secret(t, b)
 	ask(t, b, "POST", d.url+"/console/signout", url.Values{})
 	if _, ok := d.logins.Find(secret); ok {
 		t.Error("the login goes on after its end")
@@ -148,7 +212,7 @@ func TestSignOutEndsStreams(t *testing.T) {
 		close(ended)
 	}))))
 	defer held.Close()
-	l, secret := d.logins.Begin(control.User{Name: "a", Role: control.Viewer})
+	l, secret := d.begin(t, control.User{Name: "a", Role: control.Viewer})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	r, _ := http.NewRequestWithContext(ctx, "GET", held.URL, nil)

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
 )
@@ -13,9 +15,17 @@ import (
 // carries their login and ends with it: login.From has it, also for rooms.
 func (c *Console) signedIn(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		l, ok := c.logins.Of(r)
-		if !ok {
+		l, err := c.logins.Of(r)
+		if err != nil {
+			c.refuseUnkept(w, err)
+			return
+		}
+		if l == nil {
 			c.turnAway(w, r)
+			return
+		}
+		if wantsPage(r) && c.logins.Renew(l) {
+			http.Redirect(w, r, startPath+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 			return
 		}
 		if !l.Enter() {
@@ -24,7 +34,7 @@ func (c *Console) signedIn(next http.Handler) http.Handler {
 		}
 		defer l.Leave()
 		if works(r) {
-			l.Touch()
+			c.logins.Touch(l)
 		}
 		ctx, cancel := login.With(r.Context(), l)
 		defer cancel()
@@ -51,10 +61,20 @@ func (c *Console) turnAway(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	to := signInPath
+	if c.oidc != nil && login.ByProvider(r) {
+		to = startPath // he did not sign out: the provider may know him still
+	}
 	if r.URL.Path != "/console/" || r.URL.RawQuery != "" {
 		to += "?next=" + url.QueryEscape(r.URL.RequestURI())
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// refuseUnkept is for when nobody can say who is signed in.
+func (c *Console) refuseUnkept(w http.ResponseWriter, err error) {
+	c.log.Warn("who is signed in cannot be read or written", zap.Error(err))
+	w.Header().Set("Retry-After", "1")
+	refuse(w, http.StatusServiceUnavailable, "no_lead", "who is signed in cannot be read or written at the moment; try again")
 }
 
 // awake is what pages say while their user moves a pointer or types.

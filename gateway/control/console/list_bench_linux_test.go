@@ -197,7 +197,7 @@ func (d *desk) followers(b *testing.B, n int) {
 	var ready sync.WaitGroup
 	for i := range n {
 		ready.Add(1)
-		_, secret := d.logins.Begin(control.User{Name: fmt.Sprintf("user-%d", i), Role: control.Viewer})
+		_, secret := d.begin(b, control.User{Name: fmt.Sprintf("user-%d", i), Role: control.Viewer})
 		r, err := http.NewRequestWithContext(b.Context(), "GET", d.url+"/console/api/v1/devices/events", nil)
 		if err != nil {
 			b.Fatal(err)

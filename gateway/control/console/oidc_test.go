@@ -16,29 +16,44 @@ import (
 	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
 )
 
+// trusted is what the console at url is configured with for p.
+func (p *provider) trusted(url string) *OIDC {
+	return &OIDC{Issuer: p.URL, ClientID: clientID, Secret: clientSecret, Redirect: url + login.CallbackPath, Rules: []Rule{
+		{Group: "kiosk-service", Role: control.Operator, Devices: []string{"mall-7"}}, {Group: "kiosk-admins", Role: control.Admin},
+	}}
+}
+
 // oidcDesk is a console whose users p knows.
-func oidcDesk(t *testing.T, p *provider) *desk {
+func oidcDesk(t *testing.T, p *provider, change func(*OIDC)) *desk {
 	t.Helper()
 	var inner http.Handler
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inner.ServeHTTP(w, r) }))
 	t.Cleanup(srv.Close)
 	d := newDesk(t, func(cfg *Config) {
-		cfg.OIDC = &OIDC{Issuer: p.URL, ClientID: clientID, Secret: clientSecret, Redirect: srv.URL + login.CallbackPath, Rules: []Rule{
-			{Group: "kiosk-service", Role: control.Operator, Devices: []string{"mall-7"}}, {Group: "kiosk-admins", Role: control.Admin},
-		}}
+		cfg.OIDC = p.trusted(srv.URL)
+		if change != nil {
+			change(cfg.OIDC)
+		}
 	})
 	inner = d.Console
 	d.served, d.url = srv, srv.URL
 	return d
 }
 
-func TestOIDC(t *testing.T) {
-	p := newProvider(t)
-	d := oidcDesk(t, p)
-	other, err := rsa.GenerateKey(rand.Reader, 2048)
+// stranger is somebody's key.
+func stranger(t *testing.T) *rsa.PrivateKey {
+	t.Helper()
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return k
+}
+
+func TestOIDC(t *testing.T) {
+	p := newProvider(t)
+	d := oidcDesk(t, p, nil)
+	other := stranger(t)
 	for _, tt := range []struct {
 		name   string
 		claims map[string]any
@@ -89,7 +104,7 @@ func TestOIDC(t *testing.T) {
 // A callback counts once, in the browser in which it began, and with its state.
 func TestOIDCCallback(t *testing.T) {
 	p := newProvider(t)
-	d := oidcDesk(t, p)
+	d := oidcDesk(t, p, nil)
 	begin := func(b *http.Client) (callback string) {
 		_, head, _ := ask(t, b, "GET", d.url+"/console/oidc/start", nil)
 		res, err := b.Get(head.Get("Location"))
@@ -120,7 +135,7 @@ func TestOIDCCallback(t *testing.T) {
 		t.Errorf("with another state: %d", status)
 	}
 	p.Close()
-	fresh := oidcDesk(t, p)
+	fresh := oidcDesk(t, p, nil)
 	if status, _, text := ask(t, fresh.browser(t), "GET", fresh.url+"/console/oidc/start", nil); status != http.StatusBadGateway || !strings.Contains(text, "does not answer") {
 		t.Errorf("a provider that is away: %d", status)
 	}
@@ -130,7 +145,7 @@ func TestOIDCCallback(t *testing.T) {
 // him, nor does he end what the other has.
 func TestOIDCNamesakes(t *testing.T) {
 	p := newProvider(t)
-	d := oidcDesk(t, p)
+	d := oidcDesk(t, p, nil)
 	signIn := func(subject, group string) (*http.Client, int) {
 		p.mu.Lock()
 		p.claims = map[string]any{"sub": subject, "groups": []string{group}}

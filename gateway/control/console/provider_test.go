@@ -29,6 +29,26 @@ type provider struct {
 	claims map[string]any        // beside or instead of the usual ones
 	refuse string                // the error that it answers instead of a code
 	signer *rsa.PrivateKey       // of tokens
+
+	// How it answers when asked again: "" (no refresh tokens), "token" (by an ID token),
+	// "info" (by user information), "silent" (without groups), "gone", "away".
+	again   string
+	refresh map[string]bool // tokens that are good, each once
+	asked   int             // again
+}
+
+// change has the provider think otherwise from now on.
+func (p *provider) change(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+}
+
+// asks is how often it was asked again.
+func (p *provider) asks() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
 }
 
 const (
@@ -36,18 +56,24 @@ const (
 	clientSecret = "s3cret"
 )
 
+// providerKey is every provider's: to make one takes long.
+var providerKey = sync.OnceValue(func() *rsa.PrivateKey {
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return k
+})
+
 func newProvider(t *testing.T) *provider {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &provider{t: t, key: key, signer: key, codes: make(map[string]url.Values), claims: make(map[string]any)}
+	p := &provider{t: t, key: providerKey(), signer: providerKey(), codes: make(map[string]url.Values), claims: make(map[string]any), refresh: make(map[string]bool)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.describe)
 	mux.HandleFunc("GET /keys", p.keys)
 	mux.HandleFunc("GET /authorize", p.authorize)
 	mux.HandleFunc("POST /token", p.token)
+	mux.HandleFunc("GET /userinfo", p.information)
 	p.Server = httptest.NewServer(mux)
 	t.Cleanup(p.Close)
 	return p
@@ -60,7 +86,7 @@ func (p *provider) say(w http.ResponseWriter, v any) {
 
 func (p *provider) describe(w http.ResponseWriter, _ *http.Request) {
 	p.say(w, map[string]any{
-		"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
+		"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys", "userinfo_endpoint": p.URL + "/userinfo",
 		"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
 	})
 }
@@ -101,6 +127,10 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 	id, secret, _ := r.BasicAuth()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if r.FormValue("grant_type") == "refresh_token" && id == clientID && secret == clientSecret {
+		p.answerAgain(w, r.FormValue("refresh_token"))
+		return
+	}
 	asked := p.codes[r.FormValue("code")]
 	delete(p.codes, r.FormValue("code"))
 	sum := sha256.Sum256([]byte(r.FormValue("code_verifier")))
@@ -109,12 +139,74 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 		p.say(w, map[string]string{"error": "invalid_grant"})
 		return
 	}
+	claims := p.says()
+	if _, ok := claims["nonce"]; !ok {
+		claims["nonce"] = asked.Get("nonce")
+	}
+	answer := p.tokens()
+	answer["id_token"] = p.sign(claims)
+	p.say(w, answer)
+}
+
+// says are the claims about the user at present; mu is held.
+func (p *provider) says() map[string]any {
 	claims := map[string]any{
-		"iss": p.URL, "aud": clientID, "sub": "1", "nonce": asked.Get("nonce"), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
+		"iss": p.URL, "aud": clientID, "sub": "1", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
 		"preferred_username": "ann", "groups": []string{"kiosk-service"},
 	}
 	maps.Copy(claims, p.claims)
-	p.say(w, map[string]any{"access_token": "a", "token_type": "Bearer", "expires_in": 60, "id_token": p.sign(claims)})
+	return claims
+}
+
+// tokens are an access token and, if it gives any, a refresh token; mu is held.
+func (p *provider) tokens() map[string]any {
+	answer := map[string]any{"access_token": "a", "token_type": "Bearer", "expires_in": 60}
+	if p.again != "" {
+		fresh := rand.Text()
+		p.refresh[fresh] = true
+		answer["refresh_token"] = fresh
+	}
+	return answer
+}
+
+// answerAgain spends a refresh token; mu is held.
+func (p *provider) answerAgain(w http.ResponseWriter, token string) {
+	p.asked++
+	if p.again == "away" {
+		http.Error(w, "later", http.StatusServiceUnavailable)
+		return
+	}
+	good := p.refresh[token]
+	delete(p.refresh, token)
+	if !good || p.again == "gone" {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		p.say(w, map[string]string{"error": "invalid_grant"})
+		return
+	}
+	answer := p.tokens()
+	claims := p.says()
+	if p.again != "token" {
+		delete(claims, "groups")
+	}
+	if p.again != "info" {
+		answer["id_token"] = p.sign(claims)
+	}
+	p.say(w, answer)
+}
+
+func (p *provider) information(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Header.Get("Authorization") != "Bearer a" {
+		http.Error(w, "no", http.StatusUnauthorized)
+		return
+	}
+	claims := p.says()
+	if p.again == "silent" {
+		delete(claims, "groups")
+	}
+	p.say(w, claims)
 }
 
 // sign makes a JWS (RFC 7515) with RS256.

@@ -39,7 +39,7 @@ func (c *Console) routes() http.Handler {
 	mux.HandleFunc("GET /console/i18n/{file}", c.serveText)
 	mux.HandleFunc("GET "+signInPath, c.showSignIn)
 	mux.HandleFunc("POST "+signInPath, c.signIn)
-	mux.HandleFunc("GET /console/oidc/start", c.startOIDC)
+	mux.HandleFunc("GET "+startPath, c.startOIDC)
 	mux.HandleFunc("GET "+login.CallbackPath, c.finishOIDC)
 	mux.HandleFunc("POST /console/signout", c.signOut)
 

@@ -14,6 +14,7 @@ import (
 
 const (
 	signInPath = "/console/signin"
+	startPath  = "/console/oidc/start"
 	maxForm    = 16 << 10
 )
 
@@ -26,7 +27,7 @@ type door struct {
 
 func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request) {
 	next := nextOf(r.URL.Query().Get("next"))
-	if _, ok := c.logins.Of(r); ok {
+	if l, _ := c.logins.Of(r); l != nil {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return
 	}
@@ -66,8 +67,16 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		c.refuseSignIn(w, r, d, err)
 		return
 	}
-	c.leaveOld(r)
-	_, secret := c.logins.Begin(u)
+	err = c.leaveOld(r)
+	secret := ""
+	if err == nil {
+		_, secret, err = c.logins.Begin(r.Context(), u, c.local.Mark())
+	}
+	if err != nil {
+		c.refuseSignIn(w, r, d, err)
+		return
+	}
+	login.SetBy(w, r, false)
 	c.welcome(w, r, u, secret, d.Next)
 }
 
@@ -84,6 +93,8 @@ func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, d door, e
 	case errors.As(err, &wait):
 		d.Wrong, status = "signin.too_many", http.StatusTooManyRequests
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.After.Seconds()))))
+	case errors.Is(err, login.ErrNotKept):
+		d.Wrong, status = "signin.not_kept", http.StatusServiceUnavailable
 	case errors.Is(err, login.ErrUnsolicited):
 		d.Wrong = "signin.unsolicited"
 	case errors.Is(err, login.ErrNoRole):
@@ -101,11 +112,13 @@ func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, d door, e
 	c.showDoor(w, r, status, d)
 }
 
-// leaveOld ends the login that a browser has.
-func (c *Console) leaveOld(r *http.Request) {
-	if old, ok := c.logins.Of(r); ok {
-		c.logins.End(old)
+// leaveOld ends the login that a browser has, for every process that may decide.
+func (c *Console) leaveOld(r *http.Request) error {
+	old, err := c.logins.Of(r)
+	if err != nil || old == nil {
+		return err
 	}
+	return c.logins.SignOut(r.Context(), old)
 }
 
 // welcome gives a browser the secret of a login of u.
@@ -117,8 +130,12 @@ func (c *Console) welcome(w http.ResponseWriter, r *http.Request, u control.User
 
 // signOut ends the login, and every stream and WebSocket of it.
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
-	c.leaveOld(r)
+	if err := c.leaveOld(r); err != nil {
+		c.refuseUnkept(w, err) // the cookie stays, to try again with
+		return
+	}
 	login.Unset(w, r)
+	login.SetBy(w, r, false)
 	http.Redirect(w, r, signInPath, http.StatusSeeOther)
 }
 
@@ -147,16 +164,20 @@ func (c *Console) finishOIDC(w http.ResponseWriter, r *http.Request) {
 	}
 	pending := c.sealer.TakePending(w, r)
 	next := nextOf(pending.Next)
-	u, subject, err := c.oidc.Finish(r.Context(), pending, r.URL.Query())
+	u, who, err := c.oidc.Finish(r.Context(), pending, r.URL.Query())
 	if err != nil {
 		c.refuseSignIn(w, r, door{Next: next}, err)
 		return
 	}
-	c.leaveOld(r)
-	_, secret, err := c.logins.BeginOf(u, subject)
+	old, err := c.logins.Of(r)
+	secret := ""
+	if err == nil {
+		_, secret, err = c.logins.BeginOf(r.Context(), u, c.oidc.Mark(), who, old)
+	}
 	if err != nil {
 		c.refuseSignIn(w, r, door{Next: next}, err)
 		return
 	}
+	login.SetBy(w, r, true)
 	c.welcome(w, r, u, secret, next)
 }

@@ -39,7 +39,7 @@ func filled(t *testing.T) string {
 				ID: "s", Device: "kiosk-1", Opened: at, Ends: at.Add(time.Hour),
 				Operators: []store.Operator{{ID: "o", Added: at}}, Steps: []store.Step{{Stage: "granted", By: "control"}},
 			}),
-			tx.AddGrant("s", 1, "token", at), tx.AddAudit(store.Audit{ID: 1, At: at, What: "open"}), tx.AddToken(store.Token{ID: "t", Hash: "h"}))
+			tx.AddGrant("s", 1, "token", at), tx.AddAudit(store.Audit{ID: 1, At: at, What: "open"}), tx.AddToken(store.Token{ID: "t", Hash: "h"}), tx.PutLogin(store.Login{ID: "l", Hash: "h"}))
 		return errors.Join(errs...)
 	}); err != nil {
 		t.Fatal(err)
@@ -88,6 +88,7 @@ func same(t *testing.T, file, target string) {
 			func() (any, error) { return s.Nodes(t.Context()) },
 			func() (any, error) { return s.Addresses(t.Context()) },
 			func() (any, error) { return s.Tokens(t.Context()) },
+			func() (any, error) { return s.Logins(t.Context(), 9) },
 			func() (any, error) {
 				list, _, err := s.Audits(t.Context(), store.AuditFilter{Limit: 9})
 				return list, err

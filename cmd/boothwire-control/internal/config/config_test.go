@@ -49,6 +49,7 @@ func TestExample(t *testing.T) {
 		{"# [console.desktop]\n", "[console.desktop]\nrecord = true\n", "console.desktop.record: needs guacd"},
 		{"# [console.desktop]\n", "[console.desktop]\nguacd = 'guacd:4822'\nrecord = true\n", "console.desktop.record: needs a folder"},
 		{`# client_id = "control"`, "password = 'x' # client_id", "mqtt.password_file:"},
+		{"# [console.oidc]\n", oidc + "recheck = '1m'\nmax_age = '1h'\n[[console.oidc.rule]]\ngroup = 'g'\nrole = 'viewer'\n", ""},
 		{"# [console.local]\n", "[console.local]\n", ""},
 		{"# [console.local]\n", "[console.local]\npassword_hash = 'secret'\n", `console.local.password_hash: no bcrypt hash`},
 		{"# [console.oidc]\n", "[console.oidc]\nissuer = 'http://id.example.com'\n", `: console.oidc.issuer: "http://id`},

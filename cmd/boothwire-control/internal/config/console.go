@@ -71,6 +71,9 @@ type OIDC struct {
 	Name       string   `toml:"name_claim"`
 	Groups     string   `toml:"groups_claim"`
 	Rules      []Rule   `toml:"rule"`
+
+	Recheck daemon.Duration `toml:"recheck"`
+	MaxAge  daemon.Duration `toml:"max_age"`
 }
 
 // Rule gives members of a provider's group a role.
@@ -145,6 +148,7 @@ func (o *OIDC) provider(secret string) *console.OIDC {
 	p := &console.OIDC{
 		Issuer: o.Issuer, ClientID: o.ClientID, Secret: secret, Redirect: o.Redirect,
 		Scopes: o.Scopes, Name: o.Name, Groups: o.Groups,
+		Recheck: time.Duration(o.Recheck), MaxAge: time.Duration(o.MaxAge),
 	}
 	for _, r := range o.Rules {
 		p.Rules = append(p.Rules, console.Rule{Group: r.Group, Role: control.Role(r.Role), Devices: r.Devices})

@@ -13,7 +13,7 @@ import (
 
 // tables are all that hold what control knows. Who has the lead is not copied.
 var tables = []string{
-	"meta", "devices", "boots", "prekeys", "nodes", "addresses", "sessions", "operators", "grants", "steps", "commands", "audit", "tokens",
+	"meta", "devices", "boots", "prekeys", "nodes", "addresses", "sessions", "operators", "grants", "steps", "commands", "audit", "tokens", "logins",
 }
 
 // ErrNotEmpty means that a database to copy to holds something already.

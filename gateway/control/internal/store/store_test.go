@@ -67,7 +67,7 @@ func TestMemory(t *testing.T) {
 func suite(t *testing.T, database func(t *testing.T) opener) {
 	for name, test := range map[string]func(*testing.T, opener){
 		"devices": devices, "prekeys": prekeys, "commands": commands, "sessions": sessions, "nodes": nodes,
-		"addresses": addresses, "audit": audit, "tokens": tokens, "texts": texts, "transactions": transactions, "behind": behind, "lead": lead,
+		"addresses": addresses, "audit": audit, "tokens": tokens, "logins": logins, "texts": texts, "transactions": transactions, "behind": behind, "lead": lead,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, database(t)) })
 	}
@@ -508,6 +508,44 @@ func tokens(t *testing.T, open opener) {
 	if err := s.Do(t.Context(), func(tx *Tx) error { return tx.DeleteToken("t") }); !errors.Is(err, ErrAbsent) {
 		t.Error(err)
 	}
+}
+
+func logins(t *testing.T, open opener) {
+	s := open(t)
+	l := Login{ID: "l", Hash: "h", Source: "s", Name: "ann", Subject: "1", Groups: []string{"north"}, Refresh: "r", Began: at(1), Seen: at(2), Confirmed: at(3)}
+	later := Login{ID: "m", Hash: "i", Source: "s", Name: "bob", Began: at(5), Seen: at(5)}
+	do(t, s, func(tx *Tx) error { return errors.Join(tx.PutLogin(l), tx.PutLogin(later)) })
+	l.Hash, l.Groups, l.Refresh, l.Confirmed = "g", nil, "", at(9)
+	do(t, s, func(tx *Tx) error {
+		return errors.Join(tx.PutLogin(l), tx.SeeLogin("l", at(8)), tx.SeeLogin("gone", at(8)))
+	})
+	l.Seen = at(8)
+	if err := s.Do(t.Context(), func(tx *Tx) error { return tx.PutLogin(Login{ID: "n", Hash: "g"}) }); err == nil {
+		t.Error("two logins have one secret")
+	}
+	s.Close()
+	s = open(t)
+	defer s.Close()
+	kept := func(what string, want ...Login) {
+		t.Helper()
+		list, err := s.Logins(t.Context(), 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, what, list, want)
+	}
+	kept("all", later, l)
+	if list, err := s.Logins(t.Context(), 1); err != nil || len(list) != 1 || list[0].ID != "m" {
+		t.Errorf("one: %+v, %v", list, err)
+	}
+	do(t, s, func(tx *Tx) error { return tx.ForgetLogins(at(1), 2) })
+	kept("none too old", later, l)
+	do(t, s, func(tx *Tx) error { return tx.ForgetLogins(at(0), 1) })
+	kept("the latest", later)
+	do(t, s, func(tx *Tx) error { return errors.Join(tx.PutLogin(l), tx.ForgetLogins(at(2), 9)) })
+	kept("the younger", later)
+	do(t, s, func(tx *Tx) error { return tx.DeleteLogins("m", "gone") })
+	kept("none")
 }
 
 // Whatever a text holds it can be written, asked for, and copied to another database.

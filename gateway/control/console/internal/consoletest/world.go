@@ -95,6 +95,9 @@ func (w *World) As(u control.User) http.RoundTripper {
 	return way(func(r *http.Request) (*http.Response, error) { return w.Control().As(u).RoundTrip(r) })
 }
 
+// Logins is of whichever control runs.
+func (w *World) Logins() *control.Logins { return w.Control().Logins() }
+
 type way func(*http.Request) (*http.Response, error)
 
 func (f way) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

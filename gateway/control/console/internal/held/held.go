@@ -2,6 +2,7 @@ package held
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -45,6 +46,14 @@ type Who struct {
 
 // ended reports whether the login has ended.
 func (w Who) ended() bool { return w.Until != nil && w.Until.Err() != nil }
+
+// end is why it has.
+func (w Who) end() error {
+	if e, ok := errors.AsType[*client.Error](context.Cause(w.Until)); ok {
+		return e
+	}
+	return errSignedOut
+}
 
 // Sessions are all that a console holds. They are safe for concurrent use.
 type Sessions struct {

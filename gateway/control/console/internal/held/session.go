@@ -264,7 +264,7 @@ func (s *Session) signedOut(login string) {
 	s.mu.Lock()
 	for t := range s.tabs {
 		if t.who.Login == login {
-			t.cancel(errSignedOut)
+			t.cancel(t.who.end())
 		}
 	}
 	left := s.presence.logout(login)

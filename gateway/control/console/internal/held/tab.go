@@ -65,7 +65,7 @@ func (s *Session) Tab(ctx context.Context, who Who) (*Tab, error) {
 		return nil, errNotHeld
 	}
 	if who.ended() {
-		return nil, errSignedOut
+		return nil, who.end()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +92,7 @@ func (t *Tab) Err() error {
 	case t.ctx.Err() == nil:
 		return nil
 	case t.who.ended():
-		return errSignedOut
+		return t.who.end()
 	}
 	return context.Cause(t.ctx)
 }

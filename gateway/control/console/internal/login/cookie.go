@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"time"
 )
 
 // The cookies. Over TLS their names begin with __Host-, so that no other host and no
@@ -16,6 +17,7 @@ import (
 const (
 	loginCookie   = "boothwire"
 	pendingCookie = "boothwire-pending"
+	byCookie      = "boothwire-by"
 	secure        = "__Host-"
 )
 
@@ -65,13 +67,32 @@ func Unset(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, cookie(r, loginCookie, "", -1))
 }
 
-// Of returns the login of a request.
-func (s *Logins) Of(r *http.Request) (*Login, bool) {
+// SetBy notes in a browser that its user comes by the provider, or not any more: where
+// to go when the login is over.
+func SetBy(w http.ResponseWriter, r *http.Request, provider bool) {
+	switch {
+	case provider:
+		http.SetCookie(w, cookie(r, byCookie, "provider", int((30*24*time.Hour).Seconds())))
+	case read(r, byCookie) != "":
+		http.SetCookie(w, cookie(r, byCookie, "", -1))
+	}
+}
+
+// ByProvider reports whether SetBy noted that.
+func ByProvider(r *http.Request) bool { return read(r, byCookie) != "" }
+
+// Of returns the login of a request, nil if there is none. With ErrNotKept nobody can
+// say at the moment.
+func (s *Logins) Of(r *http.Request) (*Login, error) {
 	secret := read(r, loginCookie)
 	if secret == "" {
-		return nil, false
+		return nil, nil
 	}
-	return s.Find(secret)
+	if err := s.settle(r.Context()); err != nil {
+		return nil, err
+	}
+	l, _ := s.Find(secret)
+	return l, nil
 }
 
 // A Sealer keeps what a browser holds for us from being read or made up. Its key ends

@@ -1,7 +1,9 @@
 package login
 
 import (
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -87,6 +89,19 @@ func NewDoor(l *Local) (*Door, error) {
 // Name is the administrator's.
 func (d *Door) Name() string { return d.local.Name }
 
+// Mark is by what the administrator is known again: another password is another one.
+func (d *Door) Mark() string {
+	sum := sha256.Sum256([]byte(d.local.Name + "\x00" + d.local.Hash))
+	return "local " + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// Recall is who the administrator is whom a Keeper has.
+func (d *Door) Recall(l control.Login) (control.User, bool) {
+	return d.user(), l.Source == d.Mark() && l.Name == d.local.Name
+}
+
+func (d *Door) user() control.User { return control.User{Name: d.local.Name, Role: control.Admin} }
+
 // Near reports whether the administrator may sign in where r comes from.
 func (d *Door) Near(r *http.Request) bool { return d.local.Anywhere || Here(r) }
 
@@ -106,7 +121,7 @@ func (d *Door) Open(r *http.Request, name, password string) (control.User, error
 		return control.User{}, ErrWrong
 	}
 	d.tries.forgive(from)
-	return control.User{Name: d.local.Name, Role: control.Admin}, nil
+	return d.user(), nil
 }
 
 // Remote is where a request comes from; a network of IPv6 counts as one.

@@ -5,11 +5,16 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/boothwire/boothwire/gateway/control"
+	"github.com/boothwire/boothwire/gateway/control/client"
 )
 
 const (
@@ -21,55 +26,81 @@ const (
 	// maxOpen bounds the requests of one login at a time, streams and WebSockets among
 	// them: several times what the pages of one browser have open.
 	maxOpen = 256
+	// seenEvery is how often it is written down at most that a user is there.
+	seenEvery = time.Minute
+	// keepFor bounds how long it may take to write a login down.
+	keepFor = 10 * time.Second
 )
+
+// Config of Logins.
+type Config struct {
+	// A login ends when its user was idle for so long, and at the longest after that
+	// time; default 1 h and 12 h.
+	Idle, Longest time.Duration
+	// Keeper is where logins are kept beyond this process; nil: in its memory alone.
+	Keeper func() Keeper
+	// Recall tells who somebody is now whom a Keeper has; false: nobody any more.
+	Recall func(control.Login) (control.User, bool)
+	// Provider is asked about its users again; nil: there is none.
+	Provider *Provider
+	Logger   *zap.Logger // default silent
+}
 
 // Logins are those of one console. They are safe for concurrent use.
 type Logins struct {
-	idle, longest time.Duration
+	cfg     Config
+	loading chan struct{} // one
+	asking  chan struct{} // of those that ask the provider at a time
 
 	mu     sync.Mutex
 	all    map[[sha256.Size]byte]*Login
+	keeper Keeper
+	stop   func() bool // of following the keeper's term
 	closed bool
 }
 
-// New returns no logins yet. A login ends when its user was idle for so long, and at
-// the longest after that time; zero: 1 h and 12 h.
-func New(idle, longest time.Duration) *Logins {
-	if idle <= 0 {
-		idle = defaultIdle
+// New returns no logins yet.
+func New(cfg Config) *Logins {
+	if cfg.Idle <= 0 {
+		cfg.Idle = defaultIdle
 	}
-	if longest <= 0 {
-		longest = defaultLongest
+	if cfg.Longest <= 0 {
+		cfg.Longest = defaultLongest
 	}
-	return &Logins{idle: idle, longest: longest, all: make(map[[sha256.Size]byte]*Login)}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	return &Logins{cfg: cfg, loading: make(chan struct{}, 1), asking: make(chan struct{}, maxAsking), all: make(map[[sha256.Size]byte]*Login)}
 }
 
 // A Login is one user in one browser.
 type Login struct {
-	ID   string // names it inside this process; no secret
+	ID   string // names it; no secret
 	User control.User
 
 	ctx     context.Context
-	end     context.CancelFunc
-	hash    [sha256.Size]byte
-	subject string // who he is at the provider; empty: he is known by his name
-	began   time.Time
+	end     context.CancelCauseFunc
+	mark    string // who vouches for him
+	subject string // who he is there; empty: no provider's
 
-	mu    sync.Mutex
-	last  time.Time
-	open  int // requests
-	timer *time.Timer
+	mu        sync.Mutex
+	who       Known
+	hash      [sha256.Size]byte
+	began     time.Time
+	last      time.Time
+	seen      time.Time // last, as it is written down
+	confirmed time.Time // when it was last known that he is still the same
+	renewal   time.Time // when his browser was last sent to the provider again
+	seal      *seal     // of who.Refresh; nil: his browser has not come yet
+	sealed    string
+	told      bool // asked again, the provider has told groups
+	open      int  // requests
+	timer     *time.Timer
+	ask       *time.Timer
 }
 
-// Context ends with the login.
+// Context ends with the login; its cause is a *client.Error.
 func (l *Login) Context() context.Context { return l.ctx }
-
-// Touch says that the user does something.
-func (l *Login) Touch() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.last = time.Now()
-}
 
 // Enter counts a request until Leave; false: there are as many as one login may have.
 func (l *Login) Enter() bool {
@@ -89,54 +120,148 @@ func (l *Login) Leave() {
 	l.open--
 }
 
-// Begin makes a login and the secret by which its browser is known. Older logins of
-// that name end if they had another role or other groups: who decides about the user
-// has changed his mind.
-func (s *Logins) Begin(u control.User) (*Login, string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.begin(u, "")
+// Why a login ended.
+var (
+	errOver  = client.Refuse(http.StatusUnauthorized, "signed_out", "the login has ended")
+	errMoved = client.Refuse(http.StatusServiceUnavailable, "console_moved", "this process does not decide any more: another does, or nobody")
+)
+
+// Touch says that the user of l does something.
+func (s *Logins) Touch(l *Login) {
+	now := time.Now()
+	l.mu.Lock()
+	l.last = now
+	write := now.Sub(l.seen) >= seenEvery
+	if write {
+		l.seen = now
+	}
+	l.mu.Unlock()
+	if k := s.keptBy(); write && k != nil {
+		k.See(l.ID, now)
+	}
 }
 
-// BeginOf does so for somebody of a provider, which knows him as subject. He is refused
-// with ErrTaken while another of his name is signed in: what the one has open would be
-// the other's, too.
-func (s *Logins) BeginOf(u control.User, subject string) (*Login, string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, l := range s.all {
-		if l.User.Name == u.Name && l.subject != subject {
-			return nil, "", ErrTaken
-		}
+// Begin makes a login of the console's own and the secret by which its browser is known.
+// Older logins of that name end if they had another role or other groups: who decides
+// about the user has changed his mind. mark is by what he is known again.
+func (s *Logins) Begin(ctx context.Context, u control.User, mark string) (*Login, string, error) {
+	return s.begin(ctx, u, mark, Known{Name: u.Name}, nil)
+}
+
+// BeginOf does so for somebody of a provider. He is refused with ErrTaken while another
+// of his name is signed in: what the one has open would be the other's, too. A login
+// that the browser has already goes on with a new secret if it is his; else it ends.
+func (s *Logins) BeginOf(ctx context.Context, u control.User, mark string, who Known, old *Login) (*Login, string, error) {
+	return s.begin(ctx, u, mark, who, old)
+}
+
+func (s *Logins) begin(ctx context.Context, u control.User, mark string, who Known, old *Login) (*Login, string, error) {
+	if err := s.settle(ctx); err != nil {
+		return nil, "", err
 	}
-	l, secret := s.begin(u, subject)
+	secret := random()
+	l, ended, err := s.enter(u, mark, who, old, secret)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := s.keep(ctx, l, ended...); err != nil {
+		s.End(l)
+		return nil, "", err
+	}
+	if l.ctx.Err() != nil && s.keptBy() != nil { // while it was written
+		s.forget(l.ID)
+	}
 	return l, secret, nil
 }
 
-// begin is Begin; mu is held.
-func (s *Logins) begin(u control.User, subject string) (*Login, string) {
-	secret := random()
-	l := &Login{ID: random(), User: u, hash: sha256.Sum256([]byte(secret)), subject: subject, began: time.Now(), last: time.Now()}
-	l.ctx, l.end = context.WithCancel(context.Background())
-	if s.closed {
-		l.end()
-		return l, secret
+// enter takes a login in, before anybody has its secret; ended are the ids of those that
+// ended for it.
+func (s *Logins) enter(u control.User, mark string, who Known, old *Login, secret string) (l *Login, ended []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.all {
+		if o != old && o.User.Name == u.Name && (o.mark != mark || o.subject != who.Subject) && who.Subject != "" {
+			return nil, nil, ErrTaken
+		}
 	}
-	s.makeRoom(u)
-	s.all[l.hash] = l
-	l.timer = time.AfterFunc(min(s.idle, s.longest), func() { s.look(l) })
-	return l, secret
+	now := time.Now()
+	if old != nil && s.all[old.hash] == old {
+		if old.mark == mark && old.subject == who.Subject && same(old.User, u) {
+			s.renew(old, who, secret, now)
+			return old, nil, nil
+		}
+		ended = append(ended, s.drop(old, errOver))
+	}
+	l = newLogin(random(), u, mark, who.Subject, now)
+	l.hash, l.who, l.began, l.confirmed = sha256.Sum256([]byte(secret)), who, now, now
+	l.recognise(secret)
+	if s.closed {
+		l.end(errOver)
+		return l, ended, nil
+	}
+	ended = append(ended, s.makeRoom(u)...)
+	s.add(l)
+	return l, ended, nil
 }
 
-// makeRoom ends what is in the way of a new login; mu is held.
-func (s *Logins) makeRoom(u control.User) {
+func newLogin(id string, u control.User, mark, subject string, now time.Time) *Login {
+	l := &Login{ID: id, User: u, mark: mark, subject: subject, last: now, seen: now}
+	l.ctx, l.end = context.WithCancelCause(context.Background())
+	return l
+}
+
+// renew gives a login a new secret, as its user has signed in again; mu is held.
+func (s *Logins) renew(l *Login, who Known, secret string, now time.Time) {
+	delete(s.all, l.hash)
+	l.mu.Lock()
+	l.hash, l.who, l.began, l.last, l.confirmed = sha256.Sum256([]byte(secret)), who, now, now, now
+	l.seal, l.sealed = nil, ""
+	l.mu.Unlock()
+	l.recognise(secret)
+	s.all[l.hash] = l
+	s.arm(l)
+}
+
+// add takes l in; mu is held.
+func (s *Logins) add(l *Login) {
+	s.all[l.hash] = l
+	s.arm(l)
+}
+
+// arm sets the timers of l; mu is held.
+func (s *Logins) arm(l *Login) {
+	if l.timer == nil {
+		l.timer = time.AfterFunc(s.left(l), func() { s.look(l) })
+	} else {
+		l.timer.Reset(s.left(l))
+	}
+	s.armAsk(l)
+}
+
+// left is how long a login lasts yet, if nobody is there.
+func (s *Logins) left(l *Login) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left := min(time.Until(l.last.Add(s.cfg.Idle)), time.Until(l.began.Add(s.cfg.Longest)))
+	if p := s.cfg.Provider; p != nil && l.subject != "" {
+		left = min(left, time.Until(l.confirmed.Add(p.cfg.MaxAge)))
+	}
+	return left
+}
+
+func same(a, b control.User) bool {
+	return a.Name == b.Name && a.Role == b.Role && slices.Equal(a.Groups, b.Groups)
+}
+
+// makeRoom ends what is in the way of a new login, and returns the ids; mu is held.
+func (s *Logins) makeRoom(u control.User) (ended []string) {
 	var his []*Login
 	var oldest *Login
 	for _, l := range s.all {
 		switch {
 		case l.User.Name != u.Name:
-		case l.User.Role != u.Role || !slices.Equal(l.User.Groups, u.Groups):
-			s.drop(l)
+		case !same(l.User, u):
+			ended = append(ended, s.drop(l, errOver))
 			continue
 		default:
 			his = append(his, l)
@@ -147,34 +272,39 @@ func (s *Logins) makeRoom(u control.User) {
 	}
 	if len(his) >= maxEach {
 		oldest = slices.MinFunc(his, func(a, b *Login) int { return a.began.Compare(b.began) })
-		s.drop(oldest)
+		ended = append(ended, s.drop(oldest, errOver))
 	} else if len(s.all) >= maxLogins {
-		s.drop(oldest)
+		ended = append(ended, s.drop(oldest, errOver))
 	}
+	return ended
 }
 
 // look ends a login whose time is over, or looks again later.
 func (s *Logins) look(l *Login) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.all[l.hash] != l {
+		s.mu.Unlock()
 		return
 	}
-	l.mu.Lock()
-	left := min(time.Until(l.last.Add(s.idle)), time.Until(l.began.Add(s.longest)))
-	l.mu.Unlock()
-	if left <= 0 {
-		s.drop(l)
+	if left := s.left(l); left > 0 {
+		l.timer.Reset(left)
+		s.mu.Unlock()
 		return
 	}
-	l.timer.Reset(left)
+	id := s.drop(l, errOver)
+	s.mu.Unlock()
+	s.forget(id)
 }
 
-// drop ends a login; mu is held.
-func (s *Logins) drop(l *Login) {
+// drop ends a login, and returns its id; mu is held.
+func (s *Logins) drop(l *Login, why error) string {
 	delete(s.all, l.hash)
 	l.timer.Stop()
-	l.end()
+	if l.ask != nil {
+		l.ask.Stop()
+	}
+	l.end(why)
+	return l.ID
 }
 
 // Find returns the login whose browser shows that secret.
@@ -182,16 +312,59 @@ func (s *Logins) Find(secret string) (*Login, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l, ok := s.all[sha256.Sum256([]byte(secret))]
-	return l, ok && l.ctx.Err() == nil
+	if !ok || l.ctx.Err() != nil {
+		return nil, false
+	}
+	if l.recognise(secret) {
+		s.armAsk(l)
+	}
+	return l, true
 }
 
-// End ends a login. It is idempotent.
+// End ends a login here, and soon where it is kept. It is idempotent.
 func (s *Logins) End(l *Login) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.all[l.hash] == l {
-		s.drop(l)
+	if s.all[l.hash] != l {
+		s.mu.Unlock()
+		return
 	}
+	id := s.drop(l, errOver)
+	s.mu.Unlock()
+	s.forget(id)
+}
+
+// SignOut ends a login, for whoever may decide later too: with an error it has ended
+// here, and elsewhere perhaps not.
+func (s *Logins) SignOut(ctx context.Context, l *Login) error {
+	s.mu.Lock()
+	if s.all[l.hash] != l {
+		s.mu.Unlock()
+		if context.Cause(l.ctx) == error(errMoved) {
+			return ErrNotKept // somebody else decides about it now
+		}
+		return nil
+	}
+	id, k := s.drop(l, errOver), s.keeper
+	s.mu.Unlock()
+	if k == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepFor)
+	defer cancel()
+	return k.Drop(ctx, id)
+}
+
+// endAll ends the logins that f picks, for good.
+func (s *Logins) endAll(f func(*Login) bool) {
+	s.mu.Lock()
+	var ids []string
+	for _, l := range s.all {
+		if f(l) {
+			ids = append(ids, s.drop(l, errOver))
+		}
+	}
+	s.mu.Unlock()
+	s.forget(ids...)
 }
 
 // Len is how many there are.
@@ -201,13 +374,23 @@ func (s *Logins) Len() int {
 	return len(s.all)
 }
 
-// Close ends all, and lets none begin.
+// Close ends all in this process, and lets none begin. Those that are kept go on where
+// they are found again.
 func (s *Logins) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	s.clear()
+}
+
+// clear ends all in this process; mu is held.
+func (s *Logins) clear() {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.keeper, s.stop = nil, nil
 	for _, l := range s.all {
-		s.drop(l)
+		s.drop(l, errMoved)
 	}
 }
 
@@ -222,9 +405,9 @@ type key struct{}
 
 // With returns a context that carries l and ends with it.
 func With(ctx context.Context, l *Login) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.WithValue(ctx, key{}, l))
-	stop := context.AfterFunc(l.ctx, cancel)
-	return ctx, func() { stop(); cancel() }
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, key{}, l))
+	stop := context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 // From returns the login of a request's context; every handler behind the cookie has one.
@@ -232,3 +415,6 @@ func From(ctx context.Context) *Login {
 	l, _ := ctx.Value(key{}).(*Login)
 	return l
 }
+
+// ErrNotKept says that a login could not be written down, or those of before not read.
+var ErrNotKept = errors.New("logins cannot be kept at the moment")

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -12,13 +13,23 @@ import (
 	"github.com/boothwire/boothwire/gateway/control"
 )
 
+// begin is a login of the console's own.
+func begin(t *testing.T, s *Logins, u control.User) (*Login, string) {
+	t.Helper()
+	l, secret, err := s.Begin(t.Context(), u, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, secret
+}
+
 // A login ends when nobody is there, and in any case after its longest time; what it
 // holds open ends with it.
 func TestLoginsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(time.Hour, 3*time.Hour)
-		idle, secret := s.Begin(control.User{Name: "a", Role: control.Viewer})
-		busy, _ := s.Begin(control.User{Name: "b", Role: control.Viewer})
+		s := New(Config{Idle: time.Hour, Longest: 3 * time.Hour})
+		idle, secret := begin(t, s, control.User{Name: "a", Role: control.Viewer})
+		busy, _ := begin(t, s, control.User{Name: "b", Role: control.Viewer})
 		ctx, cancel := With(t.Context(), idle)
 		defer cancel()
 		if got, ok := s.Find(secret); !ok || got != idle || From(ctx) != idle {
@@ -26,7 +37,7 @@ func TestLoginsEnd(t *testing.T) {
 		}
 		for range 7 {
 			time.Sleep(20 * time.Minute)
-			busy.Touch()
+			s.Touch(busy)
 		}
 		synctest.Wait()
 		if idle.Context().Err() == nil || ctx.Err() == nil || s.Len() != 1 {
@@ -40,7 +51,7 @@ func TestLoginsEnd(t *testing.T) {
 		}
 		for range 3 {
 			time.Sleep(20 * time.Minute)
-			busy.Touch()
+			s.Touch(busy)
 		}
 		synctest.Wait()
 		if busy.Context().Err() == nil || s.Len() != 0 {
@@ -52,17 +63,17 @@ func TestLoginsEnd(t *testing.T) {
 
 // A user of whom his provider now says something else has no logins of before.
 func TestLoginsOfAChangedUser(t *testing.T) {
-	s := New(0, 0)
+	s := New(Config{})
 	defer s.Close()
 	u := control.User{Name: "a", Role: control.Operator, Groups: []string{"x"}}
-	first, _ := s.Begin(u)
-	same, _ := s.Begin(u)
-	other, _ := s.Begin(control.User{Name: "b", Role: control.Operator})
+	first, _ := begin(t, s, u)
+	same, _ := begin(t, s, u)
+	other, _ := begin(t, s, control.User{Name: "b", Role: control.Operator})
 	if first.Context().Err() != nil {
 		t.Error("a second browser ends the login in the first")
 	}
 	for _, now := range []control.User{{Name: "a", Role: control.Viewer, Groups: []string{"x"}}, {Name: "a", Role: control.Viewer, Groups: []string{"y"}}} {
-		l, _ := s.Begin(now)
+		l, _ := begin(t, s, now)
 		if first.Context().Err() == nil || same.Context().Err() == nil || l.Context().Err() != nil || other.Context().Err() != nil {
 			t.Errorf("%+v: the wrong logins went on", now)
 		}
@@ -71,17 +82,17 @@ func TestLoginsOfAChangedUser(t *testing.T) {
 }
 
 func TestLoginsAreBounded(t *testing.T) {
-	s := New(0, 0)
+	s := New(Config{})
 	defer s.Close()
-	first, _ := s.Begin(control.User{Name: "a", Role: control.Viewer})
+	first, _ := begin(t, s, control.User{Name: "a", Role: control.Viewer})
 	for range maxEach {
-		s.Begin(control.User{Name: "a", Role: control.Viewer})
+		begin(t, s, control.User{Name: "a", Role: control.Viewer})
 	}
 	if first.Context().Err() == nil || s.Len() != maxEach {
 		t.Errorf("one user has %d logins", s.Len())
 	}
 	s.Close()
-	if l, secret := s.Begin(control.User{Name: "a"}); l.Context().Err() == nil {
+	if l, secret := begin(t, s, control.User{Name: "a"}); l.Context().Err() == nil {
 		t.Error("a login begins after the end")
 	} else if _, ok := s.Find(secret); ok {
 		t.Error("and is found")
@@ -227,6 +238,81 @@ func TestGranted(t *testing.T) {
 		u, ok := granted(rules, tt.groups)
 		if u.Role != tt.role || strings.Join(u.Groups, " ") != tt.in || ok != tt.ok {
 			t.Errorf("%v: got %+v, %v", tt.groups, u, ok)
+		}
+	}
+}
+
+// How long a login of a provider's lasts that it cannot be asked about: its browser goes
+// there again from half of that time on, now and then, and each time counts anew.
+func TestLoginsGoThroughTheProviderAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := NewProvider(&OIDC{
+			Issuer: "https://id.example.com", ClientID: "c", Redirect: "https://control.example.com" + CallbackPath, MaxAge: 10 * time.Hour,
+			Rules: []Rule{{Group: "g", Role: control.Viewer}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := New(Config{Idle: 24 * time.Hour, Longest: 12 * time.Hour, Provider: p})
+		defer s.Close()
+		ann, who := control.User{Name: "ann", Role: control.Viewer}, Known{Name: "ann", Subject: "1", Groups: []string{"g"}}
+		l, first, err := s.BeginOf(t.Context(), ann, p.Mark(), who, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		admin, _ := begin(t, s, control.User{Name: "admin", Role: control.Admin})
+		time.Sleep(5*time.Hour - time.Minute)
+		if s.Renew(l) {
+			t.Error("it goes there before half of the time")
+		}
+		time.Sleep(2 * time.Minute)
+		if !s.Renew(l) || s.Renew(l) || s.Renew(admin) {
+			t.Error("it goes there not once")
+		}
+		time.Sleep(31 * time.Minute)
+		if !s.Renew(l) {
+			t.Error("it does not go there again")
+		}
+		again, second, err := s.BeginOf(t.Context(), ann, p.Mark(), who, l)
+		if err != nil || again != l || l.Context().Err() != nil || second == first || s.Renew(l) {
+			t.Fatalf("he who came back has another login: %v", err)
+		}
+		if _, ok := s.Find(first); ok {
+			t.Error("the first secret is good")
+		}
+		time.Sleep(9*time.Hour + 50*time.Minute)
+		synctest.Wait()
+		if l.Context().Err() != nil || admin.Context().Err() == nil {
+			t.Error("the wrong one has ended")
+		}
+		time.Sleep(11 * time.Minute)
+		synctest.Wait()
+		if l.Context().Err() == nil {
+			t.Error("it lasts longer than the provider was heard")
+		}
+		if _, ok := s.Find(second); ok {
+			t.Error("its secret is good")
+		}
+	})
+}
+
+// What is sealed by a browser's secret is opened by it, in that login, and by nothing else.
+func TestSeal(t *testing.T) {
+	a, errA := newSeal("secret", "login")
+	b, errB := newSeal("secret", "another login")
+	c, errC := newSeal("another secret", "login")
+	if err := errors.Join(errA, errB, errC); err != nil {
+		t.Fatal(err)
+	}
+	sealed := a.close("token")
+	if a.open(sealed) != "token" || a.close("") != "" {
+		t.Error("what was sealed is not opened")
+	}
+	for what, got := range map[string]string{
+		"in another login": b.open(sealed), "by another secret": c.open(sealed), "cut": a.open(sealed[:len(sealed)-2]), "no text": a.open("%"), "nothing": a.open(""),
+	} {
+		if got != "" {
+			t.Errorf("%s: %q", what, got)
 		}
 	}
 }

@@ -2,15 +2,12 @@ package login
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -31,6 +28,10 @@ type OIDC struct {
 	Name     string   // claim that names the user; default "preferred_username"
 	Groups   string   // claim that lists his groups; default "groups"
 	Rules    []Rule   // at least one
+	// Recheck is how often the provider is asked again about whoever is signed in, where
+	// it gives refresh tokens; default 5 min. MaxAge is how long a login lasts since the
+	// provider last vouched for its user; default 8 h.
+	Recheck, MaxAge time.Duration
 	// HTTP asks the provider; default: a client with a timeout of 15 s.
 	HTTP *http.Client
 }
@@ -101,6 +102,7 @@ var (
 	ErrNoRole      = errors.New("no rule gives this user a role")
 	ErrNoName      = errors.New("the provider does not name this user")
 	ErrTaken       = errors.New("the user's name is another's here")
+	ErrGone        = errors.New("the provider gives no more tokens for this user")
 )
 
 // A Refusal is what the provider said instead of a code.
@@ -121,6 +123,9 @@ const (
 	patience   = 10 * time.Minute // of a user at the provider
 	askTimeout = 15 * time.Second
 	maxName    = 100
+
+	defaultRecheck = 5 * time.Minute
+	defaultMaxAge  = 8 * time.Hour
 )
 
 // A Provider signs users in whom an OpenID provider knows. It is safe for concurrent
@@ -145,6 +150,12 @@ func NewProvider(o *OIDC, taken ...string) (*Provider, error) {
 	}
 	if p.cfg.Groups == "" {
 		p.cfg.Groups = "groups"
+	}
+	if p.cfg.Recheck <= 0 {
+		p.cfg.Recheck = defaultRecheck
+	}
+	if p.cfg.MaxAge <= 0 {
+		p.cfg.MaxAge = defaultMaxAge
 	}
 	if p.cfg.HTTP == nil {
 		p.cfg.HTTP = &http.Client{Timeout: askTimeout}
@@ -176,9 +187,23 @@ func (p *Provider) context(ctx context.Context) context.Context {
 	return oidc.ClientContext(ctx, p.cfg.HTTP)
 }
 
+// flow is how found is spoken to, with the secret in the way that it names. With a guess,
+// and the other way after a refusal, nobody could tell what the refusal was for.
 func (p *Provider) flow(found *oidc.Provider) *oauth2.Config {
+	var says struct {
+		Ways []string `json:"token_endpoint_auth_methods_supported"`
+	}
+	at := found.Endpoint()
+	if found.Claims(&says) == nil {
+		switch {
+		case slices.Contains(says.Ways, "client_secret_post") || p.cfg.Secret == "":
+			at.AuthStyle = oauth2.AuthStyleInParams
+		case slices.Contains(says.Ways, "client_secret_basic") || len(says.Ways) == 0: // the default
+			at.AuthStyle = oauth2.AuthStyleInHeader
+		}
+	}
 	return &oauth2.Config{
-		ClientID: p.cfg.ClientID, ClientSecret: p.cfg.Secret, RedirectURL: p.cfg.Redirect, Endpoint: found.Endpoint(),
+		ClientID: p.cfg.ClientID, ClientSecret: p.cfg.Secret, RedirectURL: p.cfg.Redirect, Endpoint: at,
 		Scopes: append([]string{oidc.ScopeOpenID, "profile"}, p.cfg.Scopes...),
 	}
 }
@@ -193,73 +218,12 @@ func (p *Provider) Start(ctx context.Context, next string) (string, Pending, err
 	return p.flow(found).AuthCodeURL(d.State, oidc.Nonce(d.Nonce), oauth2.S256ChallengeOption(d.Verifier)), d, nil
 }
 
-// Finish tells who came back from the provider with these answers, having begun as d,
-// and who he is at the provider for good.
-func (p *Provider) Finish(ctx context.Context, d Pending, answers url.Values) (u control.User, subject string, err error) {
-	if d.State == "" || subtle.ConstantTimeCompare([]byte(d.State), []byte(answers.Get("state"))) != 1 || time.Now().After(d.Until) {
-		return u, "", ErrUnsolicited
-	}
-	if code := answers.Get("error"); code != "" {
-		return u, "", &Refusal{code[:min(len(code), maxName)]}
-	}
-	found, err := p.discover(ctx)
-	if err != nil {
-		return u, "", err
-	}
-	token, err := p.flow(found).Exchange(p.context(ctx), answers.Get("code"), oauth2.VerifierOption(d.Verifier))
-	if err != nil {
-		return u, "", fmt.Errorf("console: exchange the code: %w", hideSecrets(err))
-	}
-	raw, _ := token.Extra("id_token").(string)
-	id, err := found.Verifier(&oidc.Config{ClientID: p.cfg.ClientID}).Verify(p.context(ctx), raw)
-	if err != nil {
-		return u, "", fmt.Errorf("console: the provider's token: %w", err)
-	}
-	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(d.Nonce)) != 1 {
-		return u, "", ErrUnsolicited
-	}
-	claims := make(map[string]any)
-	if err := id.Claims(&claims); err != nil {
-		return u, "", fmt.Errorf("console: the provider's claims: %w", err)
-	}
-	u, err = p.user(claims)
-	return u, id.Subject, err
-}
-
 // hideSecrets leaves of what a token endpoint answered only its own word for it.
 func hideSecrets(err error) error {
 	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		return fmt.Errorf("%s %q", e.Response.Status, e.ErrorCode)
 	}
 	return err
-}
-
-// user makes a user of what the provider claims about him.
-func (p *Provider) user(claims map[string]any) (control.User, error) {
-	name, _ := claims[p.cfg.Name].(string)
-	if name = strings.TrimSpace(name); name == "" || len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return control.User{}, ErrNoName
-	}
-	if slices.ContainsFunc(p.taken, func(t string) bool { return strings.EqualFold(t, name) }) {
-		return control.User{}, ErrTaken
-	}
-	var groups []string
-	switch list := claims[p.cfg.Groups].(type) {
-	case string:
-		groups = append(groups, list)
-	case []any:
-		for _, g := range list {
-			if g, ok := g.(string); ok {
-				groups = append(groups, g)
-			}
-		}
-	}
-	u, ok := granted(p.cfg.Rules, groups)
-	if !ok {
-		return control.User{}, ErrNoRole
-	}
-	u.Name = name
-	return u, nil
 }
 
 // granted applies rules to groups. Whoever may do less in more groups does not get to

@@ -88,11 +88,11 @@ export async function* pages(path, query, signal) {
 
 let leaving = false;
 
-/** Goes to the sign-in page, and comes back here afterwards. */
+/** Goes to sign in, and comes back here afterwards. */
 export function signedOut() {
 	if (leaving) return;
 	leaving = true;
-	location.assign("/console/signin?next=" + encodeURIComponent(location.pathname + location.search));
+	location.reload(); // the console knows by which way its user comes in
 }
 
 /**
@@ -100,6 +100,7 @@ export function signedOut() {
  * @property {Record<string, (data: any, id: string) => void>} [on] by name of event
  * @property {Record<string, (text: string) => void>} [raw] the same, for who parses himself
  * @property {(open: boolean) => void} [state] whether it is connected at the moment
+ * @property {() => Promise<boolean>} [refused] after a refusal: whether there is something to follow yet
  */
 
 /**
@@ -139,6 +140,7 @@ export function stream(path, follow) {
 		// Whether it is the sign-in that is over, an EventSource does not tell.
 		try {
 			await get("/trust");
+			if (!ended && follow.refused && !(await follow.refused())) ended = true;
 		} catch (e) {
 			if (e instanceof Problem && e.status === 401) return;
 		}

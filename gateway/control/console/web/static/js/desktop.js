@@ -139,6 +139,13 @@ stream(`${root}/events`, {
       }
     },
   },
+  refused: async () => {
+    const { sessions } = await get("/console/held");
+    if (sessions.includes(page.id)) return true;
+    over ||= "not_held"; // the console was started anew, or another took over
+    if (!desktop) ended(over, "");
+    return false;
+  },
 });
 
 try {

@@ -38,6 +38,7 @@ let own = null;
 let session = null;
 let skew = 0; // ms that the console's clock is ahead of the browser's
 let linked = true; // to the console
+let moved = false; // the console that held an end of it is not the one that answers now
 
 const over = () => (own ? own.over !== undefined : session !== null && final.has(session.state));
 
@@ -106,6 +107,7 @@ function showNotices(s) {
 	/** @type {{kind: string, text: string, more?: string, buttons?: "again" | "join"}[]} */
 	const list = [];
 	const others = s.operators.filter((o) => o.id !== own?.self).map((o) => o.user);
+	if (moved) list.push({ kind: "warn", text: t("session.moved"), more: over() ? "" : t("session.moved_todo"), ...(over() ? {} : { buttons: "join" }) });
 	if (!linked) list.push({ kind: "warn", text: t("session.unlinked") });
 	if (over()) {
 		const code = own?.over?.code ?? s.code ?? "";
@@ -114,7 +116,7 @@ function showNotices(s) {
 		list.push({ kind: isPlanned(code) ? "idle" : "bad", text: what, more: joined("sentences", [todo, why && t("session.said", { why }), !isPlanned(code) && t("session.code", { code })]), buttons: "again" });
 	} else {
 		if (s.state === "closing") list.push({ kind: "idle", text: t("session.closing") });
-		if (!own && s.state !== "closing") list.push({ kind: "idle", text: t("session.not_held"), buttons: "join" });
+		if (!own && !moved && s.state !== "closing") list.push({ kind: "idle", text: t("session.not_held"), buttons: "join" });
 		if (own?.ready && own.tunnel.state !== "connected") list.push({ kind: "warn", text: t("session.degraded"), more: own.tunnel.why ? t("session.said", { why: own.tunnel.why }) : "" });
 		if (others.length > 0 && own) list.push({ kind: "warn", text: t("session.others", { who: joined("list", others) }) });
 		if (s.waiting && !own?.ready) list.push({ kind: "idle", text: t("session.waiting", { n: s.waiting.position - 1, time: millis(s.waiting.for_us) }) });
@@ -324,11 +326,21 @@ async function begin() {
 		const { sessions } = await get("/console/held");
 		if (!sessions.includes(id)) return await watch();
 		heldNow(await get(here));
-		if (!over()) stop = stream(`${here}/events`, { on: { held: heldNow }, state: linkedNow });
+		if (!over()) stop = stream(`${here}/events`, { on: { held: heldNow }, state: linkedNow, refused: held });
 	} catch (e) {
 		lost(e);
 	}
 	return undefined;
+}
+
+/** Whether the console holds an end of it yet; else what control knows is followed. */
+async function held() {
+	const { sessions } = await get("/console/held");
+	if (sessions.includes(id)) return true;
+	own = null;
+	moved = linked = true;
+	watch().catch(lost);
+	return false;
 }
 
 /** Follows a session of which this console holds no end. */

@@ -1,0 +1,117 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
+)
+
+// Login is what control remembers of somebody who is signed in at its console. The
+// secret of his browser is not here, nor what opens Refresh.
+type Login struct {
+	ID      string // no secret
+	Hash    string // of the browser's secret
+	Source  string // who vouches for him
+	Name    string
+	Subject string   // who he is there
+	Groups  []string // that he is a member of there
+	Refresh string   // by which he can be asked about again; sealed
+	Began   time.Time
+	Seen    time.Time // when he last did something
+	// Confirmed is when Source last vouched for him.
+	Confirmed time.Time
+}
+
+// Logins are those of one term of a Control, in its database. They are safe for
+// concurrent use.
+type Logins struct {
+	c    *Control
+	term context.Context
+}
+
+const (
+	// maxLogins bounds the logins that are kept.
+	maxLogins = 10000
+	// loginAge is when one is thrown away that no console has ended: none lasts so long.
+	loginAge = 31 * 24 * time.Hour
+	// keepTerm is how long what was begun in a lead goes on after it has lapsed: as long
+	// as a database that is away may take to come back. Who follows may have ended it.
+	keepTerm = time.Minute
+)
+
+// Logins are for the console beside this control. Its process decides about them as long
+// as their term lasts; nothing is written after that.
+func (c *Control) Logins() *Logins {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &Logins{c, c.term}
+}
+
+// Logins are those of the Control that this member is; nil while it has not got the lead.
+func (m *Member) Logins() *Logins {
+	if c, _, _ := m.deciding(); c != nil {
+		return c.Logins()
+	}
+	return nil
+}
+
+// Term ends when this process does not decide any more: another does, or may.
+func (l *Logins) Term() context.Context { return l.term }
+
+// All returns what is kept, the latest first.
+func (l *Logins) All(ctx context.Context) ([]Login, error) {
+	rows, err := l.c.store.Logins(ctx, maxLogins)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Login, len(rows))
+	for i, r := range rows {
+		list[i] = Login(r)
+	}
+	return list, nil
+}
+
+// Put writes a login, and removes those that end for it.
+func (l *Logins) Put(ctx context.Context, in Login, ended ...string) error {
+	return l.do(ctx, func(tx *store.Tx) error {
+		return errors.Join(tx.DeleteLogins(ended...), tx.PutLogin(store.Login(in)))
+	})
+}
+
+// Drop removes logins, now or, if that fails, as soon as it can be done.
+func (l *Logins) Drop(ctx context.Context, ids ...string) error {
+	err := l.do(ctx, func(tx *store.Tx) error { return tx.DeleteLogins(ids...) })
+	if err != nil {
+		l.Forget(ids...)
+	}
+	return err
+}
+
+// Forget removes logins soon.
+func (l *Logins) Forget(ids ...string) {
+	for _, id := range ids {
+		l.c.store.Later("login/"+id, func(tx *store.Tx) error { return tx.DeleteLogins(id) })
+	}
+}
+
+// See notes, soon, when a user was last there.
+func (l *Logins) See(id string, at time.Time) {
+	l.c.store.Later("login seen/"+id, func(tx *store.Tx) error { return tx.SeeLogin(id, at) })
+}
+
+func (l *Logins) do(ctx context.Context, f func(*store.Tx) error) error {
+	if l.term.Err() != nil {
+		return net.ErrClosed
+	}
+	return l.c.store.Do(ctx, f)
+}
+
+// beginTerm is at the start, and when a lead that had lapsed for long is back; mu is held.
+func (c *Control) beginTerm() {
+	if c.term == nil || c.term.Err() != nil {
+		c.term, c.endTerm = context.WithCancel(c.ctx)
+	}
+}

@@ -1,0 +1,46 @@
+package control
+
+import (
+	"errors"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/boothwire/boothwire/keys"
+)
+
+// The term in which a control decides about logins outlasts a lead that lapsed for a
+// moment, and no longer: another may have it.
+func TestTermOfALapsedLead(t *testing.T) {
+	c, err := Open(t.Context(), "file:"+filepath.Join(t.TempDir(), "control.db"), &Config{Store: keys.NewMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	lapsed := func(ago time.Duration) *Logins {
+		c.mu.Lock()
+		c.lead = &lead{term: 1, until: time.Now().Add(-ago)}
+		c.mu.Unlock()
+		l := c.Logins()
+		c.lapse()
+		return l
+	}
+	first := lapsed(time.Second)
+	if first.Term().Err() != nil {
+		t.Error("it ends at once")
+	}
+	if lapsed(keepTerm + time.Second); first.Term().Err() == nil {
+		t.Error("it goes on")
+	}
+	if err := first.Put(t.Context(), Login{ID: "l", Hash: "h"}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after it a login is written: %v", err)
+	}
+	c.hold(time.Now().Add(time.Minute))
+	if again := c.Logins(); again.Term().Err() != nil || again.Put(t.Context(), Login{ID: "l", Hash: "h"}) != nil {
+		t.Error("none begins when the lead is back")
+	}
+	c.mu.Lock()
+	c.lead = nil
+	c.mu.Unlock()
+}
