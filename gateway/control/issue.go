@@ -136,6 +136,9 @@ func (c *Control) enact(s *session, ch change, d *draft, now time.Time) error {
 	handed = true
 	s.operators, s.lifetime, s.longest, s.grant, s.address = d.operators, d.lifetime, d.longest, token, d.grant.Addresses[0]
 	s.legs = d.legs
+	if len(ch.remove) > 0 {
+		s.cut = d.grant.Rev
+	}
 	s.prekey, s.boot, s.re = d.grant.Prekey, d.grant.Boot, d.grant.Re
 	now = c.cfg.Now()
 	s.own(client.ByControl, stageGranted, now)

@@ -142,17 +142,21 @@ func (c *Control) reveal(s *session, n *node) {
 	n.say(nodeLine{Kind: lineGrant, Session: s.id, Token: string(s.grant)})
 }
 
-// elsewhere takes note that n holds s, which is another node's by its latest revision.
-// It keeps it until the device is proved there.
-func (c *Control) elsewhere(s *session, n *node) {
+// elsewhere takes note that n holds revision rev of s, which is another node's by its
+// latest. It keeps it until the device is proved there, unless it would let in somebody
+// whom a later revision took out. Where this process does not know which node carries s,
+// it is the one with the earliest: those to which s went since have later ones.
+func (c *Control) elsewhere(s *session, n *node, rev int) {
 	if !slices.Contains(s.former, n) {
 		s.former = append(s.former, n)
 	}
 	switch {
 	case s.m.Ended():
 		c.endAtNode(s)
-	case s.m.Proved:
+	case s.m.Proved, rev < s.cut:
 		c.reveal(s, n)
+	case s.carrier == nil, rev < s.guess:
+		s.carrier, s.guess = n, rev
 	}
 }
 

@@ -360,8 +360,19 @@ func TestRegions(t *testing.T) {
 }
 
 // Who is taken out of a session that is on its way to another node is cut off at the one
-// that carries it, at once, and is not in what then moves.
+// that carries it, at once, and is not in what then moves; also by a control that began
+// again since, whether that node is there or comes later.
 func TestRemovedWhileItMoves(t *testing.T) {
+	for name, tc := range map[string]struct{ restart, late bool }{
+		"by the same":            {},
+		"begun again":            {restart: true},
+		"begun again, node late": {restart: true, late: true},
+	} {
+		t.Run(name, func(t *testing.T) { removedWhileItMoves(t, tc.restart, tc.late) })
+	}
+}
+
+func removedWhileItMoves(t *testing.T, restart, late bool) {
 	w, one, two, b, s := pairOfNodes(t, nil)
 	eve := w.mustOpen(op("eve"), "kiosk-1")
 	b.mu.Lock()
@@ -371,6 +382,18 @@ func TestRemovedWhileItMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the device is told", func() bool { return b.last().Far.Node == "wg-2" && two.rev(s.ID) == 3 })
+	if restart {
+		w.stop()
+		one.stop()
+		two.stop()
+		w.start()
+		two.connect()
+		two.follow()
+		one.connect()
+		if !late {
+			one.follow()
+		}
+	}
 	if _, err := w.admin.RemoveOperator(t.Context(), s.ID, eve.Operator); err != nil {
 		t.Fatal(err)
 	}
@@ -384,11 +407,28 @@ func TestRemovedWhileItMoves(t *testing.T) {
 		}
 		return in
 	}
-	eventually(t, "eve is out where the session is", func() bool { return one.rev(s.ID) == 4 && !has(one, eve.Operator) })
-	if !has(one, s.Operator) {
-		t.Error("so is ann")
+	if late {
+		eventually(t, "eve is out where the session goes", func() bool { return two.rev(s.ID) == 4 && !has(two, eve.Operator) })
+		if restart {
+			w.stop() // who was taken out is known to the next one, too
+			two.stop()
+			w.start()
+			two.connect()
+			two.follow()
+			one.connect()
+		}
+		one.follow()
+		eventually(t, "the node before lets go of what has eve in it", func() bool { return one.rev(s.ID) == 0 })
+	} else {
+		eventually(t, "eve is out where the session is", func() bool { return one.rev(s.ID) == 4 && !has(one, eve.Operator) })
+		if !has(one, s.Operator) {
+			t.Error("so is ann")
+		}
 	}
 	provedBy(b, one, two)
+	if late {
+		two.say(eventProved, s.ID, 4, "")
+	}
 	w.at(s.ID, "wg-2")
 	eventually(t, "the node before lets go", func() bool { return one.rev(s.ID) == 0 })
 	if has(two, eve.Operator) || !has(two, s.Operator) {

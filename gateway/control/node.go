@@ -199,7 +199,7 @@ func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
 			continue
 		}
 		if s := c.sessions[h.Session]; s != nil {
-			c.elsewhere(s, n)
+			c.elsewhere(s, n, h.Rev)
 			continue
 		}
 		// Of no session that control knows to be the node's: it is over.

@@ -63,6 +63,8 @@ type session struct {
 	waits   *gate     // where its device waits for its turn; nil: it does not
 	goes    *gate     // through which it was woken, until it has shaken hands; nil: it has
 	carrier *node     // at which the device was proved last; nil: at none, or not known
+	guess   int       // the revision by which carrier is taken for it; 0: it is known
+	cut     int       // the latest revision that took somebody out
 	former  []*node   // that hold an earlier revision
 	moveAt  time.Time // no other node is looked for before
 	placing bool      // a revision with another node is being made
@@ -264,7 +266,7 @@ func (c *Control) act(s *session, now time.Time) {
 		c.do(s, list, now)
 	}
 	if s.m.Proved {
-		s.carrier = s.node
+		s.carrier, s.guess = s.node, 0
 	}
 	if s.m.Proved || s.m.Ended() {
 		c.arrive(s, now)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,6 +27,7 @@ type Session struct {
 	Operators []Operator
 	Steps     []Step
 	Grant     string // of Rev; only in OpenSessions
+	Cut       int    // the latest revision that removed an operator; likewise
 }
 
 // Sample is how a session's path was at a moment; whole seconds and microseconds are
@@ -177,12 +179,22 @@ func (s *Store) OpenSessions(ctx context.Context) ([]Session, error) {
 		return nil, err
 	}
 	// A grant is written before the session's row is written again.
-	grants, err := all(ctx, s, func(r row) (g Session, err error) { return g, r.Scan(&g.ID, &g.Rev, &g.Grant) },
-		`SELECT session, rev, token FROM grants WHERE `+open+` ORDER BY rev`)
+	grants, err := all(ctx, s, func(r row) (g Session, err error) {
+		var issued int64
+		err = r.Scan(&g.ID, &g.Rev, &g.Grant, &issued)
+		g.Opened = fromMicros(issued)
+		return g, err
+	}, `SELECT session, rev, token, issued FROM grants WHERE `+open+` ORDER BY rev`)
 	of := byID(list)
 	for _, g := range grants {
-		if v := of[g.ID]; v != nil {
-			v.Rev, v.Grant = g.Rev, g.Grant
+		v := of[g.ID]
+		if v == nil {
+			continue
+		}
+		v.Rev, v.Grant = g.Rev, g.Grant
+		// Whom a revision removes is removed when it is issued.
+		if slices.ContainsFunc(v.Operators, func(o Operator) bool { return o.Removed.Equal(g.Opened) }) {
+			v.Cut = g.Rev
 		}
 	}
 	return list, err

@@ -256,6 +256,10 @@ func sessions(t *testing.T, open opener) {
 		t.Errorf("open: %+v, %v", open1, err)
 	}
 	do(t, s, func(tx *Tx) error { return tx.PutSession(full) })
+	do(t, s, func(tx *Tx) error { return tx.AddGrant("s1", 2, "without o2", at(3)) })
+	if open1, err = s.OpenSessions(t.Context()); err != nil || open1[0].Cut != 2 {
+		t.Errorf("open: %+v, %v", open1, err)
+	}
 	for i := range 5 {
 		do(t, s, func(tx *Tx) error {
 			return tx.PutSession(Session{ID: fmt.Sprintf("t%d", i), Device: "b", Node: "n", State: "closed", Clean: true, Opened: at(10 + i/2), Ends: at(20)})
