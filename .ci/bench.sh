@@ -17,7 +17,6 @@ programs='
 ./signaling/https  | BenchmarkParked     | signaling/https-parked-kib signaling/https-parked-up signaling/https-woken-kib
 ./gateway/control  | BenchmarkNodeLost   | control/node-lost-{1000,2000}
 ./gateway/control  | BenchmarkFeed       | control/feed-{unwatched,first-list,cpu,heap,lag-p99}
-./gateway/control/console | BenchmarkList | console/list-{first,batch-p95,batch-most,filter-most,filter-p50,task-most,task-most-live,heap,heap-mib,rss-100,rss-100-more}
 ./internal/bind    | BenchmarkBind       | tunnel/bind-ns tunnel/bind-allocs tunnel/bind-inner-ns
 ./internal/wgbench | BenchmarkThroughput | tunnel/throughput tunnel/throughput-{quarter,three-quarters,least,most,rate,plain,ours}
 ./internal/wgbench | BenchmarkNetstack   | path/netstack-send-x-upstream{,-quarter,-three-quarters,-cpu} path/netstack-send-x-tun{,-quarter,-three-quarters,-rate} path/netstack-recv-x-tun{,-quarter,-three-quarters,-rate}
@@ -32,7 +31,7 @@ programs='
 ./internal/e2e     | BenchmarkPath       | path/rebind-gap-{node,end-to-end}{,-most,-none} path/blackhole{,-most,-none} path/upgrade-{lost,gap-most}
 ./internal/e2e     | BenchmarkConnect    | path/connect-{step,p50,p99,most}
 ./internal/e2e     | BenchmarkAgent      | agent/idle-rss agent/binary-size agent/core-size
-./internal/e2e     | BenchmarkConsole    | console/{changes,batches,script-p95,script-most,longest-task,filter,first-list,heap,heap-growth,rss,rss-each}
+./internal/e2e     | BenchmarkConsole    | console/{changes,batches,script-p95,script-most,longest-task,longest-task-live,filter,filter-p50,first-list,heap,heap-growth,rss,rss-each}
 ./internal/e2e     | BenchmarkWake       | wake/rtt-{broker,control,node} wake/{prekey,no-prekey}{,-least,-p90,-most,-initiations,-initiations-most,-control-granted,-node-installed,-control-woken,-device-received,-device-authorised,-device-keyed,-device-socket,-node-handshake,-device-handshake,-node-proved,-device-proved,-device-ready,-control-ready} wake/no-prekey-control-asked
 '
 
