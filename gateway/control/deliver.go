@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -223,18 +224,7 @@ func (c *Control) refuse(now time.Time, id, code string, other *keys.IdentityKey
 }
 
 // codeOf returns the code of err, or none.
-func codeOf(err error, none string) string {
-	if e, ok := errors.AsType[*client.Error](err); ok {
-		return e.Code
-	}
-	if e, ok := errors.AsType[interface {
-		error
-		Code() string
-	}](err); ok {
-		return e.Code()
-	}
-	return none
-}
+func codeOf(err error, none string) string { return cmp.Or(client.CodeOf(err), none) }
 
 func short(sum [32]byte) string {
 	if sum == [32]byte{} {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -41,6 +42,21 @@ func (e *Error) Error() string {
 		return "control: " + e.Code
 	}
 	return "control: " + e.Code + ": " + e.Detail
+}
+
+// CodeOf is the stable code of err: that of an Error, or of what has a method Code() string,
+// as refusals of keys, relays and devices do; "": it has none.
+func CodeOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	if e, ok := errors.AsType[interface {
+		error
+		Code() string
+	}](err); ok {
+		return e.Code()
+	}
+	return ""
 }
 
 // maxError bounds what is read of a refusal: an import names up to 1,000 lines.

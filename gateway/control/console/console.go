@@ -9,6 +9,7 @@ import (
 
 	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/desktop"
+	"github.com/boothwire/boothwire/gateway/control/console/internal/firstuse"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/held"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/login"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/sshconn"
@@ -115,13 +116,21 @@ func New(c Control, cfg *Config) (*Console, error) {
 	s.logins = login.New(login.Config{Idle: cfg.Idle, Longest: cfg.Longest, Keeper: s.keeper, Recall: s.recall, Provider: s.oidc, Logger: s.log})
 	s.cfg.Policy = cfg.Policy.settled()
 	s.held = s.cfg.Policy.sessions(cfg.Operator, s.log)
-	pins, err := sshconn.NewPins(cfg.SSH.FirstUse, cfg.SSH.Remember)
+	first, err := remembered(cfg.SSH.FirstUse, cfg.SSH.Remember)
 	if err != nil {
 		return nil, err
 	}
-	s.ssh = sshconn.New(pins, s.log)
+	s.ssh = sshconn.New(first, s.log)
 	s.handler = s.guard(s.routes())
 	return s, nil
+}
+
+// remembered is what devices showed first, if that is to count; nil: it is not.
+func remembered(firstUse bool, file string) (*firstuse.Pins, error) {
+	if !firstUse {
+		return nil, nil
+	}
+	return firstuse.Open(file)
 }
 
 // taken are names that no user of the provider has: control knows everybody by name, and

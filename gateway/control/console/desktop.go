@@ -13,7 +13,7 @@ import (
 type Desktop struct {
 	Plain    bool   // RDP servers without NLA too: this process then sees the password
 	FirstUse bool   // a device that signed no RDP certificate is known by the first that it shows
-	Pins     string // file that remembers those; default in memory
+	Remember string // file that keeps those; default in memory
 	Record   bool   // none that is not recorded, which needs Guacd with a folder
 	Guacd    *Guacd // nil: none
 	Most     int    // at once; default 200
@@ -27,13 +27,13 @@ type DesktopStats = desktop.Stats
 
 // desktops are those of this console.
 func (c *Console) newDesktops(cfg Desktop) (*desktop.Server, error) {
-	pins, err := desktop.OpenPins(cfg.Pins)
+	first, err := remembered(cfg.FirstUse, cfg.Remember)
 	if err != nil {
 		return nil, err
 	}
 	return desktop.New(&desktop.Config{
-		Redeem: c.redeemDesktop, SameOrigin: SameOrigin, Pins: pins, Guacd: cfg.Guacd, Most: cfg.Most, Logger: c.log,
-		Policy: desktop.Policy{Plain: cfg.Plain, FirstUse: cfg.FirstUse, Record: cfg.Record},
+		Redeem: c.redeemDesktop, SameOrigin: SameOrigin, First: first, Guacd: cfg.Guacd, Most: cfg.Most, Logger: c.log,
+		Policy: desktop.Policy{Plain: cfg.Plain, Record: cfg.Record},
 	}), nil
 }
 

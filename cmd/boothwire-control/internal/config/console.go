@@ -135,9 +135,9 @@ func (d *Desktop) validate() error {
 	return nil
 }
 
-// console is the same for the console; pins are kept in the state folder.
+// console is the same for the console; what devices showed first is kept in the state folder.
 func (d *Desktop) console(state string) console.Desktop {
-	c := console.Desktop{Plain: d.Plain, FirstUse: d.FirstUse, Record: d.Record, Most: d.Most, Pins: filepath.Join(state, "desktop-pins.json")}
+	c := console.Desktop{Plain: d.Plain, FirstUse: d.FirstUse, Record: d.Record, Most: d.Most, Remember: filepath.Join(state, "rdp-certificates")}
 	if d.Guacd != "" {
 		c.Guacd = &console.Guacd{Address: d.Guacd, Recordings: d.Recordings, Keys: d.Keys, Drive: d.Drive}
 	}

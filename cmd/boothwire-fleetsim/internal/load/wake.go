@@ -165,8 +165,8 @@ func stepAt(v client.Session, by string, stage signaling.Stage) (time.Time, bool
 }
 
 func codeOf(err error) string {
-	if e, ok := errors.AsType[*client.Error](err); ok {
-		return e.Code
+	if code := client.CodeOf(err); code != "" {
+		return code
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "no_answer"

@@ -115,10 +115,10 @@ func (s *Server) knows(t *Target, sum string) error {
 		return nil
 	case t.RDP != "":
 		return errOther
-	case !s.cfg.Policy.FirstUse:
+	case s.cfg.First == nil:
 		return errUnsigned
 	}
-	same, err := s.cfg.Pins.meet(t.Device, sum)
+	same, err := s.cfg.First.Meet(t.Device, sum)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/console/internal/firstuse"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/rdcleanpath"
 )
 
@@ -94,7 +95,7 @@ func TestRefused(t *testing.T) {
 		"a refusal":            {device: func(d *device) { d.refuse = rdcleanpath.HybridRequired }, word: "negotiation_refused", kind: rdcleanpath.Negotiation},
 		"another certificate":  {target: func(t *Target) { t.RDP = otherSum }, word: "certificate_wrong", status: 403},
 		"an unsigned one":      {target: func(t *Target) { t.RDP = "" }, word: "certificate_unsigned", status: 403},
-		"another one, trusted": {cfg: Config{Policy: Policy{FirstUse: true}}, target: func(t *Target) { t.RDP = otherSum }, word: "certificate_wrong", status: 403},
+		"another one, trusted": {cfg: Config{First: new(firstuse.Pins)}, target: func(t *Target) { t.RDP = otherSum }, word: "certificate_wrong", status: 403},
 		"no answer at TLS":     {device: func(d *device) { d.mode = junkAtTLS }, word: "tls_failed", status: 502},
 		"SSH at the port":      {device: func(d *device) { d.mode = junkAtX224 }, word: "not_rdp", status: 502},
 		"nobody at the port":   {target: func(t *Target) { t.Tab.(*tab).to = nil }, word: "port_closed", status: 502},

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/console/internal/firstuse"
 )
 
 // A Tab leads to the device of one session, and ends with it.
@@ -35,9 +36,8 @@ type Target struct {
 
 // A Policy is what the deployment wants of desktops. Its zero value is strict.
 type Policy struct {
-	Plain    bool // servers without NLA too: the console sees the password
-	FirstUse bool // a device that signed no certificate is known by the first one it shows
-	Record   bool // nothing that is not recorded
+	Plain  bool // servers without NLA too: the console sees the password
+	Record bool // nothing that is not recorded
 }
 
 // Config of a Server. Redeem is required.
@@ -49,10 +49,12 @@ type Config struct {
 	// is there, and is the request's host.
 	SameOrigin func(r *http.Request) bool
 	Policy     Policy
-	Pins       *Pins  // for Policy.FirstUse; default in memory
-	Guacd      *Guacd // nil: IronRDP alone
-	Most       int    // desktops at once; default 200
-	Logger     *zap.Logger
+	// First are the certificates, as SHA-256 in hex, by which devices are known that signed
+	// none; nil: such devices are refused.
+	First  *firstuse.Pins
+	Guacd  *Guacd // nil: IronRDP alone
+	Most   int    // desktops at once; default 200
+	Logger *zap.Logger
 }
 
 const (
@@ -99,9 +101,6 @@ func New(cfg *Config) *Server {
 	}
 	if s.cfg.SameOrigin == nil {
 		s.cfg.SameOrigin = sameHost
-	}
-	if s.cfg.Pins == nil {
-		s.cfg.Pins, _ = OpenPins("") // reads nothing, so nothing fails
 	}
 	if s.cfg.Most <= 0 {
 		s.cfg.Most = defaultMost

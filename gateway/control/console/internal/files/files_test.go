@@ -42,11 +42,7 @@ func newWorld(t *testing.T, server sshtest.Config, cfg Config) *world {
 	if runtime.GOOS == "windows" {
 		t.Skip("the folder's paths are none of SFTP's here")
 	}
-	pins, err := sshconn.NewPins(false, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, dir: t.TempDir(), target: sshtest.Serve(t, server).Lead(t), conns: sshconn.New(pins, nil)}
+	w := &world{t: t, dir: t.TempDir(), target: sshtest.Serve(t, server).Lead(t), conns: sshconn.New(nil, nil)}
 	cfg.Open = func(r *http.Request) (Tab, *sshconn.Conn, error) {
 		ctx, cancel := context.WithCancelCause(r.Context())
 		stop := context.AfterFunc(w.target.Context(), func() { cancel(context.Cause(w.target.Context())) })

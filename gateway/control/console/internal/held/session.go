@@ -1,6 +1,7 @@
 package held
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -139,13 +140,7 @@ func codeOf(err error) string {
 	if e, ok := errors.AsType[*operator.Error](err); ok {
 		return e.Code
 	}
-	if e, ok := errors.AsType[interface {
-		error
-		Code() string
-	}](err); ok {
-		return e.Code()
-	}
-	return unknown
+	return cmp.Or(client.CodeOf(err), unknown)
 }
 
 func (o Over) err() error { return client.Refuse(http.StatusConflict, o.Code, o.Why) }

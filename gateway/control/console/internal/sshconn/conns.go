@@ -6,12 +6,14 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/boothwire/boothwire/gateway/control/console/internal/firstuse"
 )
 
 // Conns are the connections that people have signed in. It is safe for concurrent use.
 type Conns struct {
-	pins *Pins
-	log  *zap.Logger
+	first *firstuse.Pins
+	log   *zap.Logger
 
 	mu     sync.Mutex
 	conns  map[string]*Conn // by Target.Key
@@ -20,12 +22,13 @@ type Conns struct {
 	wg     sync.WaitGroup
 }
 
-// New returns no connection yet; a nil logger is silent. Close ends those to come.
-func New(pins *Pins, log *zap.Logger) *Conns {
+// New returns no connection yet; Close ends those to come. first are the host keys of
+// devices that signed none, nil: such devices are refused. A nil logger is silent.
+func New(first *firstuse.Pins, log *zap.Logger) *Conns {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return &Conns{pins: pins, log: log, conns: make(map[string]*Conn), more: make(chan struct{})}
+	return &Conns{first: first, log: log, conns: make(map[string]*Conn), more: make(chan struct{})}
 }
 
 // Of returns the connection of a target, nil when nobody has signed in.

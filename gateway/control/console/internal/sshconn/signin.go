@@ -157,7 +157,7 @@ func (c *Conns) handshake(ctx context.Context, t Target, cred *Credential, ask A
 	if err != nil {
 		return nil, &Error{Code: CodeUnreachable, Err: err}
 	}
-	hash, how, err := c.pins.want(t.Device(), signed)
+	hash, how, err := c.want(t.Device(), signed)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func (c *Conns) attempt(ctx context.Context, t Target, kinds []string, hash stri
 				return errOtherKey
 			}
 			if hash == "" {
-				if err := c.pins.remember(t.Device(), shown); err != nil {
+				if err := c.remember(t.Device(), shown); err != nil {
 					return err
 				}
 			}
