@@ -44,7 +44,7 @@ func TestConsole(t *testing.T) {
 		if err := json.Unmarshal(b.play(t, "story.mjs", desktop), &played); err != nil {
 			t.Fatal(err)
 		}
-		show(t, "strip", "1-devices", "3-connected", "5-repaired", "6-terminal", "7-files")
+		show(t, "strip", "device", "1-devices", "3-connected", "5-repaired", "6-terminal", "7-files")
 	})
 	t.Run("xrdp", func(t *testing.T) {
 		desktop.Stop()

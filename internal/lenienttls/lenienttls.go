@@ -53,7 +53,7 @@ func Config(base *tls.Config, onDate func(error)) *tls.Config {
 		if host == "" {
 			host = cs.ServerName
 		}
-		chains, dated, err := verify(cs.PeerCertificates, roots, host, later(clock(), built()))
+		chains, dated, err := verify(cs.PeerCertificates, roots, host, later(clock(), Built()))
 		if err != nil {
 			return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err}
 		}
@@ -112,7 +112,9 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// built is the time of the commit that the program was built from, or zero.
+// Built returns the time of the commit that the program was built from, or zero.
+func Built() time.Time { return built() }
+
 var built = sync.OnceValue(func() time.Time {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

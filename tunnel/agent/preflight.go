@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -17,19 +16,21 @@ import (
 	"github.com/boothwire/boothwire/tunnel/preflight"
 )
 
-// When the host is checked: at the start, every half hour or so, and some seconds after a
-// line came up on other addresses than before; never while a session is open, for what a
-// check costs is the customer's and the engineer's.
+// When the host is checked: at the start, every half hour or so, some seconds after a line
+// came up on other addresses than before, and a minute or two after a session, in which
+// somebody may have repaired something. Never while one is open, for what a check costs is
+// the customer's and the engineer's.
 const (
-	checkEvery   = 30 * time.Minute
-	checkSoon    = 5 * time.Second
-	checkPending = time.Minute // until it is seen whether a session is still open
+	checkEvery = 30 * time.Minute
+	checkSoon  = 5 * time.Second
+	checkAfter = time.Minute
 )
 
 // checks are what the agent knows of its host.
 type checks struct {
 	changed chan struct{} // of one: the document is to be published
 	soon    chan struct{} // of one: the addresses may have changed
+	ended   chan struct{} // of one: a session has
 	watch   reference
 
 	mu   sync.Mutex
@@ -37,7 +38,7 @@ type checks struct {
 }
 
 func newChecks() *checks {
-	return &checks{changed: make(chan struct{}, 1), soon: make(chan struct{}, 1)}
+	return &checks{changed: make(chan struct{}, 1), soon: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
 }
 
 // results are the latest.
@@ -89,15 +90,18 @@ func (a *Agent) check(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-a.checks.soon:
-			if on != addresses() {
+			if on != "" && on != addresses() {
 				timer.Reset(checkSoon + rand.N(checkSoon))
 			}
+			continue
+		case <-a.checks.ended:
+			after := min(checkAfter, a.cfg.Preflight)
+			timer.Reset(after + rand.N(after))
 			continue
 		case <-timer.C:
 		}
 		if a.busy() {
-			timer.Reset(checkPending)
-			continue
+			continue // until it has ended
 		}
 		on = addresses()
 		if list := preflight.Run(ctx, cfg); ctx.Err() == nil && a.checks.take(list) {
@@ -143,8 +147,8 @@ func addresses() string {
 	return strings.Join(all, " ")
 }
 
-// reference is what is known of the time by another clock than the host's: when the
-// program was built, and when control opened the latest session. A grant comes at once or
+// reference is what is known of the time by another clock than the host's: when control
+// opened the latest session. A grant comes at once or
 // later, never before, so it says for sure only what time it is not any more; that the
 // clock is not ahead it says at the moment at which it comes, and for as long as the clock
 // then goes with the monotonic one, which stands still while the host sleeps.
@@ -170,7 +174,7 @@ func (r *reference) bounds() (notBefore, notAfter time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.opened.IsZero() {
-		return built(), time.Time{}
+		return notBefore, notAfter
 	}
 	now := time.Now()
 	went := now.Sub(r.at)                             // monotonic
@@ -181,17 +185,3 @@ func (r *reference) bounds() (notBefore, notAfter time.Time) {
 	}
 	return notBefore, notAfter
 }
-
-// built is when the commit was made that the program was built from, or zero.
-var built = sync.OnceValue(func() (at time.Time) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return at
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.time" {
-			at, _ = time.Parse(time.RFC3339, s.Value)
-		}
-	}
-	return at
-})

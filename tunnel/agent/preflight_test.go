@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/tunnel/agent"
 	"github.com/boothwire/boothwire/tunnel/preflight"
@@ -40,6 +41,23 @@ func TestPreflight(t *testing.T) {
 		t.Errorf("status: %+v", got)
 	}
 	r.service.Close()
+	r.wait("that nothing listens", func() bool { return r.said("ssh").State == string(preflight.Fail) })
+}
+
+// What a check costs is not the customer's nor the engineer's: none is made while a
+// session is open, and one soon after it.
+func TestNoPreflightInSession(t *testing.T) {
+	r := newRig(t, &agent.Config{Preflight: 20 * time.Millisecond})
+	r.wait("that SSH listens", func() bool { return r.said("ssh").State == "ok" })
+	r.send(r.grant("s1", 1, keys.NewPrivateKey().Public()))
+	r.waitState(signaling.Connected)
+	time.Sleep(time.Second / 5) // one that began before is over
+	r.service.Close()
+	time.Sleep(time.Second / 5)
+	if c := r.said("ssh"); c.State != "ok" {
+		t.Errorf("checked in a session: %+v", c)
+	}
+	r.down("s1")
 	r.wait("that nothing listens", func() bool { return r.said("ssh").State == string(preflight.Fail) })
 }
 

@@ -11,7 +11,7 @@ import (
 // later while the host's clock goes as the monotonic one does.
 func TestReference(t *testing.T) {
 	var r reference
-	if least, most := r.bounds(); !most.IsZero() || least != built() {
+	if least, most := r.bounds(); !most.IsZero() || !least.IsZero() {
 		t.Errorf("without a grant %v, %v", least, most)
 	}
 	opened := time.Now().Add(5 * time.Hour).Truncate(time.Second) // this host is behind

@@ -341,5 +341,6 @@ func (a *Agent) finish(s *session, err error) {
 	a.open = nil
 	a.now.Session = Session{}
 	a.mu.Unlock()
+	signal(a.checks.ended)
 	close(s.gone)
 }

@@ -10,15 +10,20 @@ import (
 // certificates that are just valid. boothwire itself does not trust it at all.
 const clockSlack = 5 * time.Minute
 
-// clock compares the host's time with what somebody else says.
-func clock(now time.Time, by func() (notBefore, notAfter time.Time)) Result {
+// clock compares the host's time with what somebody else says. It is never earlier than
+// the program was made.
+func clock(now, made time.Time, by func() (notBefore, notAfter time.Time)) Result {
 	least, most := by()
+	told := !least.IsZero() && !most.IsZero()
+	if made.After(least) {
+		least = made
+	}
 	switch {
 	case !least.IsZero() && now.Before(least.Add(-clockSlack)):
 		return Result{State: Warn, Code: "behind", Detail: span(least.Sub(now))}
 	case !most.IsZero() && now.After(most.Add(clockSlack)):
 		return Result{State: Warn, Code: "ahead", Detail: span(now.Sub(most))}
-	case !least.IsZero() && !most.IsZero():
+	case told:
 		return Result{State: OK, Code: "right"}
 	}
 	return Result{State: Unknown, Code: "no_reference"}

@@ -5,11 +5,14 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/boothwire/boothwire/internal/lenienttls"
 )
 
 // host is what the checks ask of a system: tests have their own.
 type host struct {
 	now      func() time.Time
+	made     func() time.Time // when the program was
 	dial     func(ctx context.Context, address string) error
 	own      func() netip.Addr              // one that others reach this host by; zero: none
 	networks func() ([]netip.Prefix, error) // of interfaces and routes, without tunnels of ours
@@ -19,7 +22,7 @@ type host struct {
 }
 
 // here is this machine.
-var here = host{now: time.Now, dial: dial, own: own, networks: networks, adapter: adapter, rdp: rdp, firewall: profiles}
+var here = host{now: time.Now, made: lenienttls.Built, dial: dial, own: own, networks: networks, adapter: adapter, rdp: rdp, firewall: profiles}
 
 // ownName reports whether an interface is a tunnel of ours: bw0, bw1, ...
 func ownName(name string) bool {

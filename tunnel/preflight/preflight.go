@@ -29,7 +29,8 @@ type Config struct {
 	// Pool has the tunnels' addresses; default 10.166.0.0/16.
 	Pool netip.Prefix
 	// Clock returns between which times it is now, by a clock that is not this host's; a
-	// zero time: not known. Default: neither is.
+	// zero time: not known. Default: neither is. That it is later than the program's commit
+	// is known in any case.
 	Clock func() (notBefore, notAfter time.Time)
 	// Patience bounds each check; they run beside each other. Default 3 s.
 	Patience time.Duration
@@ -111,7 +112,7 @@ func (c *Config) run(ctx context.Context, h host) []Result {
 	all = append(all,
 		check{RDPSettings, func(context.Context) Result { return c.rdp(h) }},
 		check{Firewall, func(context.Context) Result { return firewall(h.firewall()) }},
-		check{Clock, func(context.Context) Result { return clock(h.now(), c.Clock) }},
+		check{Clock, func(context.Context) Result { return clock(h.now(), h.made(), c.Clock) }},
 		check{Addresses, func(context.Context) Result { return c.addresses(h) }},
 		check{Driver, func(context.Context) Result { return c.driver(h) }},
 	)

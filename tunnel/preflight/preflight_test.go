@@ -27,6 +27,7 @@ var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 func well() host {
 	return host{
 		now:      func() time.Time { return noon },
+		made:     func() time.Time { return noon.AddDate(-1, 0, 0) },
 		dial:     func(context.Context, string) error { return nil },
 		own:      func() netip.Addr { return netip.MustParseAddr("192.168.1.7") },
 		networks: func() ([]netip.Prefix, error) { return prefixes("192.168.1.7/24", "0.0.0.0/0"), nil },
@@ -105,8 +106,10 @@ func TestChecks(t *testing.T) {
 		{"firewall of administrators", Config{}, wall(nil, errPrivileges), "firewall unknown no_rights"},
 
 		{"no other clock", Config{}, nil, "clock unknown no_reference"},
-		{"built before", clockOf(noon.Add(-time.Hour), time.Time{}), nil, "clock unknown no_reference"},
-		{"built later", clockOf(noon.AddDate(20, 0, 0), time.Time{}), nil, "clock warn behind 7305d"},
+		{"opened before", clockOf(noon.Add(-time.Hour), time.Time{}), nil, "clock unknown no_reference"},
+		{"opened later", clockOf(noon.AddDate(20, 0, 0), time.Time{}), nil, "clock warn behind 7305d"},
+		{"made later", Config{}, func(h *host) { h.made = func() time.Time { return noon.AddDate(0, 0, 3) } }, "clock warn behind 3d"},
+		{"made later than a session was opened", clockOf(noon.AddDate(0, 0, -1), noon.AddDate(0, 0, 1)), func(h *host) { h.made = func() time.Time { return noon.Add(time.Hour) } }, "clock warn behind 1h0m"},
 		{"right", clockOf(noon.Add(4*time.Minute), noon.Add(4*time.Minute)), nil, "clock ok right"},
 		{"behind", clockOf(noon.Add(7*time.Minute+30*time.Second), noon.Add(time.Hour)), nil, "clock warn behind 7m"},
 		{"ahead", clockOf(noon.Add(-5*time.Hour-time.Second), noon.Add(-5*time.Hour-time.Second)), nil, "clock warn ahead 5h"},

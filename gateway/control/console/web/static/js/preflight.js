@@ -37,7 +37,7 @@ export function checkRow(c) {
 	const what = known(`preflight.what.${keyOf(c)}`) || known(`preflight.why.${c.code}`) || c.code || "";
 	const todo = known(`preflight.todo.${keyOf(c)}`);
 	return h("li", null,
-		h("span", { class: `badge dot ${badges[c.state] ?? "idle"}` }, known(`preflight.state.${c.state}`) || c.state),
+		h("span", { class: `badge dot ${badges[c.state] ?? "idle"}` }, known(`preflight.state.${c.state}`) || t("preflight.state.unknown")),
 		h("div", null,
 			h("strong", null, checkName(c.check)), " ", what, " ", c.detail ? h("code", null, c.detail) : null,
 			todo ? h("p", { class: "soft" }, todo) : null));
