@@ -122,7 +122,9 @@ func (s *Server) joinGuacd(ctx context.Context, v *visit, wish *Wish) (*drawn, e
 
 // join opens the ports that guacd needs and asks it for the desktop.
 func (g *drawn) join(ctx, life context.Context, t *Target, wish *Wish, arguments map[string]string) error {
-	if err := g.open(life, t, arguments, "hostname", "port", portRDP); err != nil {
+	token := routing()
+	arguments["load-balance-info"] = token + "\r\n"
+	if err := g.open(life, t, arguments, "hostname", "port", portRDP, withToken(token, fromPeer(g.Conn))); err != nil {
 		return err
 	}
 	if wish.Drive != nil {
@@ -198,16 +200,12 @@ func fingerprint(sum string) string {
 }
 
 // open makes a port that leads to one of the device's, and names it to guacd.
-func (g *drawn) open(life context.Context, t *Target, arguments map[string]string, host, port string, to uint16) error {
+func (g *drawn) open(life context.Context, t *Target, arguments map[string]string, host, port string, to uint16, may gate) error {
 	here, err := netip.ParseAddrPort(g.LocalAddr().String())
 	if err != nil {
 		return err
 	}
-	there, err := netip.ParseAddrPort(g.RemoteAddr().String())
-	if err != nil {
-		return err
-	}
-	o, err := forwardOnce(life, here.Addr(), there.Addr(), func(ctx context.Context) (net.Conn, error) { return t.Dial(ctx, to) })
+	o, err := forwardOnce(life, here.Addr(), may, func(ctx context.Context) (net.Conn, error) { return t.Dial(ctx, to) })
 	if err != nil {
 		return err
 	}
@@ -222,7 +220,7 @@ func (g *drawn) drive(ctx, life context.Context, t *Target, wish *Drive, argumen
 	if err != nil {
 		return err
 	}
-	if err := g.open(life, t, arguments, "sftp-hostname", "sftp-port", portSSH); err != nil {
+	if err := g.open(life, t, arguments, "sftp-hostname", "sftp-port", portSSH, fromPeer(g.Conn)); err != nil {
 		return err
 	}
 	arguments["enable-sftp"] = "true"

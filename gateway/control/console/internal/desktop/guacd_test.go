@@ -1,20 +1,17 @@
 package desktop
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 	"golang.org/x/crypto/ssh"
@@ -102,6 +99,9 @@ func TestGuacd(t *testing.T) {
 		if got := joined.Arguments[name]; got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
+	}
+	if token := joined.Arguments["load-balance-info"]; !strings.HasPrefix(token, "Cookie: msts=") || len(token) < len("Cookie: msts=")+26 || !strings.HasSuffix(token, "\r\n") {
+		t.Errorf("the routing token is %q", token)
 	}
 	if name := joined.Arguments["recording-name"]; !strings.HasSuffix(name, "_kiosk-1_s-1_ann.guac") {
 		t.Errorf("the recording is %q", name)
@@ -243,56 +243,6 @@ func TestOffers(t *testing.T) {
 	}
 	code, _ = w.code()
 	w.ends(w.dial("/console/guac?code="+code), 4400, "malformed") // no subprotocol
-}
-
-// The port for guacd is for guacd, once.
-func TestOneShot(t *testing.T) {
-	d := newDevice(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	dialled := make(chan bool, 8)
-	dial := func(ctx context.Context) (net.Conn, error) {
-		dialled <- true
-		return new(net.Dialer).DialContext(ctx, "tcp", d.ln.Addr().String())
-	}
-	loopback := netip.MustParseAddr("127.0.0.1")
-	stranger, err := forwardOnce(ctx, loopback, netip.MustParseAddr("127.0.0.9"), dial)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.Dial("tcp", stranger.Address.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patienceOfTests))
-	if n, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Errorf("another machine read %d bytes", n)
-	}
-	if len(dialled) != 0 {
-		t.Error("the device was dialled for another machine")
-	}
-	once, err := forwardOnce(ctx, loopback, loopback, dial)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := net.Dial("tcp", once.Address.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer first.Close()
-	<-dialled
-	first.Write(browserAsks)
-	if confirm, err := rdcleanpath.ReadX224(first); err != nil {
-		t.Errorf("%x, %v", confirm, err)
-	}
-	if second, err := net.Dial("tcp", once.Address.String()); err == nil {
-		second.Close()
-		t.Error("a second connection was taken")
-	}
-	cancel()
-	once.done.Wait()
-	stranger.done.Wait()
 }
 
 // sshServer answers until a client knows its host keys.

@@ -26,7 +26,7 @@ var names = []string{
 	"color-depth", "disable-audio", "server-layout", "security", "ignore-cert", "cert-tofu", "cert-fingerprints",
 	"client-name", "enable-font-smoothing", "timezone", "enable-sftp", "sftp-hostname", "sftp-host-key", "sftp-port",
 	"sftp-username", "sftp-password", "recording-path", "recording-name", "recording-include-keys", "create-recording-path",
-	"resize-method", "read-only",
+	"resize-method", "read-only", "load-balance-info",
 }
 
 // A Client is who joined: what he said before, and what he has said since.
@@ -229,7 +229,13 @@ func connect(a map[string]string) (net.Conn, error) {
 	if a["security"] == "tls" {
 		protocol = 1
 	}
-	conn.Write([]byte{3, 0, 0, 19, 14, 0xe0, 0, 0, 0, 0, 0, 1, 0, 8, 0, protocol, 0, 0, 0})
+	token := a["load-balance-info"] // as FreeRDP sends it
+	if token != "" && !strings.HasSuffix(token, "\r\n") {
+		token += "\r\n"
+	}
+	size := byte(19 + len(token))
+	request := append([]byte{3, 0, 0, size, size - 5, 0xe0, 0, 0, 0, 0, 0}, token...)
+	conn.Write(append(request, 1, 0, 8, 0, protocol, 0, 0, 0))
 	confirm := make([]byte, 19)
 	if _, err := io.ReadFull(conn, confirm); err != nil || confirm[11] != 2 {
 		conn.Close()

@@ -128,6 +128,19 @@ func ParseRequest(b []byte) (ConnectionRequest, error) {
 	return c, nil
 }
 
+// WithoutCookie is the one connection request that is b without its cookie.
+func WithoutCookie(b []byte) ([]byte, error) {
+	c, err := ParseRequest(b)
+	if err != nil || c.Cookie == "" {
+		return b, err
+	}
+	rest := b[fixed+len(c.Cookie)+len("\r\n"):]
+	out := append(append([]byte(nil), b[:fixed]...), rest...)
+	binary.BigEndian.PutUint16(out[2:], uint16(len(out)))
+	out[4] = byte(len(out) - tpkt - 1)
+	return out, nil
+}
+
 // ParseConfirm takes apart the one connection confirm that is b.
 func ParseConfirm(b []byte) (ConnectionConfirm, error) {
 	var c ConnectionConfirm

@@ -100,6 +100,11 @@ func FuzzX224(f *testing.F) {
 	f.Add(append(unhex("0300003732e0000000000001080800 03000000 06002400"), make([]byte, 32)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		req, notRequest := ParseRequest(b)
+		if plain, err := WithoutCookie(b); (err == nil) != (notRequest == nil) {
+			t.Fatalf("%x without its cookie: %v", b, err)
+		} else if again, err := ParseRequest(plain); notRequest == nil && (err != nil || again != ConnectionRequest{Security: req.Security}) {
+			t.Fatalf("%x without its cookie is %x: %+v, %v", b, plain, again, err)
+		}
 		conf, notConfirm := ParseConfirm(b)
 		if notRequest == nil && notConfirm == nil {
 			t.Fatalf("%x is both", b)
@@ -112,4 +117,17 @@ func FuzzX224(f *testing.F) {
 			t.Fatalf("%x was taken, and read as %x, %v", b, whole, err)
 		}
 	})
+}
+
+func TestWithoutCookie(t *testing.T) {
+	const bare = "0300001" + "3" + "0ee00000000000" + "0100080003000000"
+	with := append([]byte("\x03\x00\x00\x2b\x26\xe0\x00\x00\x00\x00\x00Cookie: mstshash=kiosk\r\n"), unhex("0100080003000000")...)
+	for _, b := range [][]byte{with, unhex(bare)} {
+		if got, err := WithoutCookie(b); err != nil || !bytes.Equal(got, unhex(bare)) {
+			t.Errorf("%x: %x, %v", b, got, err)
+		}
+	}
+	if _, err := WithoutCookie(with[:20]); err == nil {
+		t.Error("half of one is taken")
+	}
 }
