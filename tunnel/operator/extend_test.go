@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -67,5 +68,31 @@ func TestExtendedByAnother(t *testing.T) {
 			}
 			conn.Close()
 		})
+	}
+}
+
+// A session through a node that somebody else extends gets the later grant, with the
+// tokens for relays of its longer life, and what goes through it goes on.
+func TestNodeSessionExtendedByAnother(t *testing.T) {
+	r := newRoad(t)
+	w := newWorldWith(t, &control.Config{Relays: []control.Relay{r.control}}, agent.Config{Relay: r.cfg}, echo)
+	r.serve(w)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s := must(operator.Open(ctx, w.as("ann", control.Operator), device, &operator.Config{Relay: r.cfg, Lifetime: 2 * time.Minute}))
+	defer s.Close()
+	conn := must(s.Dial(ctx, "tcp", ":22"))
+	defer conn.Close()
+	before := s.Grant()
+	v := must(w.as("boss", control.Admin).ExtendSession(ctx, s.ID(), time.Hour))
+	w.wait("the later grant", func() bool { return s.Grant().Rev == v.Rev && s.Grant().End.Equal(v.Ends) })
+	if !s.Grant().End.After(before.End) {
+		t.Errorf("ends at %v, before at %v", s.Grant().End, before.End)
+	}
+	io.WriteString(conn, "still here")
+	conn.(interface{ CloseWrite() error }).CloseWrite()
+	conn.SetReadDeadline(time.Now().Add(patience))
+	if got, err := io.ReadAll(conn); err != nil || string(got) != "still here" {
+		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -7,8 +7,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// follow takes this end to the nodes to which control moves the session, until ctx
-// ends. The device is there already, so connections through the tunnel go on.
+// follow takes this end to the nodes to which control moves the session, and to what
+// others extend it, until ctx ends. The device is there already, so connections through
+// the tunnel go on.
 func (s *Session) follow(ctx context.Context) {
 	for {
 		select {

@@ -255,7 +255,7 @@ func (s *Session) see(now client.Session) (removed bool) {
 	s.mu.Lock()
 	removed = in(s.now) && !in(now) && now.State != client.Closing
 	s.gone = s.gone || removed
-	if now.Rev > s.grant.Rev && (now.EndToEnd || now.Node != s.grant.Far.Node && !now.Moving) {
+	if s.outdated(now) {
 		select {
 		case s.revised <- struct{}{}:
 		default:
@@ -266,6 +266,16 @@ func (s *Session) see(now client.Session) (removed bool) {
 	s.mu.Unlock()
 	s.ladder.see(now)
 	return removed
+}
+
+// outdated reports whether this end needs a later grant than it has, or the tokens for
+// relays that come with one: the device has another key, the session another node, or
+// another end, after which a relay lets in nobody by the tokens of before. mu is held.
+func (s *Session) outdated(now client.Session) bool {
+	if now.Rev <= s.grant.Rev {
+		return false
+	}
+	return now.EndToEnd || !now.Moving && (now.Node != s.grant.Far.Node || now.Ends.After(s.grant.End))
 }
 
 // fail notes the first reason for the session's end.
