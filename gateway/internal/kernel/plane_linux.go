@@ -118,9 +118,8 @@ func (p *Plane) Settle() error {
 	ways, members := make(map[way]bool), make(map[netip.Addr]bool)
 	classes, routes := make(map[uint16]bool), make(map[netip.Addr]bool)
 	for _, s := range p.sessions {
-		devices[s.now.Device.Key] = true
-		if s.pending != nil {
-			devices[*s.pending] = true
+		for _, key := range s.turn.Keys() {
+			devices[key] = true
 		}
 		for _, w := range s.ways {
 			ways[w] = true
@@ -240,7 +239,7 @@ func (p *Plane) Close() error {
 	}
 	p.closed = true
 	for _, s := range p.sessions {
-		s.stop()
+		s.turn.Stop()
 	}
 	clear(p.sessions)
 	p.mu.Unlock()
@@ -267,7 +266,7 @@ func (p *Plane) Leave() error {
 	}
 	p.closed = true
 	for _, s := range p.sessions {
-		s.stop()
+		s.turn.Stop()
 	}
 	p.mu.Unlock()
 	p.heard.stop()

@@ -13,23 +13,12 @@ import (
 )
 
 // session is what of a session stands in the kernel.
-//
-//	device's key changes: pending peer added, without addresses
-//	pending shakes hands, or patience ends: addresses move to it, the old goes
 type session struct {
-	now     reach.Session // its Device.Key is the one that has the addresses
-	pending *[32]byte     // the device's next key
-	timer   *time.Timer   // ends the patience with it
-	ways    []way
-	class   uint16         // of traffic; 0: none
-	past    reach.Counters // of ways that are no more
-}
-
-func (s *session) stop() {
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
-	}
+	now   reach.Session
+	turn  reach.Turn // of the device, whose next key proves itself by a handshake
+	ways  []way
+	class uint16         // of traffic; 0: none
+	past  reach.Counters // of ways that are no more
 }
 
 // ways are what the operators of a session may do.
@@ -84,12 +73,10 @@ func (p *Plane) change(old, next *session) error {
 	now := time.Now()
 	var devices, operators change
 	p.carry(&devices, old, next)
-	if next.pending != nil {
-		p.turning[next.now.ID] = *next.pending
-	}
-	devices.add(next.now.Device.Key, next.now.Device.Addresses...)
-	if next.pending != nil {
-		devices.add(*next.pending)
+	devices.add(next.turn.Key, next.now.Device.Addresses...)
+	if next.turn.Next != nil {
+		devices.add(*next.turn.Next)
+		p.turning[next.now.ID] = *next.turn.Next
 	}
 	for _, o := range old.now.Operators {
 		if !slices.ContainsFunc(next.now.Operators, func(n reach.Operator) bool { return n.Key == o.Key }) {
@@ -132,24 +119,16 @@ func (p *Plane) change(old, next *session) error {
 
 // carry decides which of the device's keys live on when old becomes next.
 func (p *Plane) carry(c *change, old, next *session) {
-	wanted := next.now.Device.Key
-	switch {
-	case old.now.ID == "":
-		return
-	case old.pending != nil && *old.pending == wanted:
-		next.now.Device.Key, next.pending, next.timer = old.now.Device.Key, old.pending, old.timer
-		return
-	case old.pending != nil:
-		old.stop()
-		c.remove(*old.pending)
-	}
-	if old.now.Device.Key == wanted {
+	wanted, id := next.now.Device.Key, next.now.ID
+	if old.now.ID == "" {
+		next.turn.Key = wanted
 		return
 	}
-	next.now.Device.Key = old.now.Device.Key
-	next.pending = &wanted
-	id := next.now.ID
-	next.timer = time.AfterFunc(p.cfg.Patience, func() { p.promote(id, wanted) })
+	var dropped *[32]byte
+	next.turn, dropped = old.turn.To(wanted, p.cfg.Patience, func(key [32]byte) { p.promote(id, key) })
+	if dropped != nil {
+		c.remove(*dropped)
+	}
 }
 
 // share gives the session its class of traffic, if it needs one.
@@ -193,11 +172,11 @@ func (p *Plane) delta(old, next *session) *delta {
 		}
 	}
 	switch {
-	case next.pending != nil: // what the old key sends proves nothing about the next
+	case next.turn.Next != nil: // what the old key sends proves nothing about the next
 		d.heard = append(d.heard, next.now.Device.Addresses...)
-	case old.now.ID == "" && p.devices.met[next.now.Device.Key]: // it was heard of
+	case old.now.ID == "" && p.devices.met[next.turn.Key]: // it was heard of
 		d.heard = append(d.heard, next.now.Device.Addresses...)
-	case old.now.ID == "" || old.now.Device.Key != next.now.Device.Key:
+	case old.now.ID == "":
 		d.await = next.now.Device.Addresses
 	}
 	return d
@@ -242,19 +221,21 @@ func members(v *reach.Session) []netip.Addr {
 	return list
 }
 
-// promote gives the session's addresses to its pending key, and ends the old.
+// promote gives the session's addresses to the device's next key, and ends the one before.
 func (p *Plane) promote(id string, key [32]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.sessions[id]
-	if p.closed || s == nil || s.pending == nil || *s.pending != key {
+	if p.closed || s == nil {
 		return
 	}
-	s.stop()
+	before, ok := s.turn.Done(key)
+	if !ok {
+		return
+	}
 	var c change
-	c.remove(s.now.Device.Key)
+	c.remove(before)
 	c.add(key, s.now.Device.Addresses...)
-	s.now.Device.Key, s.pending = key, nil
 	delete(p.turning, id)
 	err := p.devices.apply(&c)
 	if err == nil {
@@ -282,10 +263,10 @@ func (p *Plane) remove(id string) reach.Counters {
 	if s == nil {
 		return reach.Counters{}
 	}
-	s.stop()
+	s.turn.Stop()
 	delete(p.sessions, id)
 	delete(p.turning, id)
-	delete(p.devices.met, s.now.Device.Key)
+	delete(p.devices.met, s.turn.Key)
 	// The door first, then the count, which nothing changes any more.
 	d := &delta{alive: make(map[netip.Addr]time.Time), class: make(map[netip.Addr]uint16), heard: s.now.Device.Addresses}
 	for _, a := range members(&s.now) {
@@ -296,9 +277,8 @@ func (p *Plane) remove(id string) reach.Counters {
 	p.attempt(id, p.firewall.apply(&delta{shut: s.ways}, time.Now()))
 	p.shaper.end(s.class)
 	var devices, operators change
-	devices.remove(s.now.Device.Key)
-	if s.pending != nil {
-		devices.remove(*s.pending)
+	for _, key := range s.turn.Keys() {
+		devices.remove(key)
 	}
 	for _, o := range s.now.Operators {
 		operators.remove(o.Key)

@@ -151,9 +151,9 @@ func (p *Plane) giveUp(peer *device.Peer) {
 	var c change
 	c.remove(o.key)
 	switch {
-	case s.now.Device.Key == o.key:
+	case s.turn.Key == o.key:
 		c.add(o.key, s.now.Device.Addresses...)
-	case s.pending != nil && *s.pending == o.key:
+	case s.turn.Next != nil && *s.turn.Next == o.key:
 		c.add(o.key)
 	}
 	for _, op := range s.now.Operators {

@@ -7,30 +7,16 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/boothwire/boothwire/gateway/internal/reach"
 )
 
 // peers is what of a session stands in wireguard-go: the peer of its device, of
-// each operator, and, while the device changes its key, one more.
-//
-//	device's key changes: pending peer added, without addresses
-//	pending sends anything, or patience ends: addresses move to it, the old goes
-//
-// An address has one peer in wireguard-go, so a pending one cannot have it yet;
-// the first packet under the new key is its proof and is not forwarded.
+// each operator, and, while the device changes its key, one more, whose first packet
+// is its proof and is not forwarded.
 type peers struct {
-	now     reach.Session // its Device.Key is the one that has the addresses
-	pending *[32]byte     // the device's next key
-	timer   *time.Timer   // ends the patience with it
-}
-
-func (s *peers) stop() {
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
-	}
+	now  reach.Session
+	turn reach.Turn // of the device
 }
 
 // Set installs a session, or changes the one of that id: peers that stay keep
@@ -52,18 +38,23 @@ func (p *Plane) Set(s reach.Session) error {
 	s.Device.Addresses = slices.Clone(s.Device.Addresses)
 	var c change
 	old := p.sessions[s.ID]
-	live := &peers{now: s}
+	live := &peers{now: s, turn: reach.Turn{Key: s.Device.Key}}
 	if old != nil {
 		for _, o := range old.now.Operators {
 			if !slices.ContainsFunc(s.Operators, func(n reach.Operator) bool { return n.Key == o.Key }) {
 				c.remove(o.Key)
 			}
 		}
-		p.carry(&c, old, live)
+		var dropped *[32]byte
+		live.turn, dropped = old.turn.To(s.Device.Key, p.cfg.Patience, func(next [32]byte) { p.promote(s.ID, next) })
+		if dropped != nil {
+			c.remove(*dropped)
+			p.watch.forget(*dropped)
+		}
 	}
-	c.add(live.now.Device.Key, live.now.Device.Addresses...)
-	if live.pending != nil {
-		c.add(*live.pending)
+	c.add(live.turn.Key, s.Device.Addresses...)
+	if live.turn.Next != nil {
+		c.add(*live.turn.Next)
 	}
 	for _, o := range s.Operators {
 		c.add(o.Key, o.Address)
@@ -74,49 +65,30 @@ func (p *Plane) Set(s reach.Session) error {
 		return fmt.Errorf("userspace: set peers: %w", err)
 	}
 	p.sessions[s.ID] = live
-	p.watch.add(s.ID, live.now.Device.Key, false)
-	if live.pending != nil {
-		p.watch.add(s.ID, *live.pending, true)
+	p.watch.add(s.ID, live.turn.Key, false)
+	if live.turn.Next != nil {
+		p.watch.add(s.ID, *live.turn.Next, true)
 		p.table.SetProved(s.ID, true) // the old key proves nothing about the new
 	}
 	return nil
 }
 
-// carry decides which of the device's keys live on when old becomes live.
-func (p *Plane) carry(c *change, old, live *peers) {
-	wanted := live.now.Device.Key
-	switch {
-	case old.pending != nil && *old.pending == wanted:
-		live.now.Device.Key, live.pending, live.timer = old.now.Device.Key, old.pending, old.timer
-		return
-	case old.pending != nil:
-		old.stop()
-		c.remove(*old.pending)
-		p.watch.forget(*old.pending)
-	}
-	if old.now.Device.Key == wanted {
-		return
-	}
-	live.now.Device.Key = old.now.Device.Key
-	live.pending = &wanted
-	id := live.now.ID
-	live.timer = time.AfterFunc(p.cfg.Patience, func() { p.promote(id, wanted) })
-}
-
-// promote gives the session's addresses to its pending key, and ends the old.
+// promote gives the session's addresses to the device's next key, and ends the one before.
 func (p *Plane) promote(id string, key [32]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.sessions[id]
-	if s == nil || s.pending == nil || *s.pending != key {
+	if s == nil {
 		return
 	}
-	s.stop()
+	before, ok := s.turn.Done(key)
+	if !ok {
+		return
+	}
 	var c change
-	c.remove(s.now.Device.Key)
+	c.remove(before)
 	c.add(key, s.now.Device.Addresses...)
-	p.watch.forget(s.now.Device.Key)
-	s.now.Device.Key, s.pending = key, nil
+	p.watch.forget(before)
 	if err := p.device.IpcSet(c.String()); err != nil {
 		p.remove(id)
 		return
@@ -143,14 +115,12 @@ func (p *Plane) remove(id string) reach.Counters {
 	if s == nil {
 		return last
 	}
-	s.stop()
+	s.turn.Stop()
 	delete(p.sessions, id)
 	var c change
-	c.remove(s.now.Device.Key)
-	p.watch.forget(s.now.Device.Key)
-	if s.pending != nil {
-		c.remove(*s.pending)
-		p.watch.forget(*s.pending)
+	for _, key := range s.turn.Keys() {
+		c.remove(key)
+		p.watch.forget(key)
 	}
 	for _, o := range s.now.Operators {
 		c.remove(o.Key)

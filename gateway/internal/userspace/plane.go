@@ -87,7 +87,7 @@ func (p *Plane) Close() error {
 	p.mu.Lock()
 	p.closed = true
 	for _, s := range p.sessions {
-		s.stop()
+		s.turn.Stop()
 	}
 	clear(p.sessions)
 	p.mu.Unlock()
