@@ -21,7 +21,10 @@ type peers struct {
 	wg   *wgctrl.Client
 	name string // of the interface
 	have map[wgtypes.Key][]netip.Addr
-	met  map[wgtypes.Key]bool // that shook hands with a former process
+
+	// What a former process left, until keep.
+	met  map[wgtypes.Key]bool       // those that shook hands
+	held map[netip.Addr]wgtypes.Key // whose an address was
 }
 
 // learn reads the peers that a former process left.
@@ -30,12 +33,14 @@ func (p *peers) learn() error {
 	if err != nil {
 		return fmt.Errorf("kernel: peers of %s: %w", p.name, err)
 	}
-	p.have, p.met = make(map[wgtypes.Key][]netip.Addr, len(d.Peers)), make(map[wgtypes.Key]bool)
+	p.have = make(map[wgtypes.Key][]netip.Addr, len(d.Peers))
+	p.met, p.held = make(map[wgtypes.Key]bool), make(map[netip.Addr]wgtypes.Key)
 	for _, peer := range d.Peers {
 		list := []netip.Addr{}
 		for _, n := range peer.AllowedIPs {
 			if a, ok := netip.AddrFromSlice(n.IP); ok {
 				list = append(list, a.Unmap())
+				p.held[a.Unmap()] = peer.PublicKey
 			}
 		}
 		p.have[peer.PublicKey] = list
@@ -95,6 +100,7 @@ func (p *peers) apply(c *change) error {
 
 // keep removes every peer but those in keys.
 func (p *peers) keep(keys map[wgtypes.Key]bool) error {
+	p.met, p.held = nil, nil
 	var c change
 	for key := range p.have {
 		if !keys[key] {

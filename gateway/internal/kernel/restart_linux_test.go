@@ -72,7 +72,12 @@ func TestGuestRestart(t *testing.T) {
 	one, dev, op := described(1)
 	other, otherDev, otherOp := described(2)
 	unlimited, _, _ := described(3)
-	for _, s := range []*reach.Session{&one, &unlimited, &other} {
+	// The device of the fourth is about to change its key when the node is killed.
+	turning, turningDev, turningOp := described(4)
+	nextDev := newKey()
+	turned := turning
+	turned.Device.Key = nextDev.public
+	for _, s := range []*reach.Session{&one, &unlimited, &turning, &turned, &other} {
 		s.Down = 50_000_000
 		state.Sessions = append(state.Sessions, *s)
 	}
@@ -102,14 +107,19 @@ func TestGuestRestart(t *testing.T) {
 	device2.echoes(t, 22)
 	c := newEnd(t, op, node.public, 51821, one.Operators[0].Address).dial(t, one.Device.Addresses[0], 22)
 	c2 := newEnd(t, otherOp, node.public, 51821, other.Operators[0].Address).dial(t, other.Device.Addresses[0], 22)
+	turningDevice := newEnd(t, turningDev, node.public, 51820, turning.Device.Addresses[0])
+	turningDevice.echoes(t, 22)
+	turningOperator := newEnd(t, turningOp, node.public, 51821, turning.Operators[0].Address)
+	c4 := turningOperator.dial(t, turning.Device.Addresses[0], 22)
 	works(t, "before", c, 100_000)
 	works(t, "before, the other", c2, 1000)
+	works(t, "before, with a next key", c4, 1000)
 
 	cmd.Process.Kill()
 	cmd.Wait()
 	works(t, "without a process", c, 100_000)
 
-	state.Sessions = state.Sessions[:2]
+	state.Sessions = []reach.Session{one, unlimited, turned} // as the last grants have it
 	state.Sessions[1].Down = 0
 	proved := make(chan string, 10)
 	p := state.open(t, func(id string) { proved <- id })
@@ -121,10 +131,11 @@ func TestGuestRestart(t *testing.T) {
 	}
 	state.set(t, p)
 	works(t, "set again", c, 1000)
+	works(t, "set again, with a next key", c4, 1000)
 	if p.sessions[one.ID].class == 0 || p.sessions[one.ID].class != p.firewall.classes[one.Device.Addresses[0]] {
 		t.Errorf("the class is %x, was %x", p.sessions[one.ID].class, p.firewall.classes[one.Device.Addresses[0]])
 	}
-	if all := classes(t, p.links.devices); len(all) != 2+2 { // the root, the first, and of the two sessions left
+	if all := classes(t, p.links.devices); len(all) != 2+3 { // the root, the first, and of the three sessions left
 		t.Errorf("the classes are %v", all)
 	}
 	works(t, "before Settle, the other", c2, 1000)
@@ -132,17 +143,30 @@ func TestGuestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	works(t, "settled", c, 100_000)
+	works(t, "settled, with a next key", c4, 1000)
 	if n := p.Counters(one.ID); n.Rx < 300_000 || n.Tx < 300_000 {
 		t.Errorf("the counters began anew: %+v", n)
 	}
-	select {
-	case id := <-proved:
-		if id != one.ID {
-			t.Errorf("proved: %s", id)
+	heard := func(want string) {
+		t.Helper()
+		select {
+		case id := <-proved:
+			if id != want {
+				t.Errorf("proved: %s, want %s", id, want)
+			}
+		case <-time.After(patience):
+			t.Errorf("the device of %s was not heard of", want)
 		}
-	case <-time.After(patience):
-		t.Error("the device was not heard of")
 	}
+	heard(one.ID)
+	next := newEnd(t, nextDev, node.public, 51820, turning.Device.Addresses[0])
+	next.echoes(t, 22)
+	if !next.pinged(t, p.proof, 100) {
+		t.Error("the next key does not take over")
+	}
+	heard(turning.ID)
+	works(t, "with its next key", turningOperator.dial(t, turning.Device.Addresses[0], 22), 1000)
+	p.Remove(turning.ID)
 	p.Remove(unlimited.ID)
 	if d, err := p.wg.Device("wgd0"); err != nil || len(d.Peers) != 1 || d.Peers[0].PublicKey != dev.public || d.Peers[0].LastHandshakeTime.IsZero() {
 		t.Errorf("devices: %+v, %v", d.Peers, err)

@@ -52,8 +52,7 @@ func (p *Plane) Set(v reach.Session) error {
 	next := &session{now: v, ways: ways(&v)}
 	kept := false
 	if old == nil {
-		// What a former process gave it: its class of traffic, and the keys of a handshake.
-		old = &session{class: p.firewall.classes[v.Device.Addresses[0]]}
+		old = p.inherited(&v)
 		kept = p.devices.met[v.Device.Key]
 	}
 	p.sessions[v.ID] = next
@@ -66,6 +65,19 @@ func (p *Plane) Set(v reach.Session) error {
 		p.tell([]string{v.ID})
 	}
 	return nil
+}
+
+// inherited is what a former process left of a session: its class of traffic and, if
+// the device has a key that is to be its next and did not come with it yet, the key
+// whose tunnel it uses.
+func (p *Plane) inherited(v *reach.Session) *session {
+	first := v.Device.Addresses[0]
+	s := &session{class: p.firewall.classes[first]}
+	if before, ok := p.devices.held[first]; ok && before != v.Device.Key && !p.devices.met[v.Device.Key] {
+		s.now = reach.Session{ID: v.ID, Device: reach.Device{Addresses: p.devices.have[before]}}
+		s.turn.Key = before
+	}
+	return s
 }
 
 // change makes the kernel hold next instead of old.
@@ -266,7 +278,6 @@ func (p *Plane) remove(id string) reach.Counters {
 	s.turn.Stop()
 	delete(p.sessions, id)
 	delete(p.turning, id)
-	delete(p.devices.met, s.turn.Key)
 	// The door first, then the count, which nothing changes any more.
 	d := &delta{alive: make(map[netip.Addr]time.Time), class: make(map[netip.Addr]uint16), heard: s.now.Device.Addresses}
 	for _, a := range members(&s.now) {
