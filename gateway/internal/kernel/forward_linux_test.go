@@ -150,10 +150,10 @@ func forwardNode(devices, operators string) error {
 		return err
 	}
 	l := &links{cfg: &cfg, nl: nl}
-	if l.devices, err = l.open(devices); err != nil {
+	if l.devices, err = l.open(devices, nil); err != nil {
 		return err
 	}
-	if l.operators, err = l.open(operators); err != nil {
+	if l.operators, err = l.open(operators, nil); err != nil {
 		return err
 	}
 	f, err := openFirewall("boothwire")

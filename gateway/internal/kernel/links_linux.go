@@ -21,54 +21,75 @@ type links struct {
 	operators netlink.Link
 	port      uint16
 	entry     uint16
-	made      bool // by this process
+	made      []netlink.Link // by this process
 	routes    map[netip.Addr]bool
 }
 
-func openLinks(cfg *Config) (*links, error) {
+// linkGroup marks an interface from its first moment as made for a node. Until it has
+// the node's key nothing else does.
+const linkGroup = 0x62776e // "bwn"
+
+func openLinks(cfg *Config, wg *wgctrl.Client) (*links, error) {
 	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("kernel: netlink: %w", err)
 	}
 	l := &links{cfg: cfg, nl: nl, routes: make(map[netip.Addr]bool)}
-	if l.devices, err = l.open(cfg.Devices); err == nil {
-		l.operators, err = l.open(cfg.Operators)
+	if l.devices, err = l.open(cfg.Devices, wg); err == nil {
+		l.operators, err = l.open(cfg.Operators, wg)
 	}
 	if err == nil {
 		err = l.settle()
 	}
 	if err != nil {
-		l.close(l.made)
+		l.close(l.made...)
 		return nil, err
 	}
 	return l, nil
 }
 
-// open finds the interface, or makes it.
-func (l *links) open(name string) (netlink.Link, error) {
+// open finds the interface that a former process of this node left, or makes it.
+func (l *links) open(name string, wg *wgctrl.Client) (netlink.Link, error) {
 	link, err := l.nl.LinkByName(name)
 	if err == nil {
-		if link.Type() != "wireguard" && !l.cfg.found {
-			return nil, fmt.Errorf("kernel: the interface %s is there, and not WireGuard's", name)
-		}
-		return link, nil
+		return link, l.ours(link, wg)
 	}
 	if !errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil, fmt.Errorf("kernel: %s: %w", name, err)
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU = name, l.cfg.MTU
+	attrs.Name, attrs.MTU, attrs.Group = name, l.cfg.MTU, linkGroup
 	if err := l.nl.LinkAdd(&netlink.Wireguard{LinkAttrs: attrs}); err != nil {
 		if errors.Is(err, unix.EOPNOTSUPP) {
 			err = fmt.Errorf("this kernel has no WireGuard: %w", errors.ErrUnsupported)
 		}
 		return nil, fmt.Errorf("kernel: make %s: %w", name, err)
 	}
-	l.made = true
 	if link, err = l.nl.LinkByName(name); err != nil {
 		return nil, fmt.Errorf("kernel: %s: %w", name, err)
 	}
+	l.made = append(l.made, link)
 	return link, nil
+}
+
+// ours refuses an interface that is somebody else's: ours has the node's key, or was
+// made for a node that had no time to give it one.
+func (l *links) ours(link netlink.Link, wg *wgctrl.Client) error {
+	name := link.Attrs().Name
+	switch {
+	case l.cfg.found:
+		return nil
+	case link.Type() != "wireguard":
+		return fmt.Errorf("kernel: the interface %s is there, and not WireGuard's", name)
+	}
+	d, err := wg.Device(name)
+	if err != nil {
+		return fmt.Errorf("kernel: %s: %w", name, err)
+	}
+	if d.PublicKey == wgtypes.Key(l.cfg.PrivateKey).PublicKey() || d.PublicKey == (wgtypes.Key{}) && link.Attrs().Group == linkGroup {
+		return nil
+	}
+	return fmt.Errorf("kernel: the interface %s is there with another WireGuard key than this node's; if no other program and no other node of this host needs it: ip link delete %s", name, name)
 }
 
 // settle gives the interfaces what does not depend on sessions. They stay down
@@ -138,7 +159,9 @@ func (l *links) listen(wg *wgctrl.Client, link netlink.Link, key *wgtypes.Key, p
 		return 0, fmt.Errorf("kernel: %s: %w", name, err)
 	}
 	cfg := wgtypes.Config{}
-	if d.PrivateKey != *key {
+	// The public ones are compared, since WireGuard may not have the private one as it was
+	// said, and setting it again ends the keys in use.
+	if d.PublicKey != key.PublicKey() {
 		cfg.PrivateKey = key
 	}
 	if port > 1<<16-1 {
@@ -231,11 +254,11 @@ func (l *links) spoofed() (n uint64) {
 	return n
 }
 
-// close takes the interfaces away, if told so. Their peers must be gone: a link with
+// close takes some of the interfaces away. Their peers must be gone: a link with
 // thousands of them takes minutes to end.
-func (l *links) close(remove bool) {
-	for _, link := range []netlink.Link{l.devices, l.operators} {
-		if link != nil && remove && !l.cfg.found {
+func (l *links) close(remove ...netlink.Link) {
+	for _, link := range remove {
+		if !l.cfg.found {
 			_ = l.nl.LinkDel(link)
 		}
 	}

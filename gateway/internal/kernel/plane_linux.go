@@ -68,7 +68,7 @@ func (p *Plane) open() (err error) {
 	if p.wg, err = wgctrl.New(); err != nil {
 		return fmt.Errorf("kernel: WireGuard: %w", err)
 	}
-	if p.links, err = openLinks(&p.cfg); err != nil {
+	if p.links, err = openLinks(&p.cfg, p.wg); err != nil {
 		return err
 	}
 	if p.firewall, err = openFirewall(p.cfg.Table); err != nil {
@@ -250,7 +250,7 @@ func (p *Plane) Close() error {
 			errs = append(errs, fmt.Errorf("kernel: peers of %s: %w", name, err))
 		}
 	}
-	p.links.close(true)
+	p.links.close(p.links.devices, p.links.operators)
 	errs = append(errs, p.firewall.drop())
 	p.free()
 	return errors.Join(errs...)
@@ -270,7 +270,7 @@ func (p *Plane) Leave() error {
 	}
 	p.mu.Unlock()
 	p.heard.stop()
-	p.links.close(false)
+	p.links.close()
 	p.free()
 	return nil
 }
@@ -278,7 +278,7 @@ func (p *Plane) Leave() error {
 // abandon leaves things as Open found them.
 func (p *Plane) abandon() {
 	if p.links != nil {
-		p.links.close(p.links.made)
+		p.links.close(p.links.made...)
 	}
 	if p.firewall != nil && !p.firewall.old {
 		_ = p.firewall.drop()
