@@ -22,13 +22,20 @@ func TestContract(t *testing.T) {
 }
 
 func TestMore(t *testing.T) {
-	kernelvm.Run(t, kernelvm.Config{Tests: "^TestGuest(Restart|Classes|Foreign)$", Modules: modules})
+	kernelvm.Run(t, kernelvm.Config{Tests: "^TestGuest(Restart|Classes|Foreign|Rates)$", Modules: modules})
 }
 
 func TestGuestContract(t *testing.T) {
 	kernelvm.Guest(t)
-	planetest.Run(t, planetest.Subject{Open: open, Gone: gone, NoFlows: true, Slow: true})
+	planetest.Run(t, inGuest)
 }
+
+func TestGuestRates(t *testing.T) {
+	kernelvm.Guest(t)
+	planetest.Rates(t, inGuest)
+}
+
+var inGuest = planetest.Subject{Open: open, Gone: gone, NoFlows: true, Slow: true}
 
 func open(t testing.TB, cfg planetest.Config) planetest.Plane {
 	t.Helper()

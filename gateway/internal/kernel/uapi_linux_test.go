@@ -28,9 +28,9 @@ func TestUAPI(t *testing.T) {
 		t.Skip("runs outside of the guest")
 	}
 	if os.Getenv(envUAPI) != "" {
-		planetest.Run(t, planetest.Subject{
-			Open: openUAPI, Gone: gone, NoFlows: true, NoRates: "what these cases need of a queue not every host's kernel has",
-		})
+		s := planetest.Subject{Open: openUAPI, Gone: gone, NoFlows: true}
+		planetest.Run(t, s)
+		planetest.Rates(t, s)
 		return
 	}
 	lab := netlab.New(t)
@@ -59,7 +59,7 @@ type socketed struct {
 func openUAPI(t testing.TB, cfg planetest.Config) planetest.Plane {
 	t.Helper()
 	c := Config{
-		PrivateKey: cfg.PrivateKey, Pool: netip.MustParsePrefix("10.166.0.0/16"), Proof: cfg.Proof, MTU: cfg.MTU,
+		PrivateKey: cfg.PrivateKey, Pool: netip.MustParsePrefix("10.166.0.0/16"), Proof: cfg.Proof, MTU: cfg.MTU, Uplink: cfg.Uplink,
 		Patience: cfg.Patience, Handshake: cfg.Handshake, Proved: cfg.Proved, found: true,
 		Devices: fmt.Sprintf("bwd%d", os.Getpid()), Operators: fmt.Sprintf("bwo%d", os.Getpid()),
 	}

@@ -46,17 +46,11 @@ type Subject struct {
 	NoFlows bool
 	// Slow says that the machine is emulated: cases of many sessions have fewer.
 	Slow bool
-	// NoRates is why the host cannot shape, and the cases of rates are skipped; empty:
-	// it can.
-	NoRates string
 }
 
-// Run tries s by every case.
+// Run tries s by every case but those of Rates.
 func Run(t *testing.T, s Subject) {
-	for _, c := range []struct {
-		name string
-		run  func(t *testing.T, s Subject)
-	}{
+	try(t, s, []testCase{
 		{"Open", open},
 		{"Again", again},
 		{"Operators", operators},
@@ -71,11 +65,22 @@ func Run(t *testing.T, s Subject) {
 		{"Proof", proof},
 		{"Close", closed},
 		{"Thousand", thousand},
-		{"RateDown", rateDown},
-		{"RateUp", rateUp},
-		{"Uplink", uplink},
 		{"Attacks", attacks},
-	} {
+	})
+}
+
+// Rates tries how fast s lets sessions be.
+func Rates(t *testing.T, s Subject) {
+	try(t, s, []testCase{{"RateDown", rateDown}, {"RateUp", rateUp}, {"Uplink", uplink}})
+}
+
+type testCase struct {
+	name string
+	run  func(t *testing.T, s Subject)
+}
+
+func try(t *testing.T, s Subject, cases []testCase) {
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
 	}
 }

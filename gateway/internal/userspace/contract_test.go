@@ -7,7 +7,7 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	planetest.Run(t, planetest.Subject{
+	s := planetest.Subject{
 		Open: func(t testing.TB, cfg planetest.Config) planetest.Plane {
 			p, err := Open(Config{
 				PrivateKey: cfg.PrivateKey, Proof: cfg.Proof, MTU: cfg.MTU, Patience: cfg.Patience,
@@ -18,5 +18,7 @@ func TestContract(t *testing.T) {
 			}
 			return p
 		},
-	})
+	}
+	planetest.Run(t, s)
+	planetest.Rates(t, s)
 }
