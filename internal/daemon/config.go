@@ -18,6 +18,10 @@ const MaxConfig = 1 << 20
 // begins with the field's name, so that Load can name the line.
 type Validator interface{ Validate() error }
 
+// A Checker is a configuration that names files: it opens and reads them, and makes
+// none. Its error begins with the field's name, as a Validator's does.
+type Checker interface{ CheckFiles() error }
+
 // A FieldError is a value that does not fit: Field is its name in the file.
 type FieldError struct {
 	Field string
@@ -53,6 +57,19 @@ func Load(path string, cfg any) error {
 	return parse(path, data, cfg)
 }
 
+// Check reads the files that cfg, loaded from path, names.
+func Check(path string, cfg any) error {
+	c, ok := cfg.(Checker)
+	if !ok {
+		return nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	return at(path, data, c.CheckFiles())
+}
+
 func parse(path string, data []byte, cfg any) error {
 	dec := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
 	if err := dec.Decode(cfg); err != nil {
@@ -62,7 +79,11 @@ func parse(path string, data []byte, cfg any) error {
 	if !ok {
 		return nil
 	}
-	err := v.Validate()
+	return at(path, data, v.Validate())
+}
+
+// at adds the file, and the line of the field that err is about.
+func at(path string, data []byte, err error) error {
 	if err == nil {
 		return nil
 	}

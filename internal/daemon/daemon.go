@@ -75,7 +75,7 @@ func (p *Program) main(ctx context.Context, args []string, out, errOut io.Writer
 	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // Main says what was wrong
 	config := flags.String("config", "", "the configuration `file` (TOML)")
-	check := flags.Bool("check", false, "check the configuration and exit")
+	check := flags.Bool("check", false, "check the configuration and the files that it names, and exit")
 	example := flags.Bool("example", false, "print a configuration to begin from and exit")
 	version := flags.Bool("version", false, "print the version and exit")
 	flags.Usage = func() {}
@@ -104,6 +104,9 @@ func (p *Program) main(ctx context.Context, args []string, out, errOut io.Writer
 		return fmt.Errorf("%s: %w", *config, err)
 	}
 	if *check {
+		if err := Check(*config, p.Config); err != nil {
+			return err
+		}
 		fmt.Fprintf(out, "%s: good\n", *config)
 		return nil
 	}

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"os"
 	"strings"
 )
@@ -28,7 +27,13 @@ func (l *Login) Secret() (string, error) {
 	}
 	data, err := os.ReadFile(l.PasswordFile)
 	if err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
+		return "", &FieldError{"password_file", err}
 	}
 	return strings.TrimRight(string(data), "\r\n"), nil
+}
+
+// CheckFiles reads the password's file.
+func (l *Login) CheckFiles() error {
+	_, err := l.Secret()
+	return err
 }

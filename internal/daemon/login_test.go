@@ -19,7 +19,7 @@ func TestLogin(t *testing.T) {
 		{Login{}, "", ""},
 		{Login{Password: "x"}, "x", ""},
 		{Login{PasswordFile: file}, " a b", ""},
-		{Login{PasswordFile: file + "x"}, "", "read the password"},
+		{Login{PasswordFile: file + "x"}, "", "password_file: open "},
 	} {
 		got, err := tt.in.Secret()
 		if got != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {

@@ -23,6 +23,12 @@ func (t TLS) Validate() error {
 	return nil
 }
 
+// CheckFiles reads the files.
+func (t TLS) CheckFiles() error {
+	_, err := t.Config()
+	return err
+}
+
 // Config reads the files.
 func (t TLS) Config() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
@@ -40,6 +46,9 @@ func (t TLS) Config() (*tls.Config, error) {
 		return nil, Wrong("cert", "cert and key go together")
 	}
 	if t.Cert != "" {
+		if _, err := os.ReadFile(t.Key); err != nil {
+			return nil, &FieldError{"key", err}
+		}
 		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 		if err != nil {
 			return nil, &FieldError{"cert", fmt.Errorf("load the certificate: %w", err)}

@@ -64,6 +64,9 @@ func (c *Config) Validate() error {
 	return daemon.In("tls", c.TLS.Validate())
 }
 
+// CheckFiles reads the certificate and its key.
+func (c *Config) CheckFiles() error { return daemon.In("tls", c.TLS.CheckFiles()) }
+
 func isAddress(addr string) bool {
 	_, _, err := net.SplitHostPort(addr)
 	return err == nil

@@ -2,6 +2,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/asn1"
@@ -141,19 +142,43 @@ func (c *Config) OpenDevice() (*keys.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rdp [32]byte
+	rdp, err := c.fingerprints()
+	if err != nil {
+		return nil, err
+	}
+	d.Fingerprints(c.ssh, rdp)
+	return d, nil
+}
+
+// fingerprints reads what engineers hold the device's servers against.
+func (c *Config) fingerprints() (rdp [32]byte, err error) {
 	if c.HostKey != "" {
 		if c.ssh, err = fingerprint(c.HostKey); err != nil {
-			return nil, &daemon.FieldError{Field: "ssh_host_key", Err: err}
+			return rdp, &daemon.FieldError{Field: "ssh_host_key", Err: err}
 		}
 	}
 	if c.RDPCert != "" {
 		if rdp, err = certificate(c.RDPCert); err != nil {
-			return nil, &daemon.FieldError{Field: "rdp_certificate", Err: err}
+			return rdp, &daemon.FieldError{Field: "rdp_certificate", Err: err}
 		}
 	}
-	d.Fingerprints(c.ssh, rdp)
-	return d, nil
+	return rdp, nil
+}
+
+// CheckFiles reads the files that the configuration names.
+func (c *Config) CheckFiles() error {
+	if _, err := c.fingerprints(); err != nil {
+		return err
+	}
+	if _, err := c.Relay(zap.NewNop()); err != nil {
+		return err
+	}
+	for i, l := range c.Lines {
+		if err := cmp.Or(l.TLS.CheckFiles(), l.Login.CheckFiles()); err != nil {
+			return daemon.In(fmt.Sprintf("line[%d]", i), err)
+		}
+	}
+	return nil
 }
 
 // Relay is how relays are dialled.

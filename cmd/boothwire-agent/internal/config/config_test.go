@@ -161,3 +161,19 @@ func TestRDPCertificateIsPublished(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckFiles(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	for want, c := range map[string]*Config{
+		"":                        {Lines: []Line{{URL: "mqtts://a"}}},
+		"ssh_host_key: open ":     {HostKey: none},
+		"rdp_certificate: open ":  {RDPCert: none},
+		"relay_ca: ":              {RelayCA: none},
+		"line[1].ca: open ":       {Lines: []Line{{}, {TLS: daemon.TLS{CA: none}}}},
+		"line[0].password_file: ": {Lines: []Line{{Login: daemon.Login{PasswordFile: none}}}},
+	} {
+		if err := c.CheckFiles(); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -138,6 +139,17 @@ func (c *Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// CheckFiles reads the files that the configuration names.
+func (c *Config) CheckFiles() error {
+	if err := c.TLS.CheckFiles(); err != nil {
+		return daemon.In("tls", err)
+	}
+	if err := cmp.Or(c.MQTT.TLS.CheckFiles(), c.MQTT.Login.CheckFiles()); err != nil {
+		return daemon.In("mqtt", err)
+	}
+	return c.Console.checkFiles()
 }
 
 // readRelays checks each field of each relay by itself, so that the line can be named.

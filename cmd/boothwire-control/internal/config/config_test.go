@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/boothwire/boothwire/internal/daemon"
+	"github.com/boothwire/boothwire/internal/testca"
 )
 
 const key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -67,6 +68,47 @@ func TestExample(t *testing.T) {
 		err := daemon.Load(file, new(Config))
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %q", tt.new, err, tt.want)
+		}
+	}
+}
+
+// -check reads what the configuration names, and says on which line it is named.
+func TestCheckFiles(t *testing.T) {
+	dir := t.TempDir()
+	ca := testca.New(t, dir)
+	cert, key := ca.Server("control", []string{"control.example.com"})
+	secret, junk := filepath.Join(dir, "secret"), filepath.Join(dir, "junk")
+	for file, text := range map[string]string{secret: "s\n", junk: "no PEM\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	none := filepath.Join(dir, "none")
+	text := func(cert, key, ca, password, relayCA, client string) string {
+		return fmt.Sprintf("state = %q\nlisten = '0.0.0.0:443'\n[tls]\ncert = %q\nkey = %q\n[mqtt]\nurl = 'mqtts://b:8883'\nca = %q\npassword_file = %q\n[console]\nrelay_ca = %q\n"+
+			oidc+"client_secret_file = %q\n[[console.oidc.rule]]\ngroup = 'a'\nrole = 'viewer'\n", dir, cert, key, ca, password, relayCA, client)
+	}
+	for _, tt := range []struct{ text, want string }{
+		{text(cert, key, ca.File, secret, ca.File, secret), ""},
+		{text(none, key, ca.File, secret, ca.File, secret), ":4: tls.cert: "},
+		{text(cert, none, ca.File, secret, ca.File, secret), ":5: tls.key: open "},
+		{text(cert, junk, ca.File, secret, ca.File, secret), ":4: tls.cert: load the certificate: "},
+		{text(cert, key, none, secret, ca.File, secret), ":8: mqtt.ca: open "},
+		{text(cert, key, junk, secret, ca.File, secret), ":8: mqtt.ca: " + junk + " holds no PEM certificate"},
+		{text(cert, key, ca.File, none, ca.File, secret), ":9: mqtt.password_file: open "},
+		{text(cert, key, ca.File, secret, junk, secret), ":11: console.relay_ca: "},
+		{text(cert, key, ca.File, secret, ca.File, none), ":16: console.oidc.client_secret_file: open "},
+	} {
+		file := filepath.Join(t.TempDir(), "c.toml")
+		if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := new(Config)
+		if err := daemon.Load(file, c); err != nil {
+			t.Fatal(err)
+		}
+		if err := daemon.Check(file, c); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("got %v, want %q", err, tt.want)
 		}
 	}
 }

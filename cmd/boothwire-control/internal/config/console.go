@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -114,6 +113,25 @@ func (c *Console) Validate() error {
 	return nil
 }
 
+func (c *Console) checkFiles() error {
+	if _, err := c.relay(zap.NewNop()); err != nil || c.OIDC == nil {
+		return err
+	}
+	if _, err := c.OIDC.secret(); err != nil {
+		return daemon.In("console", err)
+	}
+	return nil
+}
+
+// secret is the client's at the provider.
+func (o *OIDC) secret() (string, error) {
+	secret, err := (&daemon.Login{Password: o.Secret, PasswordFile: o.SecretFile}).Secret()
+	if wrong, ok := errors.AsType[*daemon.FieldError](err); ok {
+		err = &daemon.FieldError{Field: "oidc.client_secret_file", Err: wrong.Err}
+	}
+	return secret, err
+}
+
 func (d *Desktop) validate() error {
 	if d.Guacd == "" {
 		for _, f := range []struct {
@@ -202,9 +220,9 @@ func (all *Config) OpenConsole(ctl console.Control, log *zap.Logger) (*console.C
 		return nil, err
 	}
 	if c.OIDC != nil {
-		secret, err := (&daemon.Login{Password: c.OIDC.Secret, PasswordFile: c.OIDC.SecretFile}).Secret()
+		secret, err := c.OIDC.secret()
 		if err != nil {
-			return nil, fmt.Errorf("console: %w", err)
+			return nil, daemon.In("console", err)
 		}
 		cfg.OIDC = c.OIDC.provider(secret)
 	}

@@ -103,6 +103,14 @@ func (c *Config) Validate() error {
 	return daemon.In("relay", c.Relay.Validate())
 }
 
+// CheckFiles reads the files that the configuration names.
+func (c *Config) CheckFiles() error {
+	if err := c.TLS.CheckFiles(); err != nil || c.Relay == nil {
+		return err
+	}
+	return daemon.In("relay", c.Relay.CheckFiles())
+}
+
 // RelayKey opens the relay's key in the state folder, or makes it.
 func (c *Config) RelayKey() (keys.PrivateKey, error) {
 	if c.Relay == nil {

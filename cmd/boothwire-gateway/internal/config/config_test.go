@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/boothwire/boothwire/cmd/internal/relayd"
 	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/internal/testca"
 )
@@ -119,5 +120,20 @@ func TestWrongLines(t *testing.T) {
 		} else if field == "relay.listen" && !strings.Contains(err.Error(), fmt.Sprintf("c.toml:%d: ", line)) {
 			t.Errorf("without %s: %v, want line %d", old, err, line)
 		}
+	}
+}
+
+func TestCheckFiles(t *testing.T) {
+	c := &Config{Relay: &relayd.Config{}}
+	if err := c.CheckFiles(); err != nil {
+		t.Error(err)
+	}
+	c.CA = filepath.Join(t.TempDir(), "none")
+	if err := c.CheckFiles(); err == nil || !strings.HasPrefix(err.Error(), "ca: open ") {
+		t.Errorf("without the authorities: %v", err)
+	}
+	c.CA, c.Relay.TLS = "", daemon.TLS{Cert: "/none.pem", Key: "/none.key"}
+	if err := c.CheckFiles(); err == nil || !strings.HasPrefix(err.Error(), "relay.tls.key: open ") {
+		t.Errorf("without the relay's key: %v", err)
 	}
 }

@@ -56,6 +56,15 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// CheckFiles reads the files that the configuration names.
+func (c *Config) CheckFiles() error {
+	if err := c.Config.CheckFiles(); err != nil {
+		return err
+	}
+	_, err := c.Revocations(zap.NewNop())
+	return err
+}
+
 // OpenKey opens the key in the state folder, or makes it.
 func (c *Config) OpenKey() (keys.PrivateKey, error) { return relayd.OpenKey(keys.Dir(c.State)) }
 

@@ -98,3 +98,20 @@ func TestRevocationsWithoutControl(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestCheckFiles(t *testing.T) {
+	c, err := load(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CheckFiles(); err != nil {
+		t.Error(err)
+	}
+	c.TLS.Cert = filepath.Join(t.TempDir(), "none")
+	if err := c.CheckFiles(); err == nil || !strings.HasPrefix(err.Error(), "tls.cert: ") {
+		t.Errorf("without its certificate: %v", err)
+	}
+	if _, err := os.Stat(c.State); err == nil {
+		t.Error("it made the state folder")
+	}
+}
