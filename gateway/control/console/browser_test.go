@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/boothwire/boothwire/gateway/control"
@@ -40,6 +42,37 @@ func TestSessionInBrowser(t *testing.T) {
 		Args: map[string]any{"url": b.url + "/console/", "logins": logins},
 		Answers: map[string]func(json.RawMessage) (any, error){
 			"refuse": func(json.RawMessage) (any, error) { refused(); return nil, nil },
+		},
+	})
+}
+
+// Control is started anew in the middle of a repair: in a process that goes on, as when a
+// lead is lost and taken again, and with a console that knows nothing of before.
+func TestRestartInBrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: a browser")
+	}
+	netlab.Require(t, "chromium")
+	browsertest.Tools(t)
+	b := newBooth(t, nil, nil)
+	var now atomic.Pointer[Console]
+	now.Store(b.Console)
+	front := newServed(t, func(w http.ResponseWriter, r *http.Request) { now.Load().ServeHTTP(w, r) })
+	t.Cleanup(func() { now.Load().Close() }) // first: streams end with their logins
+	browsertest.Play(t, browsertest.Scenario{
+		File: "restart.mjs",
+		Args: map[string]any{"url": front.url + "/console/", "password": secretWord},
+		Answers: map[string]func(json.RawMessage) (any, error){
+			"restart": func(json.RawMessage) (any, error) { b.world.Restart(0); return nil, nil },
+			"replace": func(json.RawMessage) (any, error) {
+				fresh, err := New(b.world, &b.Console.cfg)
+				if err != nil {
+					return nil, err
+				}
+				now.Store(fresh) // the one before has no time to tell its pages
+				front.served.CloseClientConnections()
+				return nil, nil
+			},
 		},
 	})
 }

@@ -25,6 +25,7 @@ var codeSources = []struct {
 	{"../internal/auth/*.go", regexp.MustCompile(`Code: "(\w+)"`), 3},
 	{"../../../tunnel/agent/errors.go", regexp.MustCompile(`Code\(\) string +\{ return "(\w+)" \}`), 3},
 	{"internal/held/*.go", regexp.MustCompile(`client\.Refuse\(http\.\w+, "(\w+)"`), 4},
+	{"internal/login/*.go", regexp.MustCompile(`client\.Refuse\(http\.\w+, "(\w+)"`), 2},
 	{"internal/held/session.go", regexp.MustCompile(`why\w+ += "(\w+)"`), 4},
 }
 

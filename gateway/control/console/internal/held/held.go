@@ -48,7 +48,7 @@ type Who struct {
 func (w Who) ended() bool { return w.Until != nil && w.Until.Err() != nil }
 
 // end is why it has.
-func (w Who) end() error {
+func (w Who) end() *client.Error {
 	if e, ok := errors.AsType[*client.Error](context.Cause(w.Until)); ok {
 		return e
 	}

@@ -70,7 +70,7 @@ func (s *Session) attend(who Who) {
 	if _, ok := s.logins[who.Login]; ok || who.Until == nil {
 		return
 	}
-	s.logins[who.Login] = context.AfterFunc(who.Until, func() { s.signedOut(who.Login) })
+	s.logins[who.Login] = context.AfterFunc(who.Until, func() { s.signedOut(who) })
 }
 
 // follow tells of each step until the session is over.
@@ -254,19 +254,19 @@ func (s *Session) quit(why string) {
 
 // signedOut is the end of a login: of its tabs and codes, and of the session if it is
 // nobody else's.
-func (s *Session) signedOut(login string) {
-	s.of.codes.drop(func(b bond) bool { return b.who.Login == login })
+func (s *Session) signedOut(who Who) {
+	s.of.codes.drop(func(b bond) bool { return b.who.Login == who.Login })
 	s.mu.Lock()
 	for t := range s.tabs {
-		if t.who.Login == login {
-			t.cancel(t.who.end())
+		if t.who.Login == who.Login {
+			t.cancel(who.end())
 		}
 	}
-	left := s.presence.logout(login)
+	left := s.presence.logout(who.Login)
 	s.tell()
 	s.mu.Unlock()
 	if left {
-		s.quit(whySignedOut)
+		s.quit(who.end().Code)
 	}
 }
 

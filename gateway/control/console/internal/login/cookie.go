@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -91,7 +92,10 @@ func (s *Logins) Of(r *http.Request) (*Login, error) {
 	if err := s.settle(r.Context()); err != nil {
 		return nil, err
 	}
-	l, _ := s.Find(secret)
+	l, ok := s.Find(secret)
+	if !ok && s.isClosed() {
+		return nil, fmt.Errorf("%w: the console is stopping", ErrNotKept)
+	}
 	return l, nil
 }
 

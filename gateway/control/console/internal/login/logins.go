@@ -383,6 +383,12 @@ func (s *Logins) Close() {
 	s.clear()
 }
 
+func (s *Logins) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // clear ends all in this process; mu is held.
 func (s *Logins) clear() {
 	if s.stop != nil {

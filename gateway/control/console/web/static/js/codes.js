@@ -14,7 +14,7 @@ export function explainCode(code) {
 }
 
 /** Ends that nobody has to do anything about. */
-const planned = new Set(["", "closed", "down", "left", "unwatched", "signed_out", "hangup", "lifetime", "idle", "expired", "removed"]);
+const planned = new Set(["", "closed", "down", "left", "unwatched", "signed_out", "console_moved", "hangup", "lifetime", "idle", "expired", "removed"]);
 
 /**
  * Whether a session that ended with a code ended as it should.
