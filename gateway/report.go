@@ -92,8 +92,8 @@ func (f *follower) gather(list []Event) {
 	}
 }
 
-// send posts the first of the batch until control has it. Control bounds a report
-// to 1 MiB, so 10,000 sessions' counters have to go in several.
+// send posts the first of the batch until control has it. Control bounds the events of
+// a report, so 10,000 sessions' counters have to go in several.
 func (f *follower) send(ctx context.Context, first bool) error {
 	f.seq++
 	for wait := newBackoff(); ; {

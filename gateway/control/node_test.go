@@ -154,6 +154,28 @@ func TestEnrolment(t *testing.T) {
 	}
 }
 
+// The first report of a node that is as full as a node can be has room: refused, it would
+// come again for ever.
+func TestReportOfFullNode(t *testing.T) {
+	const most = 60_000 // peers of a node
+	full := nodeReport{Sessions: new(make([]nodeHeld, most))}
+	for i := range most {
+		(*full.Sessions)[i] = nodeHeld{Session: keys.NewID(), Rev: 100_000, Fresh: true}
+	}
+	for range 512 {
+		full.Events = append(full.Events, nodeEvent{
+			Kind: "installed", Session: keys.NewID(), Rev: 100_000, Rx: 1 << 50, Tx: 1 << 50, AtMicro: 1 << 50, From: netip.MustParseAddr("203.0.113.100"),
+		})
+	}
+	body, err := json.Marshal(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(body) > maxReport {
+		t.Errorf("%d bytes, of at most %d", len(body), maxReport)
+	}
+}
+
 func TestNodesAreApart(t *testing.T) {
 	w := newWorld(t, nil)
 	url, with := w.overTLS()

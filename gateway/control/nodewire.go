@@ -116,7 +116,7 @@ type nodeHeld struct {
 
 const (
 	maxEnrol  = 16 << 10
-	maxReport = 1 << 20 // what a node holds: 10,000 sessions of 60 bytes
+	maxReport = 5 << 20 // what a node may hold: 60,000 sessions of 75 bytes, beside 512 events
 	pingEvery = 10 * time.Second
 	claimFor  = time.Hour
 	// A body that takes longer is held back on purpose: anybody may begin to enrol.
