@@ -101,6 +101,17 @@ export class Run {
 	}
 
 	/**
+	 * Counts as a fault what is wider than the screen. A phone's window grows with its page,
+	 * so what it was opened with counts.
+	 * @param {Page} page
+	 * @param {string} name
+	 */
+	async fits(page, name) {
+		const wide = (await page.evaluate(() => document.documentElement.scrollWidth)) - (page.viewportSize()?.width ?? 0);
+		if (wide > 0) this.faults.push(`${name} is ${wide} px wider than the screen`);
+	}
+
+	/**
 	 * Keeps a picture of the page.
 	 * @param {Page} page
 	 * @param {string} name

@@ -23,8 +23,7 @@ export default async function (run) {
 			await page.waitForFunction(() => ![...document.querySelectorAll(".skeleton")].some((e) => e.checkVisibility()));
 			await run.shot(page, `${what}-${name}`);
 			await accessible(run, page, `${what} (${name})`);
-			const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-			if (wide > 0) run.faults.push(`${what} (${name}) is ${wide} px wider than the screen`);
+			await run.fits(page, `${what} (${name})`);
 			const main = await page.locator("main").boundingBox();
 			if (look.phone && main && main.width < 0.8 * 390) run.faults.push(`${what} (${name}) has ${main.width} px of a phone`);
 			const language = await page.locator("html").getAttribute("lang");

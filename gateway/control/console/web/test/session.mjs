@@ -16,8 +16,7 @@ export default async function (run) {
 	const see = async (page, name) => {
 		await run.shot(page, name);
 		await accessible(run, page, name);
-		const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-		if (wide > 0) run.faults.push(`${name} is ${wide} px wider than the screen`);
+		await run.fits(page, name);
 	};
 	/**
 	 * A page of somebody who is signed in.

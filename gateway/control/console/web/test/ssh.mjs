@@ -49,8 +49,7 @@ export default async function (run) {
 async function see(run, page, name, check = accessible) {
 	await run.shot(page, name);
 	await check(run, page, name);
-	const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-	if (wide > 0) run.faults.push(`${name} is ${wide} px wider than the screen`);
+	await run.fits(page, name);
 }
 
 /** @param {import("./browser.mjs").Run} run @param {Page} page @param {string} url */

@@ -34,16 +34,16 @@ const words = {
 /** @type {Column[]} */
 export const columns = [
 	{ name: "id", label: t("devices.id"), width: "minmax(140px, 2fr)", text: (d) => d.id, mono: true },
-	{ name: "online", label: t("devices.online"), width: "116px", text: (d) => words.online[d.online] ?? d.online, kind: (d) => kinds[d.online] ?? "dot" },
+	{ name: "online", label: t("devices.online"), width: "112px", text: (d) => words.online[d.online] ?? d.online, kind: (d) => kinds[d.online] ?? "dot" },
 	{
-		name: "seen", label: t("devices.seen"), width: "minmax(168px, 1fr)",
+		name: "seen", label: t("devices.seen"), width: "minmax(160px, 1fr)",
 		text: (d, now, active) => {
 			const at = Date.parse(d.last_seen ?? "");
 			if (!(at > 0)) return words.never;
 			return active ? exactly(at) : ago(at, now);
 		},
 	},
-	{ name: "session", label: t("devices.session"), width: "112px", text: (d) => (d.session ? words.session : ""), kind: () => "ok" },
+	{ name: "session", label: t("devices.session"), width: "108px", text: (d) => (d.session ? words.session : ""), kind: () => "ok" },
 	{
 		name: "trouble", label: t("devices.trouble"), width: "minmax(130px, 1.2fr)",
 		text: (d) => {
@@ -53,8 +53,8 @@ export const columns = [
 		},
 		kind: (d) => severity(troubles(d)[0]),
 	},
-	{ name: "group", label: t("devices.group"), width: "minmax(90px, 1fr)", text: (d) => d.group ?? "" },
-	{ name: "version", label: t("devices.version"), width: "minmax(90px, 1fr)", text: (d) => d.version ?? "" },
+	{ name: "group", label: t("devices.group"), width: "minmax(112px, 1fr)", text: (d) => d.group ?? "" },
+	{ name: "version", label: t("devices.version"), width: "minmax(104px, 1fr)", text: (d) => d.version ?? "" },
 	{ name: "address", label: t("devices.address"), width: "124px", text: (d) => d.address ?? "", mono: true },
 	{ name: "nat", label: t("devices.nat"), width: "128px", text: (d) => natText(natClass(d.nat)), hidden: true },
 ];

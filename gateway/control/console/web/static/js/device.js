@@ -47,11 +47,22 @@ async function look() {
 
 /** @param {unknown} e */
 function showFault(e) {
-	const gone = e instanceof Problem && e.status === 404;
-	const { what, hint } = gone ? { what: t("device.gone"), hint: t("device.gone_todo") } : explain(e);
+	if (e instanceof Problem && e.status === 404) {
+		lost();
+		return;
+	}
+	const { what, hint } = explain(e);
 	replace(byId("fault"), h("strong", null, what), " ", hint);
 	byId("fault").hidden = false;
-	if (gone) byId("all").hidden = true;
+}
+
+/** There is nothing to show, and nothing more to look for. */
+function lost() {
+	follow("");
+	clearInterval(looking);
+	removeEventListener("visibilitychange", lookAgain);
+	replace(byId("main"), h("div", { class: "empty" }, h("h1", null, t("device.gone")), h("p", null, t("device.gone_todo")),
+		h("a", { class: "btn", href: "/console/" }, t("lost.back"))));
 }
 
 /** @param {Device} d */
@@ -165,10 +176,10 @@ async function lookAtSessions() {
 	replace(byId("plot"), bars.length ? plotPaths(bars) : null);
 }
 
+function lookAgain() {
+	if (!document.hidden) void look();
+}
+
+const looking = setInterval(lookAgain, every);
+addEventListener("visibilitychange", lookAgain);
 void look();
-setInterval(() => {
-	if (!document.hidden) void look();
-}, every);
-addEventListener("visibilitychange", () => {
-	if (!document.hidden) void look();
-});

@@ -23,7 +23,7 @@ export const isOver = (state) => state === "closed" || state === "failed";
 export function pathText(s) {
 	const start = `${s.path}: `;
 	const why = s.path_why?.startsWith(start) ? s.path_why.slice(start.length) : s.path_why;
-	return [known(`path.${s.path}`) || s.path, why].filter(Boolean).join(" · ");
+	return [known(`path.${s.path}`) || s.path, why === s.path ? "" : why].filter(Boolean).join(" · ");
 }
 
 /**
