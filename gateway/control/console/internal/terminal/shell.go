@@ -51,6 +51,14 @@ func (s *socket) shell(ctx context.Context, conn *sshconn.Conn, first size, is *
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	if exit.Lost { // by its connection's end, perhaps, which is known a moment later
+		select {
+		case <-conn.Done():
+		case <-time.After(exitTimeout):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 	if why := conn.Err(); why != nil {
 		return why
 	}
