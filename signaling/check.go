@@ -66,6 +66,9 @@ func (c *Check) UnmarshalJSON(b []byte) error {
 func ourChecks(list []Check) []Check {
 	var out []Check
 	for _, c := range list {
+		if !c.valid() {
+			c.Detail = "" // it says something without its figures
+		}
 		if c.valid() && len(out) < maxChecks {
 			out = append(out, c)
 		}

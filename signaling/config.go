@@ -25,7 +25,7 @@ type Config struct {
 	// nothing is said.
 	NAT func() string
 	// Checks says what the device found of its host: at most 16, and none that is not as
-	// Check has it. It is called for each document and must not block. Default: nothing
+	// Check has it; details that are not are left out. It is called for each document and must not block. Default: nothing
 	// is said.
 	Checks func() []Check
 	// Changed has the document published again, soon, for each value that comes, because

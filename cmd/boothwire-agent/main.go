@@ -70,6 +70,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 		Services: cfg.Forwards(),
 		Relay:    relays,
 		Bare:     cfg.Bare,
+		Pool:     cfg.TunnelPool(),
 		Version:  daemon.Version(),
 		Logger:   log,
 	})

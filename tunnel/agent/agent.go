@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,9 +44,12 @@ type Config struct {
 	// Preflight is the time between checks of this host, whose results control is told;
 	// the first is made when Run begins. Default 30 min; negative: there are none.
 	Preflight time.Duration
-	Prove     time.Duration // from a session's acceptance to its first proof, else it fails as no_proof; default and at most 60 s
-	Version   string        // of the host application, shown to operators
-	Logger    *zap.Logger   // default silent
+	// Pool has the addresses of the deployment's tunnels, which that check looks for on
+	// this host. Default 10.166.0.0/16.
+	Pool    netip.Prefix
+	Prove   time.Duration // from a session's acceptance to its first proof, else it fails as no_proof; default and at most 60 s
+	Version string        // of the host application, shown to operators
+	Logger  *zap.Logger   // default silent
 }
 
 // A Session is one connection of an engineer, as the host sees it.

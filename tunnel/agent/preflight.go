@@ -81,7 +81,7 @@ func (a *Agent) check(ctx context.Context) {
 	if a.cfg.Preflight < 0 {
 		return
 	}
-	cfg := &preflight.Config{Ports: a.device.Ports(), Services: a.cfg.Services, Mode: string(a.cfg.Mode), Clock: a.checks.watch.bounds}
+	cfg := &preflight.Config{Ports: a.device.Ports(), Services: a.cfg.Services, Mode: string(a.cfg.Mode), Pool: a.cfg.Pool, Clock: a.checks.watch.bounds}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	on := ""

@@ -105,8 +105,10 @@ func TestTablesAreCleanAndJSONIsWhole(t *testing.T) {
 	if got = ctl(t, answer(page()), "devices"); got.err != "none\n" || got.code != 0 {
 		t.Errorf("an empty table: %+v", got)
 	}
-	got = ctl(t, answer(client.Device{ID: "kiosk-1", Version: evil}), "devices", "show", "kiosk-1")
-	if strings.ContainsAny(got.out, "\x1b\a\u202e\u0085") || strings.Contains(got.out, "0001-01-01") || !strings.Contains(got.out, "seen ") {
+	checks := []client.Check{{Check: evil, State: evil, Code: evil, Detail: evil}, {Check: "rdp", State: "fail", Code: "refused", Detail: "127.0.0.1:3389"}}
+	got = ctl(t, answer(client.Device{ID: "kiosk-1", Version: evil, Preflight: checks}), "devices", "show", "kiosk-1")
+	if strings.ContainsAny(got.out, "\x1b\a\u202e\u0085") || strings.Contains(got.out, "0001-01-01") || !strings.Contains(got.out, "seen ") ||
+		!strings.Contains(got.out, "Nothing listens there. (127.0.0.1:3389)") {
 		t.Errorf("got %+v", got)
 	}
 }

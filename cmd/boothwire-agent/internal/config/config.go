@@ -45,10 +45,12 @@ type Config struct {
 	RDPCert   string            `toml:"rdp_certificate"`
 	RDPServer string            `toml:"rdp_server"`
 	RelayCA   string            `toml:"relay_ca"`
+	Pool      string            `toml:"pool"`
 	Metrics   string            `toml:"metrics"`
 	Lines     []Line            `toml:"line"`
 
 	ports    []keys.Port
+	pool     netip.Prefix
 	services map[keys.Port]string
 	ssh      [32]byte // of the host key
 }
@@ -84,6 +86,12 @@ func (c *Config) Validate() error {
 	}
 	if c.RDPServer != "" && c.RDPCert != "" {
 		return daemon.Wrong("rdp_certificate", "rdp_server is set too: one of them is enough")
+	}
+	if c.Pool != "" {
+		var err error
+		if c.pool, err = netip.ParsePrefix(c.Pool); err != nil {
+			return daemon.Wrong("pool", "%q is no network such as 10.166.0.0/16", c.Pool)
+		}
 	}
 	if _, err := keys.ParseRoots(c.Issuer, c.Roots...); err != nil {
 		return &daemon.FieldError{Field: "roots", Err: err}
@@ -237,9 +245,12 @@ func (c *Config) Forwards() map[keys.Port]string {
 	return c.services
 }
 
+// TunnelPool has the deployment's tunnels; zero: the default.
+func (c *Config) TunnelPool() netip.Prefix { return c.pool }
+
 // Preflight is what this host is to be good for.
 func (c *Config) Preflight() *preflight.Config {
-	return &preflight.Config{Ports: c.ports, Services: c.services, Mode: c.Mode}
+	return &preflight.Config{Ports: c.ports, Services: c.services, Mode: c.Mode, Pool: c.pool}
 }
 
 // Line opens the lines, in order, behind one.

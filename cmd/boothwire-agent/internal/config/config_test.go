@@ -61,6 +61,7 @@ func TestExample(t *testing.T) {
 		{`"tcp/22",`, `"icmp/22",`, "ports:"},
 		{`# "tcp/22" = "127.0.0.1:2222"`, `"tcp/22" = "localhost"`, "services.tcp/22:"},
 		{`# metrics = "127.0.0.1:9168"`, `metrics = "9168"`, `metrics: "9168"`},
+		{`# pool = "10.166.0.0/16"`, `pool = "10.166"`, `pool: "10.166"`},
 		{`# cert = `, `cert = `, "line[0].cert: cert and key go together"},
 		{`# client_id`, "password = 'x' # client_id", "line[0].password_file:"},
 		{`# rdp_server = "127.0.0.1:3389"`, `rdp_server = "10.0.0.1:3389"`, `rdp_server: "10.0.0.1:3389"`},
