@@ -43,7 +43,7 @@ function row(a) {
 	const at = Date.parse(a.at);
 	return h("tr", null,
 		h("td", { class: "num nowrap" }, h("time", { datetime: a.at }, exactly(at))),
-		h("td", { class: "nowrap" }, known(`what.${a.what}`) || a.what, a.count > 1 ? h("span", { class: "badge" }, `×${count(a.count)}`) : null),
+		h("td", { class: "nowrap" }, known(`what.${a.what}`) || a.what, " ", a.count > 1 ? h("span", { class: "badge" }, `×${count(a.count)}`) : null),
 		h("td", null, a.who),
 		h("td", { class: "mono nowrap" }, link("devices", a.device)),
 		h("td", { class: "mono short" }, link("sessions", a.session)),
