@@ -11,7 +11,9 @@ import (
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/internal/pool"
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
 	"github.com/boothwire/boothwire/internal/postgrestest"
+	"github.com/boothwire/boothwire/keys"
 )
 
 // ahead is a clock that goes, and that a test sets ahead.
@@ -118,5 +120,57 @@ func TestAddressOfWhoStays(t *testing.T) {
 	w.c.undo(live, d)
 	if u := w.c.Stats().Addresses[string(pool.Operator)]; u.Busy != 2 || u.Resting != 0 {
 		t.Errorf("%+v", u)
+	}
+}
+
+// A node whose address turns out to be somebody's gets another by the next claim, as the
+// refusal says.
+func TestClaimAfterAnAddressOfAnother(t *testing.T) {
+	w := newWorld(t, nil)
+	const taken = "10.166.255.0"
+	if err := w.c.store.Do(t.Context(), func(tx *store.Tx) error {
+		return tx.TakeAddress(store.Address{Address: taken, Kind: "device", Holder: "another", Used: time.Now()}, time.Now())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.admin.ClaimNode(t.Context(), "wg-1"); code(err) != codeNoAddress {
+		t.Fatalf("claimed: %v", err)
+	}
+	w.node("wg-1")
+	if n := w.nodeNow("wg-1"); n.Proof.String() != "10.166.255.1" {
+		t.Errorf("its proof address is %v", n.Proof)
+	}
+}
+
+// A node that is drained while it enrols drains.
+func TestDrainedWhileItEnrols(t *testing.T) {
+	w := newWorld(t, nil)
+	claim, err := w.admin.ClaimNode(t.Context(), "wg-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := keys.OpenIdentity(keys.NewMemory(), "node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, block, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		_ = w.c.store.Do(t.Context(), func(*store.Tx) error { close(begun); <-block; return nil })
+	}()
+	<-begun
+	go func() {
+		_, err := w.c.enrol(id.Key(), &enrolRequest{Claim: claim.Claim, Key: keys.NewPrivateKey().Public()})
+		done <- err
+	}()
+	eventually(t, "its enrolment waits to be written", func() bool { return w.c.store.Stats().Waiting > 0 })
+	if _, err := w.admin.DrainNode(t.Context(), "wg-1", client.DrainRequest{Draining: true}); err != nil {
+		t.Error(err)
+	}
+	close(block)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if n := w.nodeNow("wg-1"); !n.Draining || n.Identity != id.Key() {
+		t.Errorf("it is %+v", n)
 	}
 }

@@ -143,9 +143,10 @@ func (c *Control) newClaim(ctx context.Context, u User, name string) (client.Cla
 		return client.Claim{}, fail(http.StatusServiceUnavailable, codeNoAddress, err.Error())
 	}
 	if n == nil {
-		n = &node{row: store.Node{Name: name, Created: now, Proof: a.Addr.String()}, proof: a.Addr, sessions: make(map[string]*session), standing: newStanding()}
+		n = &node{row: store.Node{Name: name, Created: now}, sessions: make(map[string]*session), standing: newStanding()}
 		c.nodes[name] = n
 	}
+	n.proof, n.row.Proof = a.Addr, a.Addr.String() // another than before, if that turned out to be somebody's
 	n.row.ClaimHash, n.row.ClaimExpires = hashOf(text), now.Add(claimFor)
 	row := n.stored()
 	c.mu.Unlock()
@@ -273,7 +274,12 @@ func (c *Control) enrol(identity keys.IdentityKey, in *enrolRequest) (*enrolAnsw
 	if n.identity != identity {
 		n.cut()
 	}
-	n.row, n.identity, n.key, n.endpoints = row, identity, in.Key, usable(in.Endpoints)
+	// What somebody else has changed meanwhile, such as a drain, stays as it is.
+	if n.row.ClaimHash == hash {
+		n.row.ClaimHash, n.row.ClaimExpires = "", time.Time{}
+	}
+	n.row.Identity, n.row.Key, n.row.Version, n.row.Seen = row.Identity, row.Key, row.Version, row.Seen
+	n.identity, n.key, n.endpoints = identity, in.Key, usable(in.Endpoints)
 	c.keep(n)
 	c.note(store.Audit{Who: name, What: auditEnrol, Node: name, Detail: identity.String()})
 	c.log.Info("node enrolled", zap.String("node", name), zap.Stringer("identity", identity))

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -200,7 +201,8 @@ func (c *Config) DSN() string {
 	if c.Database != "" {
 		return c.Database
 	}
-	return "file:" + filepath.Join(c.State, "control.db")
+	// SQLite reads a URI: what ends a path there is part of it here.
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.Join(c.State, "control.db"))
 }
 
 // Control is how the back end decides; pin is that of its certificate.

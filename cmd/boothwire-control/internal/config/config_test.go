@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/boothwire/boothwire/gateway/control"
 	"github.com/boothwire/boothwire/internal/daemon"
 	"github.com/boothwire/boothwire/internal/testca"
 )
@@ -110,5 +111,22 @@ func TestCheckFiles(t *testing.T) {
 		if err := daemon.Check(file, c); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("got %v, want %q", err, tt.want)
 		}
+	}
+}
+
+// A state folder may have any name.
+func TestDSN(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "booths #1? 50%")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := &Config{State: dir}
+	ctl, err := control.Open(t.Context(), c.DSN(), c.Control("", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ctl.Close()
+	if _, err := os.Stat(filepath.Join(dir, "control.db")); err != nil {
+		t.Error(err)
 	}
 }
