@@ -89,7 +89,7 @@ func TestAddressesUsedUp(t *testing.T) {
 		}
 	}
 	_, err := w.open(op("ann"), "kiosk-1")
-	if e := new(client.Error); !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || e.Code != codeNoAddress || !strings.Contains(err.Error(), "0 in use, 32 at rest, the next for 1") {
+	if e := new(client.Error); !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || e.Code != codeNoAddress || !strings.Contains(err.Error(), "0 in use, 32 at rest, the next for ") {
 		t.Fatalf("opened with %v", err)
 	}
 	if u := w.c.Stats().Addresses[string(pool.Operator)]; u.Free() != 0 {
