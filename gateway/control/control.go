@@ -49,6 +49,7 @@ type Control struct {
 	mu        sync.Mutex
 	term      context.Context // in which this process decides
 	endTerm   context.CancelFunc
+	undropped map[string]struct{} // ids of logins that have ended, of which that is not written
 	shut      bool
 	devices   map[string]*device
 	strangers strangers
@@ -105,7 +106,7 @@ func Open(ctx context.Context, dsn string, cfg *Config) (*Control, error) {
 	c := &Control{
 		lead: held, cfg: settled, log: settled.Logger, store: db, signer: signer, roots: roots, rootsN: n, pool: p,
 		devices: make(map[string]*device), sessions: make(map[string]*session), nodes: make(map[string]*node),
-		tokens: make(map[string]store.Token), figures: newFigures(),
+		tokens: make(map[string]store.Token), undropped: make(map[string]struct{}), figures: newFigures(),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.beginTerm()

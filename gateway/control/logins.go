@@ -3,7 +3,9 @@ package control
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/internal/store"
@@ -61,8 +63,12 @@ func (m *Member) Logins() *Logins {
 // Term ends when this process does not decide any more: another does, or may.
 func (l *Logins) Term() context.Context { return l.term }
 
-// All returns what is kept, the latest first.
+// All returns what is kept, the latest first. What Drop failed to remove in a term before
+// is removed first: to be about to is not enough for who reads it now.
 func (l *Logins) All(ctx context.Context) ([]Login, error) {
+	if err := l.dropOwed(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := l.c.store.Logins(ctx, maxLogins)
 	if err != nil {
 		return nil, err
@@ -83,11 +89,37 @@ func (l *Logins) Put(ctx context.Context, in Login, ended ...string) error {
 
 // Drop removes logins, now or, if that fails, as soon as it can be done.
 func (l *Logins) Drop(ctx context.Context, ids ...string) error {
-	err := l.do(ctx, func(tx *store.Tx) error { return tx.DeleteLogins(ids...) })
-	if err != nil {
+	l.owe(ids, true)
+	if err := l.do(ctx, func(tx *store.Tx) error { return tx.DeleteLogins(ids...) }); err != nil {
 		l.Forget(ids...)
+		return err
 	}
-	return err
+	l.owe(ids, false)
+	return nil
+}
+
+// owe notes that logins have ended of which that is not written, or is.
+func (l *Logins) owe(ids []string, owed bool) {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	for _, id := range ids {
+		if owed {
+			l.c.undropped[id] = struct{}{}
+		} else {
+			delete(l.c.undropped, id)
+		}
+	}
+}
+
+// dropOwed removes what Drop failed to.
+func (l *Logins) dropOwed(ctx context.Context) error {
+	l.c.mu.Lock()
+	ids := slices.Collect(maps.Keys(l.c.undropped))
+	l.c.mu.Unlock()
+	if len(ids) == 0 {
+		return nil
+	}
+	return l.Drop(ctx, ids...)
 }
 
 // Forget removes logins soon.

@@ -1,12 +1,14 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"net"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/boothwire/boothwire/gateway/control/internal/store"
 	"github.com/boothwire/boothwire/keys"
 )
 
@@ -43,4 +45,37 @@ func TestTermOfALapsedLead(t *testing.T) {
 	c.mu.Lock()
 	c.lead = nil
 	c.mu.Unlock()
+}
+
+// Who signed out while it could not be written is not there for whoever reads the logins
+// before it is.
+func TestSignOutBeforeItIsWritten(t *testing.T) {
+	c, err := Open(t.Context(), "file:"+filepath.Join(t.TempDir(), "control.db"), &Config{Store: keys.NewMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	l := c.Logins()
+	if err := l.Put(t.Context(), Login{ID: "l", Hash: "h", Began: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	held, release := make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = c.store.Do(context.Background(), func(*store.Tx) error { close(held); <-release; return nil })
+	}()
+	<-held
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Drop(gone, "l"); err == nil {
+		t.Error("it was written")
+	}
+	time.AfterFunc(100*time.Millisecond, func() { close(release) })
+	if list, err := c.Logins().All(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("%d logins: %v", len(list), err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.undropped) != 0 {
+		t.Errorf("still to be removed: %v", c.undropped)
+	}
 }

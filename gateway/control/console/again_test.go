@@ -1,8 +1,12 @@
 package console
 
 import (
+	"crypto/sha256"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -91,7 +95,7 @@ func TestProviderDoesNotSay(t *testing.T) {
 			t.Parallel()
 			p := newProvider(t)
 			p.again = again
-			d := oidcDesk(t, p, func(o *OIDC) { o.Recheck, o.MaxAge = 20*time.Millisecond, 300*time.Millisecond })
+			d := oidcDesk(t, p, func(o *OIDC) { o.Recheck, o.MaxAge = 20*time.Millisecond, 2*time.Second })
 			ann := annAt(t, d)
 			stream := d.follow(t, ann, "/console/api/v1/devices/events")
 			<-stream
@@ -125,8 +129,8 @@ func TestProviderVouchesAnew(t *testing.T) {
 	if d.secret(t, ann) == before {
 		t.Error("the secret is the same")
 	}
-	if _, ok := d.logins.Find(before); ok {
-		t.Error("the secret of before is good")
+	if l, ok := d.logins.Find(before); !ok || l.User.Name != "ann" {
+		t.Error("what was on its way with the secret of before is turned away")
 	}
 	if d.logins.Len() != 1 {
 		t.Errorf("%d logins", d.logins.Len())
@@ -157,5 +161,102 @@ func TestSignedOutStaysOut(t *testing.T) {
 	}
 	if d.in(t, ann) {
 		t.Error("he is in")
+	}
+}
+
+// When a login is over all pages of a browser go to the provider at once; each gets
+// where it was.
+func TestPagesComeBackTogether(t *testing.T) {
+	p := newProvider(t)
+	d := oidcDesk(t, p, nil)
+	b := d.browser(t)
+	pages := []string{"/console/", "/console/sessions", "/console/nodes"}
+	var states, at []string
+	for len(at) < len(pages) { // two may have one cookie: the later counts
+		_, head, _ := ask(t, b, "GET", d.url+"/console/oidc/start?next="+pages[len(at)], nil)
+		to, err := url.Parse(head.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state := to.Query().Get("state"); !slices.ContainsFunc(states, func(o string) bool { return sameSlot(o, state) }) {
+			states, at = append(states, state), append(at, to.String())
+		}
+	}
+	for i, to := range at {
+		res, err := b.Get(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if status, head, text := ask(t, b, "GET", res.Header.Get("Location"), nil); status != http.StatusSeeOther || head.Get("Location") != pages[i] {
+			t.Errorf("%s: %d %s", pages[i], status, text)
+		}
+	}
+	// What began in a cookie that another took is nobody's, but he is in.
+	if status, head, _ := ask(t, b, "GET", d.url+"/console/oidc/callback?state=x&code=y", nil); status != http.StatusSeeOther || head.Get("Location") != "/console/" {
+		t.Errorf("without what it began with: %d", status)
+	}
+	if d.logins.Len() != 1 {
+		t.Errorf("%d logins", d.logins.Len())
+	}
+}
+
+func sameSlot(a, b string) bool {
+	return sha256.Sum256([]byte(a))[0]%16 == sha256.Sum256([]byte(b))[0]%16
+}
+
+// Whose login is good yet is not kept out by a provider to which his browser was sent by
+// itself, and which does not let him through now. A download does not go there.
+func TestPagesGoThereForNothing(t *testing.T) {
+	p := newProvider(t)
+	d := newRestarted(t, p)
+	ann := annAt(t, d.desk)
+	kept, err := d.control.Logins().All(t.Context())
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("%d kept: %v", len(kept), err)
+	}
+	kept[0].Confirmed = time.Now().Add(-5 * time.Hour)
+	if err := d.control.Logins().Put(t.Context(), kept[0]); err != nil {
+		t.Fatal(err)
+	}
+	d.restart(t, nil)
+	var sent atomic.Int32
+	p.change(func() { p.refuse = "temporarily_unavailable" })
+	ann.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		if r.URL.Path == startPath {
+			sent.Add(1)
+		}
+		return nil
+	}
+	for i, tt := range []struct {
+		path   string
+		status int
+		text   string
+		sent   int32
+	}{
+		{"/console/held/s/files/content?path=/x", http.StatusNotFound, "not_held", 0},
+		{"/console/sessions", http.StatusOK, `data-page="sessions"`, 1},
+		{"/console/nodes", http.StatusOK, `data-page="nodes"`, 1},
+	} {
+		status, _, text := ask(t, ann, "GET", d.url+tt.path, nil)
+		if status != tt.status || !strings.Contains(text, tt.text) || sent.Load() != tt.sent {
+			t.Errorf("%d: %d, sent there %d times: %s", i, status, sent.Load(), text)
+		}
+	}
+}
+
+// Of whom the provider says on the way that he may do nothing, nothing goes on.
+func TestProviderTakesAllAway(t *testing.T) {
+	p := newProvider(t)
+	d := oidcDesk(t, p, nil)
+	ann, second := annAt(t, d), annAt(t, d)
+	stream := d.follow(t, second, "/console/api/v1/devices/events")
+	p.change(func() { p.claims["groups"] = []string{"cooks"} })
+	if status, _, text := ask(t, ann, "GET", d.url+"/console/oidc/start", nil); status != http.StatusForbidden || !strings.Contains(text, "You have no role here") {
+		t.Errorf("%d %s", status, text)
+	}
+	<-stream
+	if d.in(t, ann) || d.in(t, second) {
+		t.Error("she is in")
 	}
 }

@@ -59,11 +59,16 @@ func TestForcedSignIn(t *testing.T) {
 	res.Body.Close()
 	victim := adminAt(t, d)
 	before := d.secret(t, victim)
-	if status, _, _ := ask(t, victim, "GET", res.Header.Get("Location"), nil); status != http.StatusForbidden {
-		t.Errorf("%d", status)
+	callback := res.Header.Get("Location")
+	if status, head, _ := ask(t, victim, "GET", callback, nil); status != http.StatusSeeOther || head.Get("Location") != "/console/" || head.Get("Set-Cookie") != "" {
+		t.Errorf("who is in: %d %v", status, head)
 	}
 	if d.secret(t, victim) != before || !d.in(t, victim) {
 		t.Error("he is not himself any more")
+	}
+	stranger := d.browser(t)
+	if status, _, _ := ask(t, stranger, "GET", callback, nil); status != http.StatusForbidden || d.in(t, stranger) {
+		t.Errorf("who is not: %d", status)
 	}
 }
 

@@ -24,10 +24,6 @@ func (c *Console) signedIn(next http.Handler) http.Handler {
 			c.turnAway(w, r)
 			return
 		}
-		if wantsPage(r) && c.logins.Renew(l) {
-			http.Redirect(w, r, startPath+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
-			return
-		}
 		if !l.Enter() {
 			refuse(w, http.StatusTooManyRequests, "too_many_requests", "this browser has too much open here")
 			return

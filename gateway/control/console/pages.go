@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -119,7 +120,12 @@ func readPages(words texts, files assets) (pages, error) {
 // page serves a sheet to those who may see it.
 func (c *Console) page(s sheet) http.Handler {
 	return c.signedIn(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		u := login.From(r.Context()).User
+		l := login.From(r.Context())
+		if wantsPage(r) && c.logins.Renew(l) {
+			http.Redirect(w, r, startPath+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+			return
+		}
+		u := l.User
 		if !wantsPage(r) && s.Status == http.StatusNotFound {
 			refuse(w, http.StatusNotFound, "not_found", "no such page")
 			return

@@ -67,7 +67,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		c.refuseSignIn(w, r, d, err)
 		return
 	}
-	err = c.leaveOld(r)
+	err = c.logins.Leave(r)
 	secret := ""
 	if err == nil {
 		_, secret, err = c.logins.Begin(r.Context(), u, c.local.Mark())
@@ -112,15 +112,6 @@ func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, d door, e
 	c.showDoor(w, r, status, d)
 }
 
-// leaveOld ends the login that a browser has, for every process that may decide.
-func (c *Console) leaveOld(r *http.Request) error {
-	old, err := c.logins.Of(r)
-	if err != nil || old == nil {
-		return err
-	}
-	return c.logins.SignOut(r.Context(), old)
-}
-
 // welcome gives a browser the secret of a login of u.
 func (c *Console) welcome(w http.ResponseWriter, r *http.Request, u control.User, secret, next string) {
 	login.Set(w, r, secret)
@@ -130,7 +121,7 @@ func (c *Console) welcome(w http.ResponseWriter, r *http.Request, u control.User
 
 // signOut ends the login, and every stream and WebSocket of it.
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
-	if err := c.leaveOld(r); err != nil {
+	if err := c.logins.Leave(r); err != nil {
 		c.refuseUnkept(w, err) // the cookie stays, to try again with
 		return
 	}
@@ -150,7 +141,7 @@ func (c *Console) startOIDC(w http.ResponseWriter, r *http.Request) {
 		err = c.sealer.SetPending(w, r, pending)
 	}
 	if err != nil {
-		c.refuseSignIn(w, r, door{Next: next}, err)
+		c.notAgain(w, r, next, err)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -162,11 +153,12 @@ func (c *Console) finishOIDC(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "not_found", "no OpenID provider is configured")
 		return
 	}
-	pending := c.sealer.TakePending(w, r)
+	pending := c.sealer.TakePending(w, r, r.URL.Query().Get("state"))
 	next := nextOf(pending.Next)
 	u, who, err := c.oidc.Finish(r.Context(), pending, r.URL.Query())
 	if err != nil {
-		c.refuseSignIn(w, r, door{Next: next}, err)
+		c.logins.Disown(c.oidc.Mark(), who.Subject) // of whom it is known now that he may do nothing
+		c.notAgain(w, r, next, err)
 		return
 	}
 	old, err := c.logins.Of(r)
@@ -180,4 +172,15 @@ func (c *Console) finishOIDC(w http.ResponseWriter, r *http.Request) {
 	}
 	login.SetBy(w, r, true)
 	c.welcome(w, r, u, secret, next)
+}
+
+// notAgain is for a sign-in that came to nothing. Whoever is signed in all the same goes
+// on: his browser was sent to the provider by itself, or another page of it was first.
+func (c *Console) notAgain(w http.ResponseWriter, r *http.Request, next string, err error) {
+	if l, _ := c.logins.Of(r); l != nil {
+		c.log.Warn("the provider was not heard about a user", zap.String("user", l.User.Name), zap.Error(err))
+		http.Redirect(w, r, next, http.StatusSeeOther)
+		return
+	}
+	c.refuseSignIn(w, r, door{Next: next}, err)
 }

@@ -62,7 +62,7 @@ func (s *Logins) confirm(l *Login) {
 	wait, verdict := s.heard(l, before, who, err)
 	if verdict != nil {
 		s.cfg.Logger.Info("the provider does not vouch for a user any more", zap.String("user", l.User.Name), zap.Error(verdict))
-		s.endAll(func(o *Login) bool { return o.mark == l.mark && o.subject == l.subject })
+		s.Disown(l.mark, l.subject)
 		return
 	}
 	if err := s.keep(context.Background(), l); err != nil {

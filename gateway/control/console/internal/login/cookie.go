@@ -4,12 +4,15 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -99,6 +102,18 @@ func (s *Logins) Of(r *http.Request) (*Login, error) {
 	return l, nil
 }
 
+// Leave ends the login of a request, if it has one, as SignOut does.
+func (s *Logins) Leave(r *http.Request) error {
+	l, err := s.Of(r)
+	switch {
+	case err != nil:
+		return err
+	case l != nil:
+		return s.SignOut(r.Context(), l)
+	}
+	return s.signOutAgain(r.Context(), read(r, loginCookie))
+}
+
 // A Sealer keeps what a browser holds for us from being read or made up. Its key ends
 // with the process.
 type Sealer struct{ aead cipher.AEAD }
@@ -115,6 +130,16 @@ func NewSealer() (*Sealer, error) {
 	return &Sealer{aead}, err
 }
 
+// slots is how many sign-ins a browser may have under way: all its pages come back here
+// at once when a login is over.
+const slots = 16
+
+// slot is the cookie of the sign-in with that state.
+func slot(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return pendingCookie + "-" + strconv.Itoa(int(sum[0])%slots)
+}
+
 // SetPending gives a browser what its sign-in needs when it comes back.
 func (s *Sealer) SetPending(w http.ResponseWriter, r *http.Request, d Pending) error {
 	text, err := json.Marshal(d)
@@ -122,20 +147,23 @@ func (s *Sealer) SetPending(w http.ResponseWriter, r *http.Request, d Pending) e
 		return err
 	}
 	value := base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, text, nil))
-	http.SetCookie(w, cookie(r, pendingCookie, value, int(patience.Seconds())))
+	http.SetCookie(w, cookie(r, slot(d.State), value, int(patience.Seconds())))
 	return nil
 }
 
-// TakePending returns that, and takes it from the browser; a zero Pending: it has none.
-func (s *Sealer) TakePending(w http.ResponseWriter, r *http.Request) (d Pending) {
-	http.SetCookie(w, cookie(r, pendingCookie, "", -1))
-	sealed, err := base64.RawURLEncoding.DecodeString(read(r, pendingCookie))
+// TakePending returns that of the sign-in with a state, and takes it from the browser; a
+// zero Pending: it has none.
+func (s *Sealer) TakePending(w http.ResponseWriter, r *http.Request, state string) Pending {
+	var d Pending
+	name := slot(state)
+	sealed, err := base64.RawURLEncoding.DecodeString(read(r, name))
 	if err != nil {
 		return Pending{}
 	}
 	text, err := s.aead.Open(nil, nil, sealed, nil)
-	if err != nil || json.Unmarshal(text, &d) != nil {
+	if err != nil || json.Unmarshal(text, &d) != nil || subtle.ConstantTimeCompare([]byte(d.State), []byte(state)) != 1 {
 		return Pending{}
 	}
+	http.SetCookie(w, cookie(r, name, "", -1))
 	return d
 }

@@ -33,11 +33,13 @@ func (s *Logins) settle(ctx context.Context) error {
 	if s.keptBy() != nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, keepFor)
+	defer cancel()
 	select {
 	case s.loading <- struct{}{}:
 		defer func() { <-s.loading }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("%w: %w", ErrNotKept, ctx.Err())
 	}
 	if s.keptBy() != nil {
 		return nil
@@ -133,6 +135,8 @@ func (s *Logins) keep(ctx context.Context, l *Login, ended ...string) error {
 	// Whoever asked may go: half of it is not to be written.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepFor)
 	defer cancel()
+	l.writing.Lock() // or what was before could be written last
+	defer l.writing.Unlock()
 	if err := k.Put(ctx, l.row(), ended...); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotKept, err)
 	}

@@ -28,8 +28,11 @@ const (
 	maxOpen = 256
 	// seenEvery is how often it is written down at most that a user is there.
 	seenEvery = time.Minute
-	// keepFor bounds how long it may take to write a login down.
+	// keepFor bounds how long it may take to write a login down, or to read those of before.
 	keepFor = 10 * time.Second
+	// overlap is how long the secret before is still good: what the browser's other pages
+	// ask meanwhile is on its way with it.
+	overlap = time.Minute
 )
 
 // Config of Logins.
@@ -54,6 +57,8 @@ type Logins struct {
 
 	mu     sync.Mutex
 	all    map[[sha256.Size]byte]*Login
+	former map[[sha256.Size]byte]*Login // by the secret that each had before
+	owed   map[[sha256.Size]byte]string // ids of those signed out of which that is not written
 	keeper Keeper
 	stop   func() bool // of following the keeper's term
 	closed bool
@@ -70,7 +75,9 @@ func New(cfg Config) *Logins {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	return &Logins{cfg: cfg, loading: make(chan struct{}, 1), asking: make(chan struct{}, maxAsking), all: make(map[[sha256.Size]byte]*Login)}
+	s := &Logins{cfg: cfg, loading: make(chan struct{}, 1), asking: make(chan struct{}, maxAsking), all: make(map[[sha256.Size]byte]*Login)}
+	s.former, s.owed = make(map[[sha256.Size]byte]*Login), make(map[[sha256.Size]byte]string)
+	return s
 }
 
 // A Login is one user in one browser.
@@ -82,10 +89,13 @@ type Login struct {
 	end     context.CancelCauseFunc
 	mark    string // who vouches for him
 	subject string // who he is there; empty: no provider's
+	writing sync.Mutex
 
 	mu        sync.Mutex
 	who       Known
 	hash      [sha256.Size]byte
+	former    [sha256.Size]byte // the hash before, and when it was given up
+	renewed   time.Time
 	began     time.Time
 	last      time.Time
 	seen      time.Time // last, as it is written down
@@ -166,6 +176,7 @@ func (s *Logins) begin(ctx context.Context, u control.User, mark string, who Kno
 	}
 	if err := s.keep(ctx, l, ended...); err != nil {
 		s.End(l)
+		s.forget(ended...)
 		return nil, "", err
 	}
 	if l.ctx.Err() != nil && s.keptBy() != nil { // while it was written
@@ -213,12 +224,14 @@ func newLogin(id string, u control.User, mark, subject string, now time.Time) *L
 // renew gives a login a new secret, as its user has signed in again; mu is held.
 func (s *Logins) renew(l *Login, who Known, secret string, now time.Time) {
 	delete(s.all, l.hash)
+	delete(s.former, l.former)
 	l.mu.Lock()
+	l.former, l.renewed = l.hash, now
 	l.hash, l.who, l.began, l.last, l.confirmed = sha256.Sum256([]byte(secret)), who, now, now, now
 	l.seal, l.sealed = nil, ""
+	l.unseal(secret)
 	l.mu.Unlock()
-	l.recognise(secret)
-	s.all[l.hash] = l
+	s.all[l.hash], s.former[l.former] = l, l
 	s.arm(l)
 }
 
@@ -299,6 +312,7 @@ func (s *Logins) look(l *Login) {
 // drop ends a login, and returns its id; mu is held.
 func (s *Logins) drop(l *Login, why error) string {
 	delete(s.all, l.hash)
+	delete(s.former, l.former)
 	l.timer.Stop()
 	if l.ask != nil {
 		l.ask.Stop()
@@ -311,7 +325,11 @@ func (s *Logins) drop(l *Login, why error) string {
 func (s *Logins) Find(secret string) (*Login, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l, ok := s.all[sha256.Sum256([]byte(secret))]
+	sum := sha256.Sum256([]byte(secret))
+	if l, ok := s.former[sum]; ok && l.ctx.Err() == nil && time.Since(l.renewed) < overlap {
+		return l, true
+	}
+	l, ok := s.all[sum]
 	if !ok || l.ctx.Err() != nil {
 		return nil, false
 	}
@@ -345,13 +363,49 @@ func (s *Logins) SignOut(ctx context.Context, l *Login) error {
 		return nil
 	}
 	id, k := s.drop(l, errOver), s.keeper
-	s.mu.Unlock()
 	if k == nil {
+		s.mu.Unlock()
 		return nil
 	}
+	if len(s.owed) < maxLogins {
+		s.owed[l.hash] = id
+	}
+	s.mu.Unlock()
+	return s.signedOut(ctx, k, l.hash, id)
+}
+
+// signedOut writes down that a login has ended.
+func (s *Logins) signedOut(ctx context.Context, k Keeper, hash [sha256.Size]byte, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepFor)
 	defer cancel()
-	return k.Drop(ctx, id)
+	if err := k.Drop(ctx, id); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.owed, hash)
+	return nil
+}
+
+// signOutAgain is SignOut for who shows a secret that is good no more: what could not be
+// written before is written now.
+func (s *Logins) signOutAgain(ctx context.Context, secret string) error {
+	hash := sha256.Sum256([]byte(secret))
+	s.mu.Lock()
+	id, ok := s.owed[hash]
+	k := s.keeper
+	s.mu.Unlock()
+	if !ok || k == nil {
+		return nil
+	}
+	return s.signedOut(ctx, k, hash, id)
+}
+
+// Disown ends all logins of somebody of a provider to whom the rules give nothing.
+func (s *Logins) Disown(mark, subject string) {
+	if subject != "" {
+		s.endAll(func(l *Login) bool { return l.mark == mark && l.subject == subject })
+	}
 }
 
 // endAll ends the logins that f picks, for good.
@@ -395,6 +449,7 @@ func (s *Logins) clear() {
 		s.stop()
 	}
 	s.keeper, s.stop = nil, nil
+	clear(s.owed) // whoever decides next is not told
 	for _, l := range s.all {
 		s.drop(l, errMoved)
 	}

@@ -1,11 +1,15 @@
 package login
 
 import (
+	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,12 +190,19 @@ func TestCookies(t *testing.T) {
 			t.Errorf("%s: %v", tt.target, made)
 		}
 		r.AddCookie(made)
-		if d := sealer.TakePending(httptest.NewRecorder(), r); d.State != "abc" || d.Next != "/console/" {
-			t.Errorf("%s: %+v came back", tt.target, d)
+		for range maxEach { // others, one of which has the same cookie
+			w = httptest.NewRecorder()
+			if d := sealer.TakePending(w, r, random()); d != (Pending{}) || w.Header().Get("Set-Cookie") != "" {
+				t.Errorf("%s: %+v came back for another, %v", tt.target, d, w.Header())
+			}
+		}
+		w = httptest.NewRecorder()
+		if d := sealer.TakePending(w, r, "abc"); d.State != "abc" || d.Next != "/console/" || w.Result().Cookies()[0].MaxAge >= 0 {
+			t.Errorf("%s: %+v came back, %v", tt.target, d, w.Header())
 		}
 		r = httptest.NewRequest("GET", tt.target, nil)
 		r.AddCookie(&http.Cookie{Name: made.Name, Value: made.Value[:len(made.Value)-2] + "xx"})
-		if d := sealer.TakePending(httptest.NewRecorder(), r); d != (Pending{}) {
+		if d := sealer.TakePending(httptest.NewRecorder(), r, "abc"); d != (Pending{}) {
 			t.Errorf("%s: a forged cookie is taken: %+v", tt.target, d)
 		}
 	}
@@ -277,8 +288,12 @@ func TestLoginsGoThroughTheProviderAgain(t *testing.T) {
 		if err != nil || again != l || l.Context().Err() != nil || second == first || s.Renew(l) {
 			t.Fatalf("he who came back has another login: %v", err)
 		}
+		if got, ok := s.Find(first); !ok || got != l {
+			t.Error("what was on its way with the first secret is turned away")
+		}
+		time.Sleep(overlap)
 		if _, ok := s.Find(first); ok {
-			t.Error("the first secret is good")
+			t.Error("the first secret is good for ever")
 		}
 		time.Sleep(9*time.Hour + 50*time.Minute)
 		synctest.Wait()
@@ -314,5 +329,112 @@ func TestSeal(t *testing.T) {
 		if got != "" {
 			t.Errorf("%s: %q", what, got)
 		}
+	}
+}
+
+// shelf keeps logins as control does, and fails when it is told to.
+type shelf struct {
+	mu     sync.Mutex
+	rows   map[string]control.Login
+	broken bool
+	later  []string // what is to be forgotten
+}
+
+var errBroken = errors.New("broken")
+
+func (k *shelf) breaks(broken bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.broken = broken
+}
+
+func (k *shelf) fails() error {
+	if k.broken {
+		return errBroken
+	}
+	return nil
+}
+
+func (k *shelf) Term() context.Context { return context.Background() }
+
+func (k *shelf) All(context.Context) (list []control.Login, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Collect(maps.Values(k.rows)), k.fails()
+}
+
+func (k *shelf) Put(_ context.Context, l control.Login, ended ...string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.fails(); err != nil {
+		return err
+	}
+	k.rows[l.ID] = l
+	for _, id := range ended {
+		delete(k.rows, id)
+	}
+	return nil
+}
+
+func (k *shelf) Drop(_ context.Context, ids ...string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.fails(); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		delete(k.rows, id)
+	}
+	return nil
+}
+
+func (k *shelf) See(string, time.Time) {}
+
+func (k *shelf) Forget(ids ...string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.later = append(k.later, ids...)
+}
+
+func onShelf(t *testing.T) (*Logins, *shelf) {
+	k := &shelf{rows: make(map[string]control.Login)}
+	s := New(Config{Keeper: func() Keeper { return k }, Recall: func(control.Login) (control.User, bool) { return control.User{}, false }})
+	t.Cleanup(s.Close)
+	return s, k
+}
+
+// A sign-out that could not be written does not look like one the next time either.
+func TestSignOutIsOwed(t *testing.T) {
+	s, k := onShelf(t)
+	_, secret := begin(t, s, control.User{Name: "ann", Role: control.Viewer})
+	r := httptest.NewRequest("POST", "https://control.example/console/signout", nil)
+	r.AddCookie(&http.Cookie{Name: secure + loginCookie, Value: secret})
+	k.breaks(true)
+	for i := range 3 {
+		if err := s.Leave(r); !errors.Is(err, errBroken) {
+			t.Errorf("time %d: %v", i, err)
+		}
+		if l, err := s.Of(r); l != nil || err != nil {
+			t.Errorf("he is in: %v", err)
+		}
+	}
+	k.breaks(false)
+	for range 2 {
+		if err := s.Leave(r); err != nil || len(k.rows) != 0 {
+			t.Errorf("%d rows: %v", len(k.rows), err)
+		}
+	}
+}
+
+// Whose logins ended for a new one that could not be written does not come back by them.
+func TestEndedForNothing(t *testing.T) {
+	s, k := onShelf(t)
+	old, _ := begin(t, s, control.User{Name: "ann", Role: control.Admin})
+	k.breaks(true)
+	if _, _, err := s.Begin(t.Context(), control.User{Name: "ann", Role: control.Viewer}, "test"); !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	if old.Context().Err() == nil || !slices.Contains(k.later, old.ID) {
+		t.Errorf("the admin's login is kept; to be forgotten: %v", k.later)
 	}
 }

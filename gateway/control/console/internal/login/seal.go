@@ -53,6 +53,11 @@ func (s *seal) open(text string) string {
 func (l *Login) recognise(secret string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.unseal(secret)
+}
+
+// unseal is recognise; mu is held.
+func (l *Login) unseal(secret string) bool {
 	if l.seal != nil || l.sealed == "" && l.who.Refresh == "" {
 		return false
 	}
