@@ -24,6 +24,7 @@ func (c *Control) closeSession(u User, id string, whom api.Whom) (client.Session
 	last := len(out) == len(s.present())
 	if last && err == nil && !s.m.Ended() {
 		row.What = auditClose
+		c.note(row) // before what comes of it
 		now := c.cfg.Now()
 		s.m.Close(now, "", "")
 		c.act(s, now)
@@ -35,7 +36,6 @@ func (c *Control) closeSession(u User, id string, whom api.Whom) (client.Session
 	case nothing:
 		return v, err
 	case last:
-		c.note(row)
 		c.written(c.ctx, s)
 	default:
 		var ids []string

@@ -59,13 +59,19 @@ func TestLeavingClosesForNobodyElse(t *testing.T) {
 	if _, err := w.c.Client(op("bob")).CloseForAll(t.Context(), s.ID); err != nil {
 		t.Error(err)
 	}
-	kicked := ""
+	kicked, order := "", ""
 	for a, err := range w.admin.Audit(t.Context(), client.Filter{}) {
 		if err == nil && a.What == auditLeave && a.Who == "other" {
 			kicked = a.Detail
 		}
+		if err == nil && (a.What == auditClose || a.What == auditEnded) {
+			order += a.What + " "
+		}
 	}
 	if kicked != "ann" || w.audited(auditLeave, "") != 2 || w.audited(auditClose, "") != 1 {
 		t.Errorf("the audit has %q removed, %d left, %d closed", kicked, w.audited(auditLeave, ""), w.audited(auditClose, ""))
+	}
+	if order != "ended close " {
+		t.Errorf("the audit has, the latest first, %s", order)
 	}
 }

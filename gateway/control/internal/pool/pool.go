@@ -144,7 +144,8 @@ func (p *Pool) addr(n uint32) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// Load takes over what the store has; what does not fit the pool is ignored.
+// Load takes over what the store has; what does not fit the pool is ignored. It is quick
+// where what was given up longest ago comes first.
 func (p *Pool) Load(a Address, busy bool) {
 	r := p.spanOf(a.Addr)
 	if r == nil || r.kind != a.Kind {

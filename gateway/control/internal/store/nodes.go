@@ -75,14 +75,14 @@ type Address struct {
 	Used                  time.Time
 }
 
-// Addresses returns all addresses that somebody has or had.
+// Addresses returns all addresses that somebody has or had, the longest given up first.
 func (s *Store) Addresses(ctx context.Context) ([]Address, error) {
 	return all(ctx, s, func(r row) (a Address, err error) {
 		var used int64
 		err = r.Scan(&a.Address, &a.Kind, &a.Holder, &used)
 		a.Used = fromMicros(used)
 		return a, err
-	}, `SELECT address, kind, holder, used FROM addresses ORDER BY address`)
+	}, `SELECT address, kind, holder, used FROM addresses ORDER BY used, address`)
 }
 
 // AddressTaken is an address that somebody else has.

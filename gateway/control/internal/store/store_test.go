@@ -372,7 +372,7 @@ func addresses(t *testing.T, open opener) {
 		t.Fatal(err)
 	}
 	same(t, "addresses", list, []Address{
-		{"10.166.0.1", "device", "b", at(100)}, {"10.166.0.2", "operator", "p", at(300)}, {"10.166.0.3", "node", "n", at(1)},
+		{"10.166.0.3", "node", "n", at(1)}, {"10.166.0.1", "device", "b", at(100)}, {"10.166.0.2", "operator", "p", at(300)}, // the longest given up first
 	})
 	// Of many who want a new one at once one gets it.
 	var won atomic.Int32
