@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/internal/pool"
@@ -31,7 +32,8 @@ type device struct {
 	closing []*session
 	former  *former // nil: it is written for sure
 	probe   *probe
-	failing []string // names of checks of its host that failed
+	shared  unique.Handle[string] // of row.Checks
+	failing []string              // names of checks of its host that failed
 	denied  denial
 	refused time.Time // when it refused a command last that it should not
 }

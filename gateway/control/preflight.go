@@ -8,8 +8,7 @@ import (
 	"github.com/boothwire/boothwire/signaling"
 )
 
-// checksText is what a device says of its host, as it is kept. Most of a fleet say the
-// same, and share it.
+// checksText is what a device says of its host, as it is kept.
 func checksText(list []signaling.Check) string {
 	if len(list) == 0 {
 		return ""
@@ -18,15 +17,17 @@ func checksText(list []signaling.Check) string {
 	if err != nil {
 		return ""
 	}
-	return unique.Make(string(text)).Value()
+	return string(text)
 }
 
-// checked takes what a device says of its host.
+// checked takes what a device says of its host. Most of a fleet say the same, and share
+// it, for as long as one of them has the handle.
 func (d *device) checked(text string) {
 	if text == d.row.Checks && text != "" {
 		return
 	}
-	d.row.Checks, d.failing = text, nil
+	d.shared = unique.Make(text)
+	d.row.Checks, d.failing = d.shared.Value(), nil
 	for _, c := range checksOf(text) {
 		if c.State == signaling.CheckFail {
 			d.failing = append(d.failing, c.Check)

@@ -3,10 +3,12 @@ package control
 import (
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/signaling"
@@ -82,4 +84,18 @@ func FuzzChecks(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What many devices say alike is there once, however long ago the first said it.
+func TestChecksAreShared(t *testing.T) {
+	text := checksText([]signaling.Check{{Name: "ssh", State: "ok", Code: "listening", Detail: "127.0.0.1:22"}})
+	var first, second device
+	first.checked(strings.Clone(text))
+	for range 3 {
+		runtime.GC()
+	}
+	second.checked(strings.Clone(text))
+	if second.row.Checks != text || unsafe.StringData(first.row.Checks) != unsafe.StringData(second.row.Checks) {
+		t.Error("it is there twice")
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"unique"
 
 	"go.uber.org/zap"
 
@@ -63,7 +62,7 @@ func readDevice(r store.Device) (*device, error) {
 		d.prekeys = append(d.prekeys, k)
 	}
 	d.row.Prekeys, d.row.Checks = nil, ""
-	d.checked(unique.Make(r.Checks).Value())
+	d.checked(r.Checks)
 	return d, nil
 }
 
