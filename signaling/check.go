@@ -44,17 +44,22 @@ func (c Check) MarshalJSON() ([]byte, error) {
 	return json.Marshal(list)
 }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON reads what MarshalJSON writes, and what a later release writes behind it.
 func (c *Check) UnmarshalJSON(b []byte) error {
-	var list []string
+	var list []json.RawMessage
 	if err := json.Unmarshal(b, &list); err != nil {
 		return err
 	}
-	if len(list) < 2 || len(list) > 4 {
-		return errors.New("a check of too few or too many parts")
+	if len(list) < 2 {
+		return errors.New("a check of too few parts")
 	}
-	list = append(list, "", "")
-	got := Check{Name: list[0], State: list[1], Code: list[2], Detail: list[3]}
+	var got Check
+	parts := []*string{&got.Name, &got.State, &got.Code, &got.Detail}
+	for i, part := range list[:min(len(list), len(parts))] {
+		if err := json.Unmarshal(part, parts[i]); err != nil {
+			return err
+		}
+	}
 	if !got.valid() {
 		return errors.New("a check out of range")
 	}
