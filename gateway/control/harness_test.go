@@ -42,7 +42,7 @@ type world struct {
 
 func newWorld(t testing.TB, cfg *Config) *world {
 	t.Helper()
-	return newWorldOn(t, "file:"+filepath.Join(t.TempDir(), "control.db"), cfg)
+	return newWorldOn(t, filepath.Join(t.TempDir(), "control.db"), cfg)
 }
 
 func newWorldOn(t testing.TB, dsn string, cfg *Config) *world {

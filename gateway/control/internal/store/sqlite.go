@@ -11,6 +11,9 @@ import (
 	_ "modernc.org/sqlite" // the driver
 )
 
+// plain makes a path part of a URI, in which a # would end it.
+var plain = strings.NewReplacer("%", "%25", "#", "%23")
+
 func openSQLite(ctx context.Context, dsn string) (*Store, error) {
 	memory := dsn == ":memory:" || strings.Contains(dsn, "mode=memory")
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
@@ -26,7 +29,7 @@ func openSQLite(ctx context.Context, dsn string) (*Store, error) {
 	if memory {
 		name = "file::memory:"
 	} else if !strings.HasPrefix(name, "file:") {
-		name = "file:" + name
+		name = "file:" + plain.Replace(name)
 	}
 	sep := "?"
 	if strings.Contains(name, "?") {

@@ -46,9 +46,9 @@ type Store struct {
 	closed  error
 }
 
-// Open opens, and makes if there is none, the database that dsn names:
-// "file:control.db", ":memory:" for one that ends with the process, or a PostgreSQL
-// database, "postgres://user@host/name". ErrInUse: another process has the file.
+// Open opens, and makes if there is none, the database that dsn names: a path,
+// "control.db", or a URI, "file:control.db", ":memory:" for one that ends with the
+// process, or a PostgreSQL database, "postgres://user@host/name". ErrInUse: another process has the file.
 func Open(ctx context.Context, dsn string) (*Store, error) {
 	if IsPostgres(dsn) {
 		return openPostgres(ctx, dsn)

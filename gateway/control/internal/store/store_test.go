@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -694,6 +695,24 @@ func TestRebind(t *testing.T) {
 }
 
 // One file is one process's.
+// A folder may have any name: t.TempDir has a # in it where two subtests have one.
+func TestPlainPath(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "100%41 of #1", "control.db")
+	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, name := range []string{file, file + "-lock"} {
+		if _, err := os.Stat(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestInUse(t *testing.T) {
 	dsn := "file:" + filepath.Join(t.TempDir(), "control.db")
 	s, err := Open(t.Context(), dsn)
