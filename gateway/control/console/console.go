@@ -167,9 +167,16 @@ func (c *Console) recall(l control.Login) (control.User, bool) {
 // ServeHTTP implements http.Handler.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
 
+// LoginStats are figures of who is signed in; all but Logins only grow.
+type LoginStats = login.Stats
+
+// LoginStats is a snapshot.
+func (c *Console) LoginStats() LoginStats { return c.logins.Stats() }
+
 // Close ends what every login holds open here: it leaves their sessions, and waits until
-// nothing of those is left. Who is signed in stays so for the console that comes next. It
-// is idempotent.
+// nothing of those is left, and the provider has heard of those who signed out, for some
+// seconds at most. Who is signed in stays so for the console that comes next. It is
+// idempotent.
 func (c *Console) Close() error {
 	c.ssh.Close()
 	c.held.Close()

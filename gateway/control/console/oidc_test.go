@@ -26,14 +26,21 @@ func (p *provider) trusted(url string) *OIDC {
 // oidcDesk is a console whose users p knows.
 func oidcDesk(t *testing.T, p *provider, change func(*OIDC)) *desk {
 	t.Helper()
+	return oidcDeskOf(t, p, func(cfg *Config) {
+		if change != nil {
+			change(cfg.OIDC)
+		}
+	})
+}
+
+func oidcDeskOf(t *testing.T, p *provider, change func(*Config)) *desk {
+	t.Helper()
 	var inner http.Handler
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inner.ServeHTTP(w, r) }))
 	t.Cleanup(srv.Close)
 	d := newDesk(t, func(cfg *Config) {
 		cfg.OIDC = p.trusted(srv.URL)
-		if change != nil {
-			change(cfg.OIDC)
-		}
+		change(cfg)
 	})
 	inner = d.Console
 	d.served, d.url = srv, srv.URL

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,6 +36,14 @@ type provider struct {
 	again   string
 	refresh map[string]bool // tokens that are good, each once
 	asked   int             // again
+
+	// How it answers when it is to revoke a token: "" (it states no address for that),
+	// "all" (whatever its user has goes with it), "away", "silent", "elsewhere", or, where
+	// it would have it sent to, an URL.
+	revoke  string
+	revoked []string
+	calls   chan struct{} // to revoke; full: not looked at
+	hurry   chan struct{} // closed: "silent" answers
 }
 
 // change has the provider think otherwise from now on.
@@ -68,12 +77,14 @@ var providerKey = sync.OnceValue(func() *rsa.PrivateKey {
 func newProvider(t *testing.T) *provider {
 	t.Helper()
 	p := &provider{t: t, key: providerKey(), signer: providerKey(), codes: make(map[string]url.Values), claims: make(map[string]any), refresh: make(map[string]bool)}
+	p.calls, p.hurry = make(chan struct{}, 100), make(chan struct{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.describe)
 	mux.HandleFunc("GET /keys", p.keys)
 	mux.HandleFunc("GET /authorize", p.authorize)
 	mux.HandleFunc("POST /token", p.token)
 	mux.HandleFunc("GET /userinfo", p.information)
+	mux.HandleFunc("POST /revoke", p.forget)
 	p.Server = httptest.NewServer(mux)
 	t.Cleanup(p.Close)
 	return p
@@ -85,10 +96,19 @@ func (p *provider) say(w http.ResponseWriter, v any) {
 }
 
 func (p *provider) describe(w http.ResponseWriter, _ *http.Request) {
-	p.say(w, map[string]any{
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	says := map[string]any{
 		"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys", "userinfo_endpoint": p.URL + "/userinfo",
 		"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
-	})
+	}
+	switch {
+	case strings.Contains(p.revoke, "://"):
+		says["revocation_endpoint"] = p.revoke
+	case p.revoke != "":
+		says["revocation_endpoint"] = p.URL + "/revoke"
+	}
+	p.say(w, says)
 }
 
 func (p *provider) keys(w http.ResponseWriter, _ *http.Request) {
@@ -193,6 +213,32 @@ func (p *provider) answerAgain(w http.ResponseWriter, token string) {
 		answer["id_token"] = p.sign(claims)
 	}
 	p.say(w, answer)
+}
+
+// forget revokes a token (RFC 7009), and, as some providers do, all of its user's.
+func (p *provider) forget(w http.ResponseWriter, r *http.Request) {
+	id, secret, _ := r.BasicAuth()
+	if r.FormValue("token_type_hint") != "refresh_token" || id != clientID || secret != clientSecret {
+		p.t.Errorf("asked to revoke by %s: %v", id, r.Form)
+	}
+	p.calls <- struct{}{}
+	p.mu.Lock()
+	how := p.revoke
+	p.mu.Unlock()
+	switch how {
+	case "away":
+		http.Error(w, r.FormValue("token"), http.StatusServiceUnavailable)
+		return
+	case "elsewhere":
+		http.Redirect(w, r, p.URL+"/elsewhere", http.StatusTemporaryRedirect)
+		return
+	case "silent":
+		<-p.hurry
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.revoked = append(p.revoked, r.FormValue("token"))
+	clear(p.refresh)
 }
 
 func (p *provider) information(w http.ResponseWriter, r *http.Request) {

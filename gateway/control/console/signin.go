@@ -158,6 +158,7 @@ func (c *Console) finishOIDC(w http.ResponseWriter, r *http.Request) {
 	u, who, err := c.oidc.Finish(r.Context(), pending, r.URL.Query())
 	if err != nil {
 		c.logins.Disown(c.oidc.Mark(), who.Subject) // of whom it is known now that he may do nothing
+		c.logins.Decline(who)
 		c.notAgain(w, r, next, err)
 		return
 	}

@@ -29,6 +29,13 @@ func Desktops(m metrics.Writer, st console.DesktopStats) {
 	m.One("console_desktop_to_device_bytes_total", metrics.Counter, "Bytes of desktops that ended, from browsers.", st.ToDev)
 }
 
+// Logins writes those of a console.
+func Logins(m metrics.Writer, st console.LoginStats) {
+	m.One("console_logins", metrics.Gauge, "Browsers that are signed in, at the control that decides.", st.Logins)
+	m.One("console_refresh_tokens_revoked_total", metrics.Counter, "Refresh tokens that the provider revoked when nobody needed them any more.", st.Revoked)
+	m.One("console_refresh_tokens_unrevoked_total", metrics.Counter, "Refresh tokens that it should have revoked, and did not.", st.Unrevoked)
+}
+
 // Write writes a control's.
 func Write(m metrics.Writer, st control.Stats) {
 	m.One("control_devices", metrics.Gauge, "Devices that are registered.", st.Devices)

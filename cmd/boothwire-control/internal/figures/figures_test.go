@@ -43,3 +43,13 @@ func TestDesktops(t *testing.T) {
 		}
 	}
 }
+
+func TestLogins(t *testing.T) {
+	var b strings.Builder
+	Logins(metrics.NewWriter(&b), console.LoginStats{Logins: 7, Revoked: 5, Unrevoked: 2})
+	for _, want := range []string{"boothwire_console_logins 7\n", "boothwire_console_refresh_tokens_revoked_total 5\n", "boothwire_console_refresh_tokens_unrevoked_total 2\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}

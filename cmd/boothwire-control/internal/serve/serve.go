@@ -65,7 +65,7 @@ func Run(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 			return err
 		}
 		defer desk.Close()
-		shown = append(shown, func(m metrics.Writer) { figures.Desktops(m, desk.DesktopStats()) })
+		shown = append(shown, func(m metrics.Writer) { figures.Desktops(m, desk.DesktopStats()); figures.Logins(m, desk.LoginStats()) })
 		mux.Handle("/console/", desk)
 		mux.Handle("GET /{$}", http.RedirectHandler("/console/", http.StatusSeeOther))
 	}

@@ -56,10 +56,13 @@ func (s *Logins) confirm(l *Login) {
 	ctx, cancel := context.WithTimeout(l.ctx, askTimeout)
 	who, err := s.cfg.Provider.Again(ctx, before)
 	cancel()
+	wait, spare, verdict := s.heard(l, before, who, err)
+	if spare && context.Cause(l.ctx) != error(errMoved) {
+		s.Decline(who)
+	}
 	if l.ctx.Err() != nil {
 		return
 	}
-	wait, verdict := s.heard(l, before, who, err)
 	if verdict != nil {
 		s.cfg.Logger.Info("the provider does not vouch for a user any more", zap.String("user", l.User.Name), zap.Error(verdict))
 		s.Disown(l.mark, l.subject)
@@ -83,33 +86,34 @@ func (s *Logins) confirm(l *Login) {
 }
 
 // heard takes an answer of the provider about the user of l, and says when to ask again
-// at the latest, 0: as usual, or why he is not the same any more.
-func (s *Logins) heard(l *Login, before, who Known, err error) (wait time.Duration, verdict error) {
+// at the latest, 0: as usual, or why he is not the same any more. spare tells that the
+// refresh token of the answer is of no use.
+func (s *Logins) heard(l *Login, before, who Known, err error) (wait time.Duration, spare bool, verdict error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.who.Refresh != before.Refresh {
-		return 0, nil // he has signed in again meanwhile
+	if l.ctx.Err() != nil || l.who.Refresh != before.Refresh {
+		return 0, who.Refresh != before.Refresh, nil // he has signed in again meanwhile, or out
 	}
 	l.who.Refresh, l.sealed = who.Refresh, l.seal.close(who.Refresh) // another one each time, perhaps
 	switch {
 	case errors.Is(err, ErrGone):
-		return 0, err
+		return 0, false, err
 	case errors.Is(err, errSilent) && l.told:
-		return 0, ErrNoRole // of groups that it told before there is none left
+		return 0, false, ErrNoRole // of groups that it told before there is none left
 	case errors.Is(err, errSilent):
 		// It never tells again: MaxAge is what bounds this login.
 		l.who.Refresh, l.sealed = "", ""
-		return 0, nil
+		return 0, true, nil
 	case err != nil:
 		s.cfg.Logger.Warn("the provider was not heard about a user", zap.String("user", l.User.Name), zap.Error(err))
-		return min(askAgain, s.cfg.Provider.cfg.Recheck), nil
+		return min(askAgain, s.cfg.Provider.cfg.Recheck), false, nil
 	}
 	u, err := s.cfg.Provider.User(who)
 	if err != nil || !same(u, l.User) {
-		return 0, errors.Join(err, errChanged)
+		return 0, false, errors.Join(err, errChanged)
 	}
 	l.who, l.confirmed, l.told = who, time.Now(), true
-	return 0, nil
+	return 0, false, nil
 }
 
 var errChanged = errors.New("he is somebody else now, or may do something else")

@@ -59,9 +59,14 @@ type Logins struct {
 	all    map[[sha256.Size]byte]*Login
 	former map[[sha256.Size]byte]*Login // by the secret that each had before
 	owed   map[[sha256.Size]byte]string // ids of those signed out of which that is not written
+	in     map[string]int               // logins by subject
+	spare  map[string][]string          // by subject, refresh tokens to be revoked
+	stats  Stats
 	keeper Keeper
 	stop   func() bool // of following the keeper's term
 	closed bool
+
+	revoking sync.WaitGroup // of spare; nothing is added once closed
 }
 
 // New returns no logins yet.
@@ -77,6 +82,7 @@ func New(cfg Config) *Logins {
 	}
 	s := &Logins{cfg: cfg, loading: make(chan struct{}, 1), asking: make(chan struct{}, maxAsking), all: make(map[[sha256.Size]byte]*Login)}
 	s.former, s.owed = make(map[[sha256.Size]byte]*Login), make(map[[sha256.Size]byte]string)
+	s.in, s.spare = make(map[string]int), make(map[string][]string)
 	return s
 }
 
@@ -192,6 +198,7 @@ func (s *Logins) enter(u control.User, mark string, who Known, old *Login, secre
 	defer s.mu.Unlock()
 	for _, o := range s.all {
 		if o != old && o.User.Name == u.Name && (o.mark != mark || o.subject != who.Subject) && who.Subject != "" {
+			s.giveUp(who.Subject, who.Refresh)
 			return nil, nil, ErrTaken
 		}
 	}
@@ -226,6 +233,7 @@ func (s *Logins) renew(l *Login, who Known, secret string, now time.Time) {
 	delete(s.all, l.hash)
 	delete(s.former, l.former)
 	l.mu.Lock()
+	before := l.who.Refresh
 	l.former, l.renewed = l.hash, now
 	l.hash, l.who, l.began, l.last, l.confirmed = sha256.Sum256([]byte(secret)), who, now, now, now
 	l.seal, l.sealed = nil, ""
@@ -233,11 +241,15 @@ func (s *Logins) renew(l *Login, who Known, secret string, now time.Time) {
 	l.mu.Unlock()
 	s.all[l.hash], s.former[l.former] = l, l
 	s.arm(l)
+	if before != who.Refresh {
+		s.giveUp(l.subject, before)
+	}
 }
 
 // add takes l in; mu is held.
 func (s *Logins) add(l *Login) {
 	s.all[l.hash] = l
+	s.in[l.subject]++
 	s.arm(l)
 }
 
@@ -318,6 +330,16 @@ func (s *Logins) drop(l *Login, why error) string {
 		l.ask.Stop()
 	}
 	l.end(why)
+	if s.in[l.subject]--; s.in[l.subject] == 0 {
+		delete(s.in, l.subject)
+	}
+	l.mu.Lock()
+	token := l.who.Refresh
+	l.who.Refresh = ""
+	l.mu.Unlock()
+	if why != errMoved {
+		s.giveUp(l.subject, token)
+	}
 	return l.ID
 }
 
@@ -429,12 +451,14 @@ func (s *Logins) Len() int {
 }
 
 // Close ends all in this process, and lets none begin. Those that are kept go on where
-// they are found again.
+// they are found again. It waits, for some seconds at most, until the provider has heard
+// of those that had ended before.
 func (s *Logins) Close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
 	s.clear()
+	s.mu.Unlock()
+	s.revoking.Wait()
 }
 
 func (s *Logins) isClosed() bool {
@@ -450,6 +474,7 @@ func (s *Logins) clear() {
 	}
 	s.keeper, s.stop = nil, nil
 	clear(s.owed) // whoever decides next is not told
+	s.forgetSpare()
 	for _, l := range s.all {
 		s.drop(l, errMoved)
 	}
