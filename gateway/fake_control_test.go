@@ -26,8 +26,8 @@ type fakeControl struct {
 	mu      sync.Mutex
 	claims  map[string]keys.IdentityKey // used by; zero: unused
 	names   map[keys.IdentityKey]string
-	live    []string // lines that every follow gets after hello
-	streams map[chan string]bool
+	live    []string                  // lines that every follow gets after hello
+	streams map[chan string]time.Time // since when
 	follows int
 	relays  int // follows that asked for what relays need
 	reports []report
@@ -39,7 +39,7 @@ type fakeControl struct {
 func newFakeControl(t testing.TB, a *authority) *fakeControl {
 	c := &fakeControl{
 		t: t, a: a, claims: make(map[string]keys.IdentityKey), names: make(map[keys.IdentityKey]string),
-		streams: make(map[chan string]bool), ping: 50 * time.Millisecond,
+		streams: make(map[chan string]time.Time), ping: 50 * time.Millisecond,
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+pathEnroll, c.enroll)
@@ -138,7 +138,7 @@ func (c *fakeControl) follow(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery == withRelay[1:] {
 		c.relays++
 	}
-	c.streams[lines] = true
+	c.streams[lines] = time.Now()
 	live := append([]string{`{"kind":"hello","proof":"10.166.0.1","pool":"10.166.0.0/16"}`}, c.live...)
 	mute, ping := c.mute, c.ping
 	c.mu.Unlock()
@@ -184,6 +184,18 @@ func (c *fakeControl) say(keep bool, l string) {
 	for s := range c.streams {
 		s <- l
 	}
+}
+
+// lasts reports whether a stream stands that began at least as long ago.
+func (c *fakeControl) lasts(d time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, since := range c.streams {
+		if time.Since(since) >= d {
+			return true
+		}
+	}
+	return false
 }
 
 // hangUp ends every stream.

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,14 +17,14 @@ func TestCalls(t *testing.T) {
 	a := newAuthority(t, "test")
 	cfg := &Config{Store: keys.NewMemory(), Journal: filepath.Join(t.TempDir(), "journal")}
 	n, r := newNode(t, a, cfg)
-	p, gone := newPair(n, 1, keys.TCP(22)), newPair(n, 2, keys.TCP(22))
+	p, gone := newPair(n, 1, keys.UDP(3389)), newPair(n, 2, keys.TCP(22))
 	admit(t, n, a, &p.grant)
 	admit(t, n, a, &gone.grant)
 	device := up(t, n.FarEnd(), p.device, p.devAddr())
 	operator := up(t, n.FarEnd(), p.operator, p.opAddr())
 	third := up(t, n.FarEnd(), gone.device, gone.devAddr())
 	for _, e := range []*end{device, operator, third} {
-		if !e.ping(n.FarEnd().Proof, 15*time.Second) {
+		if !e.ping(n.FarEnd().Proof, patience) {
 			t.Fatal("no proof")
 		}
 	}
@@ -32,14 +34,24 @@ func TestCalls(t *testing.T) {
 		defer n.mu.Unlock()
 		return len(n.sessions[p.grant.Session].heard) == 2 && len(n.sessions[gone.grant.Session].heard) == 1
 	})
+	device.serve(t, 3389)
+	n.mu.Lock()
+	left := n.sessions[gone.grant.Session].heard[gone.grant.Prekey]
+	n.mu.Unlock()
 	third.down()
+	called := must(net.ListenUDP("udp4", net.UDPAddrFromAddrPort(left))) // who was there before it
+	defer called.Close()
+	before := operator.handshakes()
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
 	n, r = newNode(t, a, cfg)
 	// Nobody sends anything, and WireGuard itself would not for 15 s after it did.
 	wait(t, r, KindHandshake, p.grant.Session)
-	if !operator.pingOnce(device.address, 5*time.Second) {
+	eventually(t, "the engineer is called", func() bool { return operator.handshakes() != before })
+	c := must(operator.net.DialUDPAddrPort(netip.AddrPort{}, netip.AddrPortFrom(device.address, 3389)))
+	defer c.Close()
+	if !echoes(c, "first", patience) {
 		t.Error("the engineer's first packet was lost")
 	}
 	if s := n.Sessions(); len(s) != 2 || s[0].Handshake.IsZero() || !s[1].Handshake.IsZero() {
@@ -51,18 +63,18 @@ func TestCalls(t *testing.T) {
 		}
 	}
 	// Who does not answer is not called for ever.
-	c := n.plane.(caller)
-	if _, ok := c.Heard()[gone.grant.Prekey]; !ok {
-		t.Error("the third was not called")
+	called.SetReadDeadline(time.Now().Add(patience))
+	if _, err := called.Read(make([]byte, 1500)); err != nil {
+		t.Errorf("the third was not called: %v", err)
 	}
 	eventually(t, "the third is given up", func() bool {
-		heard := c.Heard()
+		heard := n.plane.(caller).Heard()
 		_, ok := heard[gone.grant.Prekey]
 		return !ok && len(heard) == 2
 	})
 	// It may come all the same.
 	third = up(t, n.FarEnd(), gone.device, gone.devAddr())
-	if !third.ping(n.FarEnd().Proof, 15*time.Second) {
+	if !third.ping(n.FarEnd().Proof, patience) {
 		t.Error("given up for good")
 	}
 }

@@ -143,11 +143,11 @@ func TestLegs(t *testing.T) {
 	eventually(t, "two legs", func() bool { return n.Stats().Legs == 2 })
 
 	device := up(t, m.far(n.FarEnd(), m.relays(p, p.device.Public(), 0, nil), p.device), p.device, p.devAddr())
-	if !device.ping(n.FarEnd().Proof, 15*time.Second) {
+	if !device.ping(n.FarEnd().Proof, patience) {
 		t.Fatal("the device has no proof through the relay")
 	}
 	operator := up(t, m.far(n.FarEnd(), m.relays(p, p.operator.Public(), 0, nil), p.operator), p.operator, p.opAddr())
-	if !operator.ping(n.FarEnd().Proof, 15*time.Second) {
+	if !operator.ping(n.FarEnd().Proof, patience) {
 		t.Fatal("the operator has no proof through the relay")
 	}
 	ln := must(device.net.ListenTCP(&net.TCPAddr{Port: 22}))
@@ -162,7 +162,7 @@ func TestLegs(t *testing.T) {
 			c.Close()
 		}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, err := operator.net.DialContext(ctx, "tcp", net.JoinHostPort(p.devAddr(), "22"))
 	if err != nil {
@@ -201,7 +201,7 @@ func TestLegsAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	device := up(t, m.far(n.FarEnd(), m.relays(p, p.device.Public(), 0, nil), p.device), p.device, p.devAddr())
-	if !device.ping(n.FarEnd().Proof, 15*time.Second) {
+	if !device.ping(n.FarEnd().Proof, patience) {
 		t.Fatal("no proof through the relay")
 	}
 	wait(t, r, KindProved, p.grant.Session)

@@ -25,12 +25,12 @@ func TestSession(t *testing.T) {
 
 	device := up(t, n.FarEnd(), p.device, p.devAddr())
 	operator := up(t, n.FarEnd(), p.operator, p.opAddr())
-	if !device.ping(n.FarEnd().Proof, 15*time.Second) {
+	if !device.ping(n.FarEnd().Proof, patience) {
 		t.Fatal("the node does not answer the device's proof")
 	}
 	wait(t, r, KindHandshake, p.grant.Session)
 	wait(t, r, KindProved, p.grant.Session)
-	if !operator.ping(n.FarEnd().Proof, 15*time.Second) || !operator.ping(device.address, 15*time.Second) {
+	if !operator.ping(n.FarEnd().Proof, patience) || !operator.ping(device.address, patience) {
 		t.Fatal("the operator's proofs stay unanswered")
 	}
 	ln, err := device.net.ListenTCPAddrPort(netip.AddrPortFrom(device.address, 22))
@@ -47,14 +47,14 @@ func TestSession(t *testing.T) {
 		}
 	}()
 	defer ln.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := operator.net.DialContextTCPAddrPort(ctx, netip.AddrPortFrom(device.address, 22))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if !echoes(c, "hello") {
+	if !echoes(c, "hello", patience) {
 		t.Fatal("no echo over TCP")
 	}
 	got := n.Sessions()
@@ -70,7 +70,7 @@ func TestSession(t *testing.T) {
 	if e.Rx < got[0].Rx || e.Tx < got[0].Tx || e.Code != "" {
 		t.Errorf("closed with %+v", e)
 	}
-	if echoes(c, "still there?") {
+	if echoes(c, "still there?", 500*time.Millisecond) {
 		t.Error("a connection outlived its session")
 	}
 	if err := n.Admit(context.Background(), a.sign(t, &p.grant)); codeOf(err) != keys.ReasonClosed {
@@ -81,17 +81,13 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// echoes sends text and reports whether it comes back within half a second.
-func echoes(c net.Conn, text string) bool {
+// echoes sends text and reports whether it comes back within a time.
+func echoes(c net.Conn, text string, within time.Duration) bool {
+	c.SetDeadline(time.Now().Add(within))
 	if _, err := c.Write([]byte(text)); err != nil {
 		return false
 	}
 	b := make([]byte, len(text))
-	patience := 15 * time.Second
-	if text == "still there?" {
-		patience = 500 * time.Millisecond
-	}
-	c.SetReadDeadline(time.Now().Add(patience))
 	_, err := io.ReadFull(c, b)
 	return err == nil && string(b) == text
 }

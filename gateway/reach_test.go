@@ -47,10 +47,10 @@ func (e *end) serve(t testing.TB, ports ...uint16) {
 	}
 }
 
-// reaches reports whether a port answers, within the patience that what may be
-// reached needs or what may not is given.
-func (e *end) reaches(to netip.Addr, p keys.Port, patience time.Duration) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// reaches reports whether a port answers, within the time that what may be reached
+// needs or what may not is given.
+func (e *end) reaches(to netip.Addr, p keys.Port, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	if p.Proto == "tcp" {
 		c, err := e.net.DialContextTCPAddrPort(ctx, netip.AddrPortFrom(to, p.Number))
@@ -97,7 +97,7 @@ func TestReachMatrix(t *testing.T) {
 	ports := []uint16{22, 445, 3389, 8080}
 	for name, e := range ends {
 		e.serve(t, ports...)
-		if !e.ping(n.FarEnd().Proof, 15*time.Second) {
+		if !e.ping(n.FarEnd().Proof, patience) {
 			t.Fatalf("%s gets no proof", name)
 		}
 	}
@@ -112,7 +112,7 @@ func TestReachMatrix(t *testing.T) {
 		{"operator 2", "device 2", keys.TCP(445)}:  true,
 	}
 	for w := range allowed {
-		if !ends[w.from].reaches(ends[w.to].address, w.port, 15*time.Second) {
+		if !ends[w.from].reaches(ends[w.to].address, w.port, patience) {
 			t.Errorf("%v: closed", w)
 		}
 	}
@@ -144,7 +144,7 @@ func TestReachMatrix(t *testing.T) {
 		}
 	}
 	for _, w := range []way{{from: "operator 1", to: "device 1"}, {from: "joined 1", to: "device 1"}} {
-		if !ends[w.from].ping(ends[w.to].address, 15*time.Second) {
+		if !ends[w.from].ping(ends[w.to].address, patience) {
 			t.Errorf("%v: no proof", w)
 		}
 	}
@@ -159,6 +159,9 @@ func TestReachMatrix(t *testing.T) {
 			t.Errorf("nothing was dropped as %s: %v", reason, drops)
 		}
 	}
+	for _, s := range []string{p.grant.Session, q.grant.Session} {
+		wait(t, r, KindProved, s)
+	}
 	if r.count(KindProved) != 2 {
 		t.Errorf("%d sessions proved", r.count(KindProved))
 	}
@@ -168,7 +171,7 @@ func TestReachMatrix(t *testing.T) {
 		g.Operators = []keys.Operator{g.Operators[0]}
 		g.Operators[0].Ports = []keys.Port{keys.TCP(445)}
 	}))
-	if !ends["operator 1"].reaches(ends["device 1"].address, keys.TCP(445), 15*time.Second) {
+	if !ends["operator 1"].reaches(ends["device 1"].address, keys.TCP(445), patience) {
 		t.Error("a port given by a later rev is closed")
 	}
 	if ends["operator 1"].reaches(ends["device 1"].address, keys.TCP(22), time.Second) || ends["joined 1"].ping(n.FarEnd().Proof, time.Second) {
@@ -186,7 +189,7 @@ func TestSpoof(t *testing.T) {
 	admit(t, n, a, &q.grant)
 	victim := up(t, n.FarEnd(), p.device, p.devAddr())
 	victim.serve(t, 22)
-	if !victim.ping(n.FarEnd().Proof, 15*time.Second) {
+	if !victim.ping(n.FarEnd().Proof, patience) {
 		t.Fatal("no proof")
 	}
 	for _, address := range []string{p.opAddr(), p.devAddr(), "10.166.0.1", "10.166.77.7"} {
@@ -212,12 +215,12 @@ func TestEndCutsConnections(t *testing.T) {
 	a := newAuthority(t, "test")
 	n, r := newNode(t, a, nil)
 	p := newPair(n, 1, keys.TCP(22))
-	p.grant.End = time.Now().Add(4 * time.Second).Truncate(time.Second).Add(time.Second)
 	admit(t, n, a, &p.grant)
 	device := up(t, n.FarEnd(), p.device, p.devAddr())
-	if !device.ping(n.FarEnd().Proof, 4*time.Second) {
+	if !device.ping(n.FarEnd().Proof, patience) {
 		t.Fatal("no proof")
 	}
+	admit(t, n, a, p.next(func(g *keys.Grant) { g.End = time.Now().Add(4 * time.Second).Truncate(time.Second).UTC() }))
 	if e := wait(t, r, KindClosed, p.grant.Session); e.Code != CodeExpired {
 		t.Errorf("closed with %q", e.Code)
 	}
@@ -239,13 +242,13 @@ func TestRekey(t *testing.T) {
 	old := up(t, n.FarEnd(), p.device, p.devAddr())
 	operator := up(t, n.FarEnd(), p.operator, p.opAddr())
 	old.serve(t, 22)
-	if !old.ping(n.FarEnd().Proof, 15*time.Second) || !operator.reaches(old.address, keys.TCP(22), 15*time.Second) {
+	if !old.ping(n.FarEnd().Proof, patience) || !operator.reaches(old.address, keys.TCP(22), patience) {
 		t.Fatal("no way under the first key")
 	}
 	wait(t, r, KindProved, p.grant.Session)
 	fresh := keys.NewPrivateKey()
 	admit(t, n, a, p.next(func(g *keys.Grant) { g.Prekey = fresh.Public() }))
-	if !operator.reaches(old.address, keys.TCP(22), 15*time.Second) {
+	if !operator.reaches(old.address, keys.TCP(22), patience) {
 		t.Error("the old key went before the new one came")
 	}
 	if r.count(KindProved) != 1 {
@@ -253,11 +256,11 @@ func TestRekey(t *testing.T) {
 	}
 	renewed := up(t, n.FarEnd(), fresh, p.devAddr())
 	renewed.serve(t, 22)
-	if !renewed.ping(n.FarEnd().Proof, 15*time.Second) {
+	if !renewed.ping(n.FarEnd().Proof, patience) {
 		t.Fatalf("no proof under the new key: %+v, %+v", n.Stats(), n.Sessions())
 	}
 	eventually(t, "a second proof", func() bool { return r.count(KindProved) == 2 })
-	if !operator.reaches(renewed.address, keys.TCP(22), 15*time.Second) {
+	if !operator.reaches(renewed.address, keys.TCP(22), patience) {
 		t.Error("no way under the new key")
 	}
 	if old.ping(n.FarEnd().Proof, time.Second) {
