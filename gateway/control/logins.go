@@ -63,6 +63,10 @@ func (m *Member) Logins() *Logins {
 // Term ends when this process does not decide any more: another does, or may.
 func (l *Logins) Term() context.Context { return l.term }
 
+// Decides reports whether this process decides now. At a moment of the term at which it
+// does not, another may have ended a login of which this one does not know.
+func (l *Logins) Decides() bool { return l.term.Err() == nil && l.c.leading() }
+
 // All returns what is kept, the latest first. What Drop failed to remove in a term before
 // is removed first: to be about to is not enough for who reads it now.
 func (l *Logins) All(ctx context.Context) ([]Login, error) {

@@ -32,6 +32,9 @@ func TestTermOfALapsedLead(t *testing.T) {
 	if first.Term().Err() != nil {
 		t.Error("it ends at once")
 	}
+	if here, _, _ := (&Member{c: c}).deciding(); here != nil || first.Decides() {
+		t.Error("whoever comes is let in meanwhile")
+	}
 	if lapsed(keepTerm + time.Second); first.Term().Err() == nil {
 		t.Error("it goes on")
 	}
@@ -39,7 +42,7 @@ func TestTermOfALapsedLead(t *testing.T) {
 		t.Errorf("after it a login is written: %v", err)
 	}
 	c.hold(time.Now().Add(time.Minute))
-	if again := c.Logins(); again.Term().Err() != nil || again.Put(t.Context(), Login{ID: "l", Hash: "h"}) != nil {
+	if again := c.Logins(); !again.Decides() || again.Put(t.Context(), Login{ID: "l", Hash: "h"}) != nil {
 		t.Error("none begins when the lead is back")
 	}
 	c.mu.Lock()

@@ -88,6 +88,15 @@ func ByProvider(r *http.Request) bool { return read(r, byCookie) != "" }
 // Of returns the login of a request, nil if there is none. With ErrNotKept nobody can
 // say at the moment.
 func (s *Logins) Of(r *http.Request) (*Login, error) {
+	l, err := s.shown(r)
+	if l != nil && !s.decides() {
+		return nil, fmt.Errorf("%w: nobody decides", ErrNotKept)
+	}
+	return l, err
+}
+
+// shown is the login whose secret a request has, which may have ended elsewhere.
+func (s *Logins) shown(r *http.Request) (*Login, error) {
 	secret := read(r, loginCookie)
 	if secret == "" {
 		return nil, nil
@@ -104,7 +113,7 @@ func (s *Logins) Of(r *http.Request) (*Login, error) {
 
 // Leave ends the login of a request, if it has one, as SignOut does.
 func (s *Logins) Leave(r *http.Request) error {
-	l, err := s.Of(r)
+	l, err := s.shown(r)
 	switch {
 	case err != nil:
 		return err

@@ -14,6 +14,8 @@ import (
 // What All returns are those of its term: only this process changes them until it ends.
 type Keeper interface {
 	Term() context.Context
+	// Decides is false while another may decide, though the term goes on.
+	Decides() bool
 	All(ctx context.Context) ([]control.Login, error)
 	Put(ctx context.Context, l control.Login, ended ...string) error
 	See(id string, at time.Time)
@@ -64,6 +66,12 @@ func (s *Logins) keptBy() Keeper {
 		return nil
 	}
 	return s.keeper
+}
+
+// decides reports whether nobody else can have ended a login that there is here.
+func (s *Logins) decides() bool {
+	k := s.keptBy()
+	return s.cfg.Keeper == nil || k != nil && k.Decides()
 }
 
 // take begins a term with what was kept, the latest first.

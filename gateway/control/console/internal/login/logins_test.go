@@ -337,6 +337,7 @@ type shelf struct {
 	mu     sync.Mutex
 	rows   map[string]control.Login
 	broken bool
+	lapsed bool     // its term goes on, but it does not decide
 	later  []string // what is to be forgotten
 }
 
@@ -356,6 +357,12 @@ func (k *shelf) fails() error {
 }
 
 func (k *shelf) Term() context.Context { return context.Background() }
+
+func (k *shelf) Decides() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.lapsed
+}
 
 func (k *shelf) All(context.Context) (list []control.Login, err error) {
 	k.mu.Lock()
@@ -423,6 +430,29 @@ func TestSignOutIsOwed(t *testing.T) {
 		if err := s.Leave(r); err != nil || len(k.rows) != 0 {
 			t.Errorf("%d rows: %v", len(k.rows), err)
 		}
+	}
+}
+
+// While another may decide nobody comes in by what is remembered here: he may have signed
+// out there. What is open goes on, and ends at a sign-out.
+func TestNobodyComesInMeanwhile(t *testing.T) {
+	s, k := onShelf(t)
+	l, secret := begin(t, s, control.User{Name: "ann", Role: control.Viewer})
+	r := httptest.NewRequest("GET", "https://control.example/console/", nil)
+	r.AddCookie(&http.Cookie{Name: secure + loginCookie, Value: secret})
+	for _, lapsed := range []bool{false, true, false} {
+		k.mu.Lock()
+		k.lapsed = lapsed
+		k.mu.Unlock()
+		if got, err := s.Of(r); (got == nil) != lapsed || errors.Is(err, ErrNotKept) != lapsed || l.Context().Err() != nil {
+			t.Errorf("lapsed %v: %v, %v", lapsed, got, err)
+		}
+	}
+	k.mu.Lock()
+	k.lapsed, k.broken = true, true
+	k.mu.Unlock()
+	if err := s.Leave(r); !errors.Is(err, errBroken) || l.Context().Err() == nil {
+		t.Errorf("the sign-out: %v", err)
 	}
 }
 

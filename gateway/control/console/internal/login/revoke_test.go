@@ -250,20 +250,20 @@ func TestRevoke(t *testing.T) {
 	const at = forgetfulAt + "/revoke"
 	for _, tt := range []struct {
 		name string
-		f    forgetful
+		f    *forgetful
 		form string // of the request; empty: none is made
 		user string
 		want string // in the error; empty: none
 	}{
-		{name: "as is usual", f: forgetful{says: map[string]any{"revocation_endpoint": at}}, form: "token=t0ken&token_type_hint=refresh_token", user: "boothwire%3A1 a+b"},
-		{name: "with the secret in the form", f: forgetful{says: map[string]any{"revocation_endpoint": at, "token_endpoint_auth_methods_supported": []string{"client_secret_post"}}},
+		{name: "as is usual", f: &forgetful{says: map[string]any{"revocation_endpoint": at}}, form: "token=t0ken&token_type_hint=refresh_token", user: "boothwire%3A1 a+b"},
+		{name: "with the secret in the form", f: &forgetful{says: map[string]any{"revocation_endpoint": at, "token_endpoint_auth_methods_supported": []string{"client_secret_post"}}},
 			form: "client_id=boothwire%3A1&client_secret=a+b&token=t0ken&token_type_hint=refresh_token"},
-		{name: "it states no address", want: errors.ErrUnsupported.Error()},
-		{name: "an address of another shape", f: forgetful{says: map[string]any{"revocation_endpoint": 7}}, want: errors.ErrUnsupported.Error()},
-		{name: "an address that others hear", f: forgetful{says: map[string]any{"revocation_endpoint": "http://id.example.com/revoke"}}, want: "which is no HTTPS"},
-		{name: "no address", f: forgetful{says: map[string]any{"revocation_endpoint": "/revoke"}}, want: "which is no HTTPS"},
-		{name: "busy, and it quotes", f: forgetful{says: map[string]any{"revocation_endpoint": at}, status: 503}, form: "token=t0ken&token_type_hint=refresh_token", user: "boothwire%3A1 a+b", want: "answered 503"},
-		{name: "it points elsewhere", f: forgetful{says: map[string]any{"revocation_endpoint": at}, status: 307}, form: "token=t0ken&token_type_hint=refresh_token", user: "boothwire%3A1 a+b", want: "answered 307"},
+		{name: "it states no address", f: &forgetful{}, want: errors.ErrUnsupported.Error()},
+		{name: "an address of another shape", f: &forgetful{says: map[string]any{"revocation_endpoint": 7}}, want: errors.ErrUnsupported.Error()},
+		{name: "an address that others hear", f: &forgetful{says: map[string]any{"revocation_endpoint": "http://id.example.com/revoke"}}, want: "which is no HTTPS"},
+		{name: "no address", f: &forgetful{says: map[string]any{"revocation_endpoint": "/revoke"}}, want: "which is no HTTPS"},
+		{name: "busy, and it quotes", f: &forgetful{says: map[string]any{"revocation_endpoint": at}, status: 503}, form: "token=t0ken&token_type_hint=refresh_token", user: "boothwire%3A1 a+b", want: "answered 503"},
+		{name: "it points elsewhere", f: &forgetful{says: map[string]any{"revocation_endpoint": at}, status: 307}, form: "token=t0ken&token_type_hint=refresh_token", user: "boothwire%3A1 a+b", want: "answered 307"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.f.provider(t).Revoke(t.Context(), "t0ken")
