@@ -19,18 +19,18 @@ func (h *Host) Do(f func() error) error {
 		// The thread is never unlocked: it ends with this goroutine, because a
 		// thread in another namespace must not serve anybody else.
 		runtime.LockOSThread()
+		ended := fmt.Errorf("netlab: what was to be done in %s ended its goroutine", h.Name) // as a test's Fatal does
+		defer func() { done <- ended }()                                                     // last, when fd is closed
 		fd, err := unix.Open("/run/netns/"+h.ns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			done <- fmt.Errorf("netlab: open namespace of %s: %w", h.Name, err)
+			ended = fmt.Errorf("netlab: open namespace of %s: %w", h.Name, err)
 			return
 		}
 		defer unix.Close(fd)
 		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("netlab: enter %s: %w", h.Name, err)
+			ended = fmt.Errorf("netlab: enter %s: %w", h.Name, err)
 			return
 		}
-		ended := fmt.Errorf("netlab: what was to be done in %s ended its goroutine", h.Name) // as a test's Fatal does
-		defer func() { done <- ended }()
 		ended = f()
 	}()
 	return <-done

@@ -82,21 +82,25 @@ func (s *sock) send(to netip.AddrPort, text string) {
 }
 
 // until returns all that arrives before the given text, which must, and where
-// that came from.
+// that came from. What was sent before may be just behind it: another processor had it.
 func (s *sock) until(text string) (before map[string]bool, from netip.AddrPort) {
 	s.t.Helper()
 	before = make(map[string]bool)
 	buf := make([]byte, 1500)
 	s.SetReadDeadline(time.Now().Add(10 * time.Second))
-	for {
-		n, from, err := s.ReadFromUDPAddrPort(buf)
-		if err != nil {
-			s.t.Fatalf("waiting for %q: %v", text, err)
-		}
-		if string(buf[:n]) == text {
+	for came := false; ; {
+		n, at, err := s.ReadFromUDPAddrPort(buf)
+		switch {
+		case err != nil && came:
 			return before, from
+		case err != nil:
+			s.t.Fatalf("waiting for %q: %v", text, err)
+		case string(buf[:n]) == text && !came:
+			came, from = true, at
+			s.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		default:
+			before[string(buf[:n])] = true
 		}
-		before[string(buf[:n])] = true
 	}
 }
 

@@ -173,6 +173,7 @@ func TestSnapshotSeesWhatIsLeft(t *testing.T) {
 	l := New(t)
 	h := l.Host("kiosk")
 	pids := map[string]int{"test": os.Getpid()}
+	h.Run("ip", "link", "add", "gone0", "type", "bridge")
 	before := h.Snapshot(pids)
 	if diff := before.Diff(h.Snapshot(pids)); len(diff) > 0 {
 		t.Errorf("nothing happened, yet: %q", diff)
@@ -182,12 +183,17 @@ func TestSnapshotSeesWhatIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
+	h.Run("ip", "link", "del", "gone0")
 	h.Run("ip", "link", "add", "left0", "type", "bridge")
 	h.Run("ip", "link", "set", "left0", "up")
 	h.Run("ip", "addr", "add", "192.0.2.7/32", "dev", "left0")
 	h.NFT("table inet left { }")
-	diff := strings.Join(before.Diff(h.Snapshot(pids)), "\n")
-	for _, want := range []string{"sockets + tcp LISTEN 127.0.0.1:7", "interfaces + ", "addresses + ", "routes + local 192.0.2.7", "nftables + table inet left", "files of test + "} {
+	after := h.Snapshot(pids)
+	diff := strings.Join(before.Left(after), "\n")
+	if back := strings.Join(after.Left(before), "\n"); strings.Contains(back, "sockets") || strings.Contains(back, "files") {
+		t.Errorf("what is gone counts as left:\n%s", back)
+	}
+	for _, want := range []string{"sockets + tcp LISTEN 127.0.0.1:7", "interfaces + ", "interfaces - ", "addresses + ", "routes + local 192.0.2.7", "nftables + table inet left", "files of test + "} {
 		if !strings.Contains(diff, want) {
 			t.Errorf("no %q in\n%s", want, diff)
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -37,28 +38,34 @@ func (h *Host) sockets() []string {
 		if len(f) < 6 || f[1] == "TIME-WAIT" {
 			continue
 		}
-		// Queues and file numbers say nothing about what is left.
+		// Queues and file numbers say nothing about what is left, nor does which of the
+		// ports of the moment a connection has: it may have been made anew.
 		who := strip(strings.Join(f[6:], " "), `,fd=\d+`)
-		all = append(all, strings.Join([]string{f[0], f[1], f[4], f[5], who}, " "))
+		all = append(all, strings.Join([]string{f[0], f[1], anyPort(f[4]), anyPort(f[5]), who}, " "))
 	}
 	slices.Sort(all)
 	return all
 }
 
-// files counts a process's open files by kind, because their numbers and
-// sockets' inodes differ from run to run.
+// anyPort is an address without its port, where that is one that Linux gives.
+func anyPort(addr string) string {
+	i := strings.LastIndexByte(addr, ':')
+	if n, err := strconv.Atoi(addr[i+1:]); err != nil || n < 32768 || n > 60999 {
+		return addr
+	}
+	return addr[:i] + ":any"
+}
+
+// files lists a process's open files by kind, because their numbers and sockets'
+// inodes differ from run to run.
 func files(pid int) []string {
-	count := make(map[string]int)
+	var all []string
 	entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	for _, e := range entries {
 		target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, e.Name()))
 		if err == nil {
-			count[strip(target, `:\[\d+\]$`)]++
+			all = append(all, strip(target, `:\[\d+\]$`))
 		}
-	}
-	var all []string
-	for target, n := range count {
-		all = append(all, fmt.Sprintf("%d %s", n, target))
 	}
 	slices.Sort(all)
 	return all
@@ -78,6 +85,14 @@ func (s Snapshot) Diff(after Snapshot) []string {
 	}
 	slices.Sort(diff)
 	return diff
+}
+
+// Left is Diff without sockets and files that are gone: an idle connection may end when
+// it likes.
+func (s Snapshot) Left(after Snapshot) []string {
+	return slices.DeleteFunc(s.Diff(after), func(l string) bool {
+		return strings.HasPrefix(l, "sockets - ") || strings.HasPrefix(l, "files of ") && strings.Contains(l, " - ")
+	})
 }
 
 func union(a, b Snapshot) map[string]bool {
