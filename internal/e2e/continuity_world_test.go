@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -232,9 +233,11 @@ func (c *call) through(name string, f func() (why string)) {
 		}
 		return nil
 	})
+	cmd.Process.Signal(syscall.SIGSTOP) // or a slow machine sees its end before f begins
 	c.hear()
 	before := c.reset()
 	began, had := time.Now(), size()
+	cmd.Process.Signal(syscall.SIGCONT)
 	why := f()
 	c.hear()
 	took := time.Since(began)

@@ -41,11 +41,9 @@ func TestKioskEmbed(t *testing.T) {
 	if got := w.ssh("echo", "hello"); !strings.Contains(got, "hello") {
 		t.Errorf("ssh printed %q", got)
 	}
-	w.settle()
+	w.over()
 	for _, want := range []string{"open to [", "light on", "closed to [", "light off"} {
-		if !strings.Contains(booth.log.String(), want) {
-			t.Errorf("the kiosk did not say %q", want)
-		}
+		booth.waitLog(0, want)
 	}
 	booth.stop()
 }

@@ -42,7 +42,7 @@ func TestEndToEnd(t *testing.T) {
 			})
 			t.Log(why)
 			hold.stop()
-			w.settle()
+			w.over()
 			if class := w.device().NAT; !slices.Contains(nat.Behaviours(), class) {
 				t.Errorf("the device's network is shown as %q", class)
 			}
@@ -55,7 +55,7 @@ func TestEndToEnd(t *testing.T) {
 	if got := w.ssh("echo", "tcp only"); !strings.Contains(got, "tcp only") {
 		t.Errorf("ssh through the node printed %q", got)
 	}
-	w.settle()
+	w.over()
 	w.shop.NFT("table inet refuse\ndelete table inet refuse\n")
 	// A file crosses whole, over whatever path it began and went on.
 	up := filepath.Join(w.dir, "file")
@@ -66,7 +66,7 @@ func TestEndToEnd(t *testing.T) {
 	if w.read(up) != w.read(filepath.Join(w.sftpRoot, "file")) {
 		t.Error("the file came out different")
 	}
-	w.settle()
+	w.over()
 }
 
 // namesBoth reports whether why is as pattern says, whose two groups are what the ends

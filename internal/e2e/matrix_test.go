@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -198,9 +197,7 @@ func TestMatrix(t *testing.T) {
 			if !p.node {
 				m.args, m.final = []string{"--end-to-end"}, "nat: "
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
-			defer cancel()
-			c, err := m.run(ctx)
+			c, err := m.run(t.Context())
 			mu.Lock()
 			defer mu.Unlock()
 			cells[p] = c

@@ -80,7 +80,7 @@ func TestMinimalMessages(t *testing.T) {
 		from = v.sub.log.len()
 		v.publish(fmt.Sprintf(`{"action":%q}`, tt.down))
 		v.wait(from, tt.down+" leads to disconnected", func(s seen) bool { return s.VPN == "disconnected" })
-		w.settle()
+		w.over()
 	}
 }
 

@@ -75,8 +75,6 @@ force user = root
 		t.Errorf("the file that went by SMB has SHA-256 %x, want %x", s, sum)
 	}
 	up.stop()
-	w.settle()
-	if diff := before.Diff(w.operator.Snapshot(nil)); len(diff) > 0 {
-		t.Errorf("boothctl up left:\n\t%s", strings.Join(diff, "\n\t"))
-	}
+	w.over()
+	w.hostAsBefore(w.operator, before)
 }

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,12 +34,17 @@ func TestWatched(t *testing.T) {
 	w.waitOnline()
 	w.ssh("true")
 
-	exported := make(map[string]exposed)
-	text := w.page(w.controlHost, metricsControl, "/metrics") + w.page(w.nodeHost, metricsNode, "/metrics")
-	readFigures(text, exported)
-	for name, expr := range expressions(t) {
-		check(t, name, expr, exported)
-	}
+	var text string
+	all := expressions(t)
+	eventually(t, "what alerts and the dashboard ask for is exported", func() (err error) { // some when the session is over
+		exported := make(map[string]exposed)
+		text = w.page(w.controlHost, metricsControl, "/metrics") + w.page(w.nodeHost, metricsNode, "/metrics")
+		readFigures(text, exported)
+		for name, expr := range all {
+			err = errors.Join(err, check(name, expr, exported))
+		}
+		return err
+	})
 	if strings.Contains(text, kiosk) || strings.Contains(text, w.session1(t)) {
 		t.Errorf("a device or a session is in the figures: there are 10,000 of them\n%s", text)
 	}
@@ -153,8 +159,8 @@ var fromPrometheus = []string{"instance", "job"}
 
 // check compares an expression with what is exported: names, labels, and the values of
 // labels, but for codes and reasons, of which only those that came are there.
-func check(t *testing.T, where, expr string, exported map[string]exposed) {
-	t.Helper()
+func check(where, expr string, exported map[string]exposed) (err error) {
+	wrong := func(format string, args ...any) { err = errors.Join(err, fmt.Errorf(where+": "+format, args...)) }
 	list, groups := uses(expr)
 	known := slices.Clone(fromPrometheus)
 	for _, u := range list {
@@ -163,7 +169,7 @@ func check(t *testing.T, where, expr string, exported map[string]exposed) {
 			continue // Prometheus's own
 		}
 		if !ok {
-			t.Errorf("%s: no process exports %s", where, u.metric)
+			wrong("no process exports %s", u.metric)
 			continue
 		}
 		for label := range f.labels {
@@ -177,13 +183,14 @@ func check(t *testing.T, where, expr string, exported map[string]exposed) {
 				continue
 			}
 			if values := f.labels[label]; values == nil || value != "" && !values[value] {
-				t.Errorf("%s: %s has no %s=%q", where, u.metric, label, value)
+				wrong("%s has no %s=%q", u.metric, label, value)
 			}
 		}
 	}
 	for _, g := range groups {
 		if !slices.Contains(known, g) {
-			t.Errorf("%s: nothing in it has the label %s", where, g)
+			wrong("nothing in it has the label %s", g)
 		}
 	}
+	return err
 }
