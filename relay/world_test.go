@@ -58,7 +58,9 @@ type one struct {
 	addr string
 	tls  *tls.Config
 	srv  *server.Server
-	stop func() // drains for a second
+
+	drain time.Duration
+	stop  func() // drains
 }
 
 func newWorld(t *testing.T, relays int) *world {
@@ -74,7 +76,7 @@ func newWorld(t *testing.T, relays int) *world {
 	}
 	for i := range relays {
 		cert, key := w.ca.Server(fmt.Sprint("relay", i), []string{"127.0.0.1"})
-		r := &one{w: w, name: fmt.Sprint("r-", i), key: keys.NewPrivateKey(), addr: "127.0.0.1:0"}
+		r := &one{w: w, name: fmt.Sprint("r-", i), key: keys.NewPrivateKey(), addr: "127.0.0.1:0", drain: 2 * time.Second}
 		r.tls = &tls.Config{Certificates: []tls.Certificate{w.ca.Pair(cert, key)}}
 		r.start()
 		w.relays = append(w.relays, r)
@@ -85,7 +87,7 @@ func newWorld(t *testing.T, relays int) *world {
 
 func (r *one) start() {
 	r.w.t.Helper()
-	r.srv = must(server.New(r.name, r.key, r.w.roots, &server.Config{TLS: r.tls, Drain: 2 * time.Second}))
+	r.srv = must(server.New(r.name, r.key, r.w.roots, &server.Config{TLS: r.tls, Drain: r.drain}))
 	var ln net.Listener
 	r.w.wait("a listener at "+r.addr, func() (ok bool) { // which may be some connection's for a moment
 		var err error

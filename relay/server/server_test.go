@@ -183,12 +183,13 @@ func TestRelayRevoke(t *testing.T) {
 func TestRelayEnds(t *testing.T) {
 	w := newWorld(t)
 	s := w.session()
-	s.end = time.Now().Add(1500 * time.Millisecond)
+	s.end = time.Now().Add(3 * time.Second)
+	over := s.end
 	a, b := s.pair()
 	// A later revision's token, shown on the open leg, puts the end off.
-	s.end = time.Now().Add(4 * time.Second)
+	s.end = over.Add(3 * time.Second)
 	a.Renew(w.relays(s.token(0, 2)))
-	time.Sleep(2 * time.Second)
+	time.Sleep(time.Until(over))
 	w.send(a, b, []byte("longer"))
 	for _, c := range []*relay.Conn{a, b} {
 		buf := make([]byte, 10)
