@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,11 +38,16 @@ func testLog(t *testing.T) *zap.Logger {
 	return nil
 }
 
+// ports counts on from somewhere, so that no two of a test are one.
+var ports atomic.Uint32
+
+func init() { ports.Store(rand.Uint32()) }
+
 // freePort is a UDP port that was free a moment ago, below those that the system
 // gives to whoever asks for any.
 func freePort(t *testing.T) uint16 {
 	for range 100 {
-		port := 10000 + rand.N(20000)
+		port := 10000 + int(ports.Add(1)%20000)
 		if c, err := net.ListenUDP("udp", &net.UDPAddr{Port: port}); err == nil {
 			_ = c.Close()
 			return uint16(port)

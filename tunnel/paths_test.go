@@ -295,6 +295,7 @@ func serveUDP(t *testing.T) string {
 
 // A pinger sends numbered packets to the echo service and notes what comes back.
 type pinger struct {
+	t    *testing.T
 	conn net.Conn
 	work sync.WaitGroup
 	stop chan struct{}
@@ -312,7 +313,7 @@ func ping(t *testing.T, o *Tunnel, every time.Duration) *pinger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pinger{conn: c, back: make(map[uint32]bool), stop: make(chan struct{}), last: time.Now()}
+	p := &pinger{t: t, conn: c, back: make(map[uint32]bool), stop: make(chan struct{}), last: time.Now()}
 	p.work.Go(func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
@@ -355,6 +356,26 @@ func (p *pinger) look() (sent, back int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.sent, len(p.back)
+}
+
+// none waits until none of the first n packets is missing.
+func (p *pinger) none(n uint32) {
+	p.t.Helper()
+	var lost []uint32
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		lost = nil
+		p.mu.Lock()
+		for i := range n {
+			if !p.back[i] {
+				lost = append(lost, i)
+			}
+		}
+		p.mu.Unlock()
+		if len(lost) == 0 {
+			return
+		}
+	}
+	p.t.Errorf("of %d packets these were lost: %v", n, lost)
 }
 
 // reset begins the search for the longest gap anew, and returns it.
@@ -480,17 +501,7 @@ func TestMoveUp(t *testing.T) {
 	by(t, Direct, d, o)
 	t.Logf("direct after %v", time.Since(began))
 	until(t, "1,000 packets", func() bool { n, _ := p.look(); return n >= 1000 })
-	p.mu.Lock()
-	first := p.sent
-	p.mu.Unlock()
-	until(t, "their answers", func() bool { n, back := p.look(); return back >= first || n > first+2000 })
-	p.mu.Lock()
-	for i := range uint32(1000) {
-		if !p.back[i] {
-			t.Errorf("packet %d was lost", i)
-		}
-	}
-	p.mu.Unlock()
+	p.none(1000)
 	s = o.Status()
 	if !strings.HasPrefix(s.Why, "direct: host-host ") || s.RTT <= 0 || s.Remote != l.socks[1].LocalAddr().String() {
 		t.Errorf("status %+v", s)
@@ -587,14 +598,7 @@ func TestRelayKilled(t *testing.T) {
 	until(t, "packets", func() bool { n, _ := p.look(); return n > 100 })
 	l.kill() // nobody notices
 	until(t, "packets", func() bool { n, _ := p.look(); return n > 300 })
-	until(t, "their answers", func() bool { n, back := p.look(); return back >= 300 || n > 3000 })
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i := range uint32(300) {
-		if !p.back[i] {
-			t.Errorf("packet %d was lost", i)
-		}
-	}
+	p.none(300)
 }
 
 // TestNoRelay finds nothing but a direct path, whose finder is closed in the middle:
@@ -715,7 +719,7 @@ func TestNetworkChange(t *testing.T) {
 	}
 	l.cut[1].Store(true) // the old address sends into nothing
 	change()
-	until(t, "another try", func() bool { return l.opened(1, Direct) == 2 }, d, o)
+	until(t, "another try", func() bool { return l.opened(1, Direct) >= 2 }, d, o)
 	by(t, Relay, d, o)
 	l.cut[1].Store(false)
 	by(t, Direct, d, o)

@@ -140,12 +140,16 @@ func TestNoProofEndsASession(t *testing.T) {
 	if s := r.agent.Status(); s.State != signaling.Failed || s.Session.ID != "" || len(s.Ladder) < 3 || r.agent.Stats().Failed != 1 {
 		t.Errorf("a refused grant changed the agent: %+v", s)
 	}
-	// One that was proved stays.
-	r.device.Rotate()
-	r.send(r.grant("s3", 1, keys.NewPrivateKey().Public()))
+}
+
+func TestProvedStays(t *testing.T) {
+	leaks(t)
+	const prove = 3 * time.Second
+	r := newRig(t, &agent.Config{Prove: prove})
+	r.send(r.grant("s1", 1, keys.NewPrivateKey().Public()))
 	r.waitState(signaling.Connected)
-	time.Sleep(2 * time.Second)
-	if s := r.agent.Status(); s.State != signaling.Connected || s.Session.ID != "s3" {
+	time.Sleep(prove)
+	if s := r.agent.Status(); s.State != signaling.Connected || s.Session.ID != "s1" {
 		t.Errorf("later: %+v", s)
 	}
 }
