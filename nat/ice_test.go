@@ -236,13 +236,20 @@ func TestFollowsNewest(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	defer leaktest.None(t, goleak.IgnoreCurrent())
 	x, y := posts(false)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if _, err := Dial(ctx, a, x, testSecret, nil); !errors.Is(err, context.DeadlineExceeded) {
+	gone := errors.New("it has offered something")
+	given := make(chan error, 1)
+	first, leave := context.WithCancelCause(ctx)
+	go func() { _, err := Dial(first, a, x, testSecret, nil); given <- err }()
+	for len(x.out) == 0 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	leave(gone)
+	if err := <-given; !errors.Is(err, gone) && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	old := len(x.out)
-	if old == 0 {
+	if len(x.out) == 0 {
 		t.Fatal("Dial offered nothing")
 	}
 	d, c := both(t, a, b, x, y, nil, nil)
