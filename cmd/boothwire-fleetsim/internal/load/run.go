@@ -92,6 +92,7 @@ func Do(ctx context.Context, s *scenario.Scenario, cfg Config) (*report.Report, 
 			rep.Ceiling = ceiling
 		}
 	}
+	r.meter.Take(ctx) // how it ended
 	rep.Finish(r.meter.Samples())
 	return rep, nil
 }
