@@ -13,7 +13,7 @@ import (
 // an acceptance counts, and nothing else.
 func TestLateGrant(t *testing.T) {
 	t.Parallel()
-	const prove = 2 * time.Second
+	const prove = 5 * time.Second
 	w := newWorld(t, config{prove: prove})
 	k := w.kiosks[victim]
 	e := w.enemy(1)

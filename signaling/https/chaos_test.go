@@ -256,7 +256,7 @@ func TestOneConnection(t *testing.T) {
 	r := newRig(t, nil)
 	proxy := newCutter(t, r.addr, true)
 	cfg := r.config()
-	cfg.Poll, cfg.Spread = 2*time.Second, time.Hour
+	cfg.Poll, cfg.Spread = 3*time.Second, time.Hour
 	s := listen(t, r.listener("kiosk", "https://"+proxy.ln.Addr().String(), cfg))
 	s.untilUp(t)
 	for i := range 20 {
