@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -134,28 +133,17 @@ func (a *app) deviceShow() *cobra.Command {
 	}
 }
 
-// showChecks prints what a device found of its host: a line for each check, and one for
-// what to do.
+// showChecks prints what a device found of its host.
 func (a *app) showChecks(list []client.Check) error {
 	if len(list) == 0 {
 		return nil
 	}
 	fmt.Fprintln(a.out, "\npreflight, as the device found it:")
-	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-	for _, c := range list {
-		what, todo := preflight.Explain(c.Check, c.Code)
-		if what == "" {
-			what = c.Code
-		}
-		if c.Detail != "" {
-			what += " (" + c.Detail + ")"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", clean(c.State), clean(c.Check), clean(what))
-		if todo != "" {
-			fmt.Fprintf(w, "\t\t%s\n", todo)
-		}
+	found := make([]preflight.Result, len(list))
+	for i, c := range list {
+		found[i] = preflight.Result{Check: clean(c.Check), State: preflight.State(clean(c.State)), Code: clean(c.Code), Detail: clean(c.Detail)}
 	}
-	return w.Flush()
+	return preflight.Write(a.out, found)
 }
 
 func (a *app) deviceRemove() *cobra.Command {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/boothwire/boothwire/tunnel/preflight"
 )
@@ -34,41 +33,25 @@ func Run(ctx context.Context, cfg *preflight.Config, args []string, out io.Write
 		return fmt.Errorf("preflight takes no %q", flags.Arg(0))
 	}
 	found := preflight.Run(ctx, cfg)
-	all := make([]result, len(found))
-	for i, r := range found {
-		all[i].Result = r
-		all[i].What, all[i].Todo = preflight.Explain(r.Check, r.Code)
-	}
-	show := table
+	show := preflight.Write
 	if *asJSON {
 		show = asList
 	}
-	if err := show(out, all); err != nil {
+	if err := show(out, found); err != nil {
 		return err
 	}
 	return failure(found)
 }
 
-func asList(out io.Writer, all []result) error {
+func asList(out io.Writer, found []preflight.Result) error {
+	all := make([]result, len(found))
+	for i, r := range found {
+		all[i].Result = r
+		all[i].What, all[i].Todo = preflight.Explain(r.Check, r.Code)
+	}
 	enc := json.NewEncoder(out)
 	enc.SetIndent("", "  ")
 	return enc.Encode(all)
-}
-
-// table has a line for each check, and one for what to do.
-func table(out io.Writer, all []result) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	for _, r := range all {
-		what := r.What
-		if r.Detail != "" {
-			what += " (" + r.Detail + ")"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", r.State, r.Check, what)
-		if r.Todo != "" {
-			fmt.Fprintf(w, "\t\t%s\n", r.Todo)
-		}
-	}
-	return w.Flush()
 }
 
 // failure names the checks that failed.
