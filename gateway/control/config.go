@@ -64,7 +64,7 @@ type Config struct {
 	Relays   []Relay       // the preferred first, for grants; default none
 	STUN     []string      // host:port, for grants; default none
 	Lifetime time.Duration // of a session when none is asked for; default 1 h
-	Longest  time.Duration // at most; default 8 h
+	Longest  time.Duration // at most; default 8 h, and no more than MostLongest
 	Idle     time.Duration // without operators' packets; default 15 min
 	Renewal  time.Duration // of an end-to-end session, until it is renewed; default 5 min, at least 1 min
 	Up, Down keys.Rate     // of a device, bit/s; default unlimited
@@ -129,6 +129,10 @@ type Standing struct {
 	Ports []keys.Port
 }
 
+// MostLongest is how far Config.Longest may go: a node that hears of the end of a
+// session before it had a grant of it remembers that for a day.
+const MostLongest = 24 * time.Hour
+
 const (
 	defaultPool     = "10.166.0.0/16"
 	defaultLifetime = time.Hour
@@ -168,6 +172,9 @@ func (cfg *Config) settled() (Config, error) {
 		}
 	}
 	set(&c.Longest, defaultLongest)
+	if c.Longest > MostLongest {
+		return c, fmt.Errorf("control: sessions of %v: at most %v", c.Longest, MostLongest)
+	}
 	set(&c.Lifetime, min(defaultLifetime, c.Longest))
 	set(&c.Idle, defaultIdle)
 	set(&c.Renewal, defaultRenewal)

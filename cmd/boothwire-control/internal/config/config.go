@@ -71,9 +71,12 @@ type MQTT struct {
 	Insecure bool            `toml:"insecure"`
 }
 
-// slowest is the least rate by which a desktop can be worked with at all; what is less
-// was meant in another unit.
-const slowest = 100_000
+// A rate beyond these was meant in another unit: by the least a desktop can be worked
+// with at all, and no line of a node is faster than the most.
+const (
+	slowest = 100_000
+	fastest = 100_000_000_000
+)
 
 // Validate checks what types cannot say, before anything is opened.
 func (c *Config) Validate() error {
@@ -96,10 +99,8 @@ func (c *Config) Validate() error {
 		}
 		c.pool = p
 	}
-	for name, rate := range map[string]int64{"up": c.Up, "down": c.Down} {
-		if rate != 0 && rate < slowest {
-			return daemon.Wrong(name, "%d is no rate in bit/s: at least %d, or 0 for no limit", rate, slowest)
-		}
+	if err := c.checkLimits(); err != nil {
+		return err
 	}
 	for _, n := range c.BareNodes {
 		if !keys.ValidID(n) {
@@ -141,6 +142,29 @@ func (c *Config) Validate() error {
 	}
 	return nil
 }
+
+// checkLimits checks how long and how fast sessions may be.
+func (c *Config) checkLimits() error {
+	for _, r := range []struct {
+		name string
+		rate int64
+	}{{"up", c.Up}, {"down", c.Down}} {
+		if r.rate != 0 && (r.rate < slowest || r.rate > fastest) {
+			return daemon.Wrong(r.name, "%d is no rate in bit/s: from %d to %d, or 0 for no limit", r.rate, slowest, fastest)
+		}
+	}
+	longest, lifetime := time.Duration(c.Longest), time.Duration(c.Lifetime)
+	switch {
+	case longest > control.MostLongest:
+		return daemon.Wrong("longest", "%v is too long: at most %v", longest, control.MostLongest)
+	case lifetime > cmp.Or(longest, defaultLongest):
+		return daemon.Wrong("lifetime", "%v is more than longest, %v, so that no session could be opened that asks for nothing else", lifetime, cmp.Or(longest, defaultLongest))
+	}
+	return nil
+}
+
+// defaultLongest is what control has for longest by itself.
+const defaultLongest = 8 * time.Hour
 
 // CheckFiles reads the files that the configuration names.
 func (c *Config) CheckFiles() error {

@@ -73,6 +73,34 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// What is no limit that anybody means is refused, with its line and what would fit.
+func TestLimits(t *testing.T) {
+	const rule = "[[console.oidc.rule]]\ngroup = 'g'\nrole = 'viewer'\n"
+	for _, tt := range []struct{ limits, oidc, want string }{
+		{"up = 100_000\ndown = 100_000_000_000\nlongest = '24h'\nlifetime = '24h'\n", "recheck = '10s'\nmax_age = '720h'\n", ""},
+		{"up = 0\ndown = 0\n", "recheck = '8h'\n", ""},
+		{"up = 99_999\n", "", ":3: up: 99999 is no rate in bit/s: from 100000 to 100000000000, or 0 for no limit"},
+		{"up = 20_000_000\ndown = 100_000_000_001\n", "", ":4: down: 100000000001 is no rate in bit/s: from 100000 to 100000000000, or 0 for no limit"},
+		{"up = 9_223_372_036_854_775_807\ndown = -1\n", "", ":3: up: "},
+		{"longest = '24h1s'\n", "", ":3: longest: 24h0m1s is too long: at most 24h0m0s"},
+		{"lifetime = '2h'\nlongest = '1h'\n", "", ":3: lifetime: 2h0m0s is more than longest, 1h0m0s"},
+		{"lifetime = '9h'\n", "", ":3: lifetime: 9h0m0s is more than longest, 8h0m0s"},
+		{"", "recheck = '1ms'\n", ":7: console.oidc.recheck: 1ms is too often, for each who is signed in: at least 10s"},
+		{"", "recheck = '9h'\n", ":7: console.oidc.recheck: 9h0m0s is more than max_age, 8h0m0s"},
+		{"", "recheck = '2h'\nmax_age = '1h'\n", ":7: console.oidc.recheck: 2h0m0s is more than max_age, 1h0m0s"},
+		{"", "recheck = '2540400h'\nmax_age = '2540400h'\n", ":8: console.oidc.max_age: 2540400h0m0s is too long: at most 720h0m0s"},
+		{"", "recheck = '2540500000h'\n", ":7:11: "},
+	} {
+		file := filepath.Join(t.TempDir(), "c.toml")
+		if err := os.WriteFile(file, []byte("state = '/s'\nlisten = ':443'\n"+tt.limits+oidc+tt.oidc+rule), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := daemon.Load(file, new(Config)); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s%s: got %v, want %q", tt.limits, tt.oidc, err, tt.want)
+		}
+	}
+}
+
 // -check reads what the configuration names, and says on which line it is named.
 func TestCheckFiles(t *testing.T) {
 	dir := t.TempDir()

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"os"
@@ -109,6 +110,28 @@ func (c *Console) Validate() error {
 	}
 	if wrong, ok := errors.AsType[*console.BadField](c.OIDC.provider("").Check()); ok {
 		return daemon.Wrong("oidc."+wrong.Field, "%w", wrong.Err)
+	}
+	return c.OIDC.checkTimes()
+}
+
+const (
+	// Each who is signed in is asked about by himself: more often than that, and the
+	// provider is busy with nothing else.
+	leastRecheck = 10 * time.Second
+	// mostMaxAge is beyond any working day; defaultMaxAge what the console has by itself.
+	mostMaxAge    = 30 * 24 * time.Hour
+	defaultMaxAge = 8 * time.Hour
+)
+
+func (o *OIDC) checkTimes() error {
+	recheck, age := time.Duration(o.Recheck), cmp.Or(time.Duration(o.MaxAge), defaultMaxAge)
+	switch {
+	case age > mostMaxAge:
+		return daemon.Wrong("oidc.max_age", "%v is too long: at most %v", age, mostMaxAge)
+	case recheck != 0 && recheck < leastRecheck:
+		return daemon.Wrong("oidc.recheck", "%v is too often, for each who is signed in: at least %v", recheck, leastRecheck)
+	case recheck > age:
+		return daemon.Wrong("oidc.recheck", "%v is more than max_age, %v, at which a login is over: the provider would never be asked", recheck, age)
 	}
 	return nil
 }
