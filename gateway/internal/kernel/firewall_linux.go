@@ -94,11 +94,8 @@ func openFirewall(name string) (*firewall, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kernel: nftables: %w", err)
 	}
-	f := &firewall{
-		nft: nft, table: &nftables.Table{Name: name, Family: nftables.TableFamilyIPv4},
-		ways: make(map[way]bool), alive: make(map[netip.Addr]lease), began: time.Now(),
-		unproved: make(map[netip.Addr]bool), classes: make(map[netip.Addr]uint16),
-	}
+	f := &firewall{nft: nft, table: &nftables.Table{Name: name, Family: nftables.TableFamilyIPv4}, began: time.Now()}
+	f.sets = newSets(f.table)
 	if err := f.open(); err != nil {
 		f.close()
 		return nil, err
@@ -106,19 +103,9 @@ func openFirewall(name string) (*firewall, error) {
 	return f, nil
 }
 
-func (f *firewall) open() error {
-	known, err := f.known()
-	if err != nil {
-		return err
-	}
-	if f.old = known; !known {
-		f.nft.AddTable(f.table) // so that the next line finds one
-		f.nft.DelTable(f.table)
-	}
-	f.nft.AddTable(f.table)
-	f.nft.AddChain(&nftables.Chain{Name: version, Table: f.table})
+func newSets(table *nftables.Table) sets {
 	way := nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr, nftables.TypeInetProto, nftables.TypeInetService)
-	f.sets = sets{
+	s := sets{
 		alive:      &nftables.Set{Name: "alive", KeyType: nftables.TypeIPAddr, HasTimeout: true},
 		unproved:   &nftables.Set{Name: "unproved", KeyType: nftables.TypeIPAddr, Counter: true},
 		toDevice:   &nftables.Set{Name: "to_device", KeyType: way, Concatenation: true, Counter: true},
@@ -127,17 +114,43 @@ func (f *firewall) open() error {
 		talkUp:     &nftables.Set{Name: "talk_up", KeyType: nftables.TypeIPAddr, Dynamic: true, HasTimeout: true, Timeout: time.Minute, Size: 65535},
 		talkDown:   &nftables.Set{Name: "talk_down", KeyType: nftables.TypeIPAddr, Dynamic: true, HasTimeout: true, Timeout: time.Minute, Size: 65535},
 	}
+	for _, one := range s.all() {
+		one.Table = table
+	}
+	return s
+}
+
+func (f *firewall) open() error {
+	known, err := f.known()
+	if err != nil {
+		return err
+	}
+	f.forget()
+	if f.old = known; !known {
+		err = f.make()
+	}
+	if err == nil {
+		err = f.flush()
+	}
+	return err
+}
+
+// forget is the memory of an empty table.
+func (f *firewall) forget() {
+	f.ways, f.alive = make(map[way]bool), make(map[netip.Addr]lease)
+	f.unproved, f.classes = make(map[netip.Addr]bool), make(map[netip.Addr]uint16)
+}
+
+// make adds to the batch the table and its sets, empty.
+func (f *firewall) make() error {
+	f.nft.AddTable(f.table) // so that the next line finds one
+	f.nft.DelTable(f.table)
+	f.nft.AddTable(f.table)
+	f.nft.AddChain(&nftables.Chain{Name: version, Table: f.table})
 	for _, s := range f.sets.all() {
-		s.Table = f.table
-		if known {
-			continue
-		}
 		if err := f.nft.AddSet(s, nil); err != nil {
 			return fmt.Errorf("kernel: the set %s: %w", s.Name, err)
 		}
-	}
-	if err := f.nft.Flush(); err != nil {
-		return fmt.Errorf("kernel: the nftables table %s: %w", f.table.Name, err)
 	}
 	return nil
 }

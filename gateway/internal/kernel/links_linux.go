@@ -254,6 +254,13 @@ func (l *links) spoofed() (n uint64) {
 	return n
 }
 
+// lower lets nothing more pass.
+func (l *links) lower() {
+	for _, link := range []netlink.Link{l.devices, l.operators} {
+		_ = l.nl.LinkSetDown(link)
+	}
+}
+
 // close takes some of the interfaces away. Their peers must be gone: a link with
 // thousands of them takes minutes to end.
 func (l *links) close(remove ...netlink.Link) {

@@ -28,6 +28,7 @@ type Plane struct {
 	awaiter  *asker       // of who was heard of; the listener's own
 	ledger   *reach.Table // whose an address is
 	heard    *listener
+	tables   *warden
 
 	mu        sync.Mutex
 	devices   peers
@@ -58,6 +59,11 @@ func Open(cfg Config) (*Plane, error) {
 		return nil, err
 	}
 	p.cfg.PrivateKey = [32]byte{}
+	var err error
+	if p.tables, err = watchTables(p.mend); err != nil {
+		p.abandon()
+		return nil, err
+	}
 	p.heard = listen(p.hearRecent, p.hearAll)
 	return p, nil
 }
@@ -244,6 +250,7 @@ func (p *Plane) Close() error {
 	clear(p.sessions)
 	p.mu.Unlock()
 	p.heard.stop()
+	p.tables.stop()
 	var errs []error
 	for _, name := range []string{p.cfg.Devices, p.cfg.Operators} {
 		if err := p.wg.ConfigureDevice(name, wgtypes.Config{ReplacePeers: true}); err != nil {
@@ -270,6 +277,7 @@ func (p *Plane) Leave() error {
 	}
 	p.mu.Unlock()
 	p.heard.stop()
+	p.tables.stop()
 	p.links.close()
 	p.free()
 	return nil

@@ -27,15 +27,21 @@ func TestUAPI(t *testing.T) {
 	if kernelvm.Inside() {
 		t.Skip("runs outside of the guest")
 	}
-	if os.Getenv(envUAPI) != "" {
-		s := planetest.Subject{Open: openUAPI, Gone: gone, NoFlows: true}
-		planetest.Run(t, s)
-		planetest.Rates(t, s)
+	if os.Getenv(envUAPI) == "" {
+		inNamespace(t, envUAPI)
 		return
 	}
+	s := planetest.Subject{Open: openUAPI, Gone: gone, NoFlows: true}
+	planetest.Run(t, s)
+	planetest.Rates(t, s)
+}
+
+// inNamespace runs the calling test once more, in a namespace of its own.
+func inNamespace(t *testing.T, env string) {
+	t.Helper()
 	lab := netlab.New(t)
-	cmd := lab.Host("node").Command(t.Context(), os.Args[0], "-test.run=^TestUAPI$", "-test.v")
-	cmd.Env = append(os.Environ(), envUAPI+"=1")
+	cmd := lab.Host("node").Command(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), env+"=1")
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
@@ -45,7 +51,7 @@ func TestUAPI(t *testing.T) {
 
 // overUAPI is a plane whose two interfaces are wireguard-go's.
 type overUAPI struct {
-	planetest.Plane
+	*Plane
 	ends []*socketed
 }
 
@@ -58,21 +64,37 @@ type socketed struct {
 
 func openUAPI(t testing.TB, cfg planetest.Config) planetest.Plane {
 	t.Helper()
-	c := Config{
+	return over(t, Config{
 		PrivateKey: cfg.PrivateKey, Pool: netip.MustParsePrefix("10.166.0.0/16"), Proof: cfg.Proof, MTU: cfg.MTU, Uplink: cfg.Uplink,
-		Patience: cfg.Patience, Handshake: cfg.Handshake, Proved: cfg.Proved, found: true,
-		Devices: fmt.Sprintf("bwd%d", os.Getpid()), Operators: fmt.Sprintf("bwo%d", os.Getpid()),
-	}
+		Patience: cfg.Patience, Handshake: cfg.Handshake, Proved: cfg.Proved,
+	})
+}
+
+// over opens a plane over two interfaces of wireguard-go.
+func over(t testing.TB, c Config) *overUAPI {
+	t.Helper()
+	c.found, c.Devices, c.Operators = true, fmt.Sprintf("bwd%d", os.Getpid()), fmt.Sprintf("bwo%d", os.Getpid())
 	u := &overUAPI{}
 	for _, name := range []string{c.Devices, c.Operators} {
 		u.ends = append(u.ends, newSocketed(t, name))
 	}
-	p, err := Open(c)
-	if err != nil {
+	var err error
+	if u.Plane, err = Open(c); err != nil {
 		t.Fatal(err)
 	}
-	u.Plane = p
 	return u
+}
+
+// overFor is over for the node with that key, until the test ends.
+func overFor(t *testing.T, node keyPair) *Plane {
+	t.Helper()
+	u := over(t, Config{PrivateKey: node.private, Pool: netip.MustParsePrefix("10.166.0.0/16"), Proof: netip.MustParseAddr("10.166.255.1")})
+	t.Cleanup(func() {
+		if err := u.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return u.Plane
 }
 
 func (u *overUAPI) Close() error {
