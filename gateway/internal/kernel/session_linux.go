@@ -59,6 +59,7 @@ func (p *Plane) Set(v reach.Session) error {
 	delete(p.turning, v.ID)
 	if err := p.change(old, next); err != nil {
 		p.remove(v.ID)
+		p.clear(v.ID, old) // of which some may stand still
 		return err
 	}
 	if kept {
@@ -278,6 +279,11 @@ func (p *Plane) remove(id string) reach.Counters {
 	s.turn.Stop()
 	delete(p.sessions, id)
 	delete(p.turning, id)
+	return p.clear(id, s)
+}
+
+// clear takes out of the kernel what of s stands there, and returns its counters.
+func (p *Plane) clear(id string, s *session) reach.Counters {
 	// The door first, then the count, which nothing changes any more.
 	d := &delta{alive: make(map[netip.Addr]time.Time), class: make(map[netip.Addr]uint16), heard: s.now.Device.Addresses}
 	for _, a := range members(&s.now) {
