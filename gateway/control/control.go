@@ -114,7 +114,7 @@ func Open(ctx context.Context, dsn string, cfg *Config) (*Control, error) {
 	c.revoked = revoked{keep: settled.Longest, changed: make(chan struct{})}
 	c.couriers.init(c)
 	db.Failed(func(err error) { c.log.Error("not written", zap.Error(err)) })
-	if err := errors.Join(c.checkRelays(), c.restore(ctx)); err != nil {
+	if err := errors.Join(c.checkRelays(), c.recover(ctx)); err != nil {
 		c.stop()
 		c.leaveLead()
 		db.Close()

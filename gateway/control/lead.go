@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -94,6 +95,41 @@ func takeLead(ctx context.Context, db *store.Store, cfg *Config) (*lead, error) 
 		case <-time.After(leaseLook):
 		}
 	}
+}
+
+// during keeps the lead as long as f takes: however much there is to read, another
+// process must not begin to read it, too, which would take as long. Nobody else uses l
+// meanwhile. It fails with ErrDeposed when another has the lead.
+func (l *lead) during(ctx context.Context, db *store.Store, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var beats sync.WaitGroup
+	beats.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(leaseLook):
+			}
+			began := time.Now()
+			beat, done := context.WithTimeout(ctx, leaseWait)
+			err := db.KeepLead(beat, l.term, leaseFor)
+			done()
+			switch {
+			case err == nil:
+				l.until = began.Add(leaseFor - leaseSlack)
+			case errors.Is(err, store.ErrFenced):
+				cancel(ErrDeposed)
+				return
+			}
+		}
+	})
+	err := f(ctx)
+	if errors.Is(context.Cause(ctx), ErrDeposed) {
+		err = ErrDeposed
+	}
+	cancel(nil)
+	beats.Wait()
+	return err
 }
 
 // leads reports whether this process may decide now; mu is held.

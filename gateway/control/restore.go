@@ -15,6 +15,17 @@ import (
 	"github.com/boothwire/boothwire/signaling"
 )
 
+// recover is restore, with the lead kept meanwhile. What is due at once waits until all
+// of it is read.
+func (c *Control) recover(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lead == nil {
+		return c.restore(ctx)
+	}
+	return c.lead.during(ctx, c.store, c.restore)
+}
+
 // restore reads everything back that the process before left.
 func (c *Control) restore(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
