@@ -68,6 +68,7 @@ func takeLead(ctx context.Context, db *store.Store, cfg *Config) (*lead, error) 
 		})
 	}()
 	me := store.Lead{Control: keys.NewID(), URL: cfg.URL, Pin: cfg.URLPin}
+	var other sight
 	var away time.Time // when the database was last seen to be
 	for {
 		// To look first is not for nothing: a server that stood still does later what it
@@ -78,11 +79,11 @@ func takeLead(ctx context.Context, db *store.Store, cfg *Config) (*lead, error) 
 		switch {
 		case err != nil:
 			away = time.Now()
-		case latest.Left > 0:
+		case !other.over(latest, time.Now()):
 			err = ErrDeposed
 		case time.Since(away) >= leaseGrace:
 			began, term := time.Now(), int64(0)
-			if term, err = db.TakeLead(ctx, me, leaseFor); err == nil {
+			if term, err = db.TakeLead(ctx, me, latest, leaseFor); err == nil {
 				db.Fence(term)
 				cfg.Logger.Info("this process has the lead", zap.Int64("term", term))
 				return &lead{term: term, until: began.Add(leaseFor - leaseSlack)}, nil
@@ -95,6 +96,28 @@ func takeLead(ctx context.Context, db *store.Store, cfg *Config) (*lead, error) 
 		case <-time.After(leaseLook):
 		}
 	}
+}
+
+// sight is how a process that waits saw the lead last. Whether it is in force the
+// database's clock says, which may be set, and after a failover is another machine's. So
+// who was seen to keep it has it for as long as he believes so himself, and what nobody
+// keeps for longer than a lease is over.
+type sight struct {
+	store.Lead
+	since time.Time // when it was first seen as it is; zero: it was not
+	first bool      // it was over then
+}
+
+// over looks at the lead as it is, and reports whether it may be taken.
+func (s *sight) over(now store.Lead, at time.Time) bool {
+	if s.since.IsZero() || s.Term != now.Term || s.Until != now.Until {
+		*s = sight{now, at, now.Left <= 0}
+	}
+	kept := at.Sub(s.since)
+	if now.Left > 0 {
+		return kept >= leaseFor+leaseSlack
+	}
+	return s.first || kept >= leaseFor-leaseSlack
 }
 
 // during keeps the lead as long as f takes: however much there is to read, another

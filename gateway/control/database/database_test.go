@@ -142,7 +142,7 @@ func TestMoveFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term, err := led.TakeLead(t.Context(), store.Lead{}, time.Hour)
+	term, err := led.TakeLead(t.Context(), store.Lead{}, store.Lead{}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

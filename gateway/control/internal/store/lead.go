@@ -15,6 +15,7 @@ type Lead struct {
 	URL     string // where the others carry calls to
 	Pin     string // base64url SHA-256 of the public key of its certificate there
 	Left    time.Duration
+	Until   int64 // in microseconds of the database's clock; another at each beat, 0: given up
 }
 
 // ErrFenced is what writes fail with whose term is over.
@@ -33,18 +34,18 @@ func (s *Store) clock() string {
 func (s *Store) Lead(ctx context.Context) (Lead, error) {
 	return one(ctx, s, func(r row) (l Lead, err error) {
 		var left int64
-		err = r.Scan(&l.Term, &l.Control, &l.URL, &l.Pin, &left)
+		err = r.Scan(&l.Term, &l.Control, &l.URL, &l.Pin, &left, &l.Until)
 		l.Left = time.Duration(max(left, 0)) * time.Microsecond
 		return l, err
-	}, `SELECT term, control, url, pin, expires - `+s.clock()+` FROM lead WHERE one=1`)
+	}, `SELECT term, control, url, pin, expires - `+s.clock()+`, expires FROM lead WHERE one=1`)
 }
 
-// TakeLead begins the next term and returns its number; ErrTaken while one is in
-// force.
-func (s *Store) TakeLead(ctx context.Context, l Lead, lease time.Duration) (int64, error) {
+// TakeLead begins the term after another, in force or not, and returns its number;
+// ErrTaken when that is not any more as it was seen.
+func (s *Store) TakeLead(ctx context.Context, l, after Lead, lease time.Duration) (int64, error) {
 	term, err := one(ctx, s, func(r row) (n int64, err error) { return n, r.Scan(&n) },
-		`UPDATE lead SET term=term+1, control=?, url=?, pin=?, expires=`+s.clock()+`+? WHERE one=1 AND expires<=`+s.clock()+` RETURNING term`,
-		l.Control, l.URL, l.Pin, lease.Microseconds())
+		`UPDATE lead SET term=term+1, control=?, url=?, pin=?, expires=`+s.clock()+`+? WHERE one=1 AND term=? AND expires=? RETURNING term`,
+		l.Control, l.URL, l.Pin, lease.Microseconds(), after.Term, after.Until)
 	if errors.Is(err, ErrAbsent) {
 		return 0, ErrTaken
 	}

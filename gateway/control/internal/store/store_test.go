@@ -737,16 +737,17 @@ func lead(t *testing.T, open opener) {
 	if l, err := a.Lead(t.Context()); err != nil || l.Term != 0 || l.Left != 0 {
 		t.Errorf("at first: %+v, %v", l, err)
 	}
-	term, err := a.TakeLead(t.Context(), Lead{Control: "a", URL: "https://a", Pin: "p"}, lease)
+	term, err := a.TakeLead(t.Context(), Lead{Control: "a", URL: "https://a", Pin: "p"}, Lead{}, lease)
 	if err != nil || term != 1 {
 		t.Fatalf("%d, %v", term, err)
 	}
 	a.Fence(term)
 	do(t, a, func(tx *Tx) error { return tx.PutDevice(Device{ID: "a", Key: "k"}) })
-	if _, err := a.TakeLead(t.Context(), Lead{Control: "b"}, lease); !errors.Is(err, ErrTaken) {
+	if _, err := a.TakeLead(t.Context(), Lead{Control: "b"}, Lead{}, lease); !errors.Is(err, ErrTaken) {
 		t.Errorf("taken twice: %v", err)
 	}
-	if l, err := a.Lead(t.Context()); err != nil || l.Control != "a" || l.URL != "https://a" || l.Pin != "p" || l.Left < lease-time.Minute || l.Left > lease {
+	l, err := a.Lead(t.Context())
+	if err != nil || l.Control != "a" || l.URL != "https://a" || l.Pin != "p" || l.Left < lease-time.Minute || l.Left > lease {
 		t.Errorf("%+v, %v", l, err)
 	}
 	if err := a.LeaveLead(t.Context(), term); err != nil {
@@ -756,10 +757,13 @@ func lead(t *testing.T, open opener) {
 	if err := a.KeepLead(t.Context(), term, lease); err != nil {
 		t.Error(err)
 	}
+	if _, err := a.TakeLead(t.Context(), Lead{Control: "b"}, l, lease); !errors.Is(err, ErrTaken) {
+		t.Errorf("taken as it was before it was kept: %v", err)
+	}
 	if err := a.LeaveLead(t.Context(), term); err != nil {
 		t.Error(err)
 	}
-	if next, err := a.TakeLead(t.Context(), Lead{Control: "b"}, lease); err != nil || next != 2 {
+	if next, err := a.TakeLead(t.Context(), Lead{Control: "b"}, Lead{Term: term}, lease); err != nil || next != 2 {
 		t.Errorf("the next: %d, %v", next, err)
 	}
 	if err := a.KeepLead(t.Context(), term, lease); !errors.Is(err, ErrFenced) {
