@@ -90,6 +90,14 @@ type AddressTaken struct{ Address string }
 
 func (e *AddressTaken) Error() string { return "store: somebody has the address " + e.Address }
 
+const takeAddress = `INSERT INTO addresses (address, kind, holder, used) VALUES (?,?,?,?)
+	ON CONFLICT (address) DO UPDATE SET kind=excluded.kind, holder=excluded.holder, used=excluded.used
+	WHERE addresses.kind=excluded.kind AND addresses.holder=excluded.holder
+	OR addresses.kind<>'node' AND addresses.used<=?
+	AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.clean=0 AND s.address=addresses.address)
+	AND NOT EXISTS (SELECT 1 FROM operators o WHERE o.removed=0 AND o.address=addresses.address
+		AND EXISTS (SELECT 1 FROM sessions s WHERE s.id=o.session AND s.clean=0))`
+
 // TakeAddress gives an address to its holder; *AddressTaken unless it is new, the
 // holder's own, or nobody's: given up before rested, and in no session about which
 // something is left to be done. A node's stays its own. It comes before the session's
@@ -98,14 +106,7 @@ func (t *Tx) TakeAddress(a Address, rested time.Time) error {
 	if err := t.exec(`DELETE FROM addresses WHERE kind=? AND holder=? AND address<>?`, a.Kind, a.Holder, a.Address); err != nil {
 		return err
 	}
-	n, err := t.change(`INSERT INTO addresses (address, kind, holder, used) VALUES (?,?,?,?)
-		ON CONFLICT (address) DO UPDATE SET kind=excluded.kind, holder=excluded.holder, used=excluded.used
-		WHERE addresses.kind=excluded.kind AND addresses.holder=excluded.holder
-		OR addresses.kind<>'node' AND addresses.used<=?
-		AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.clean=0 AND s.address=addresses.address)
-		AND NOT EXISTS (SELECT 1 FROM sessions s JOIN operators o ON o.session=s.id
-			WHERE s.clean=0 AND o.removed=0 AND o.address=addresses.address)`,
-		a.Address, a.Kind, a.Holder, micros(a.Used), micros(rested))
+	n, err := t.change(takeAddress, a.Address, a.Kind, a.Holder, micros(a.Used), micros(rested))
 	if err == nil && n == 0 {
 		return &AddressTaken{a.Address}
 	}

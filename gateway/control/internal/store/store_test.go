@@ -499,6 +499,25 @@ func TestAuditPlans(t *testing.T) {
 	}
 }
 
+// To give an address again looks through neither all open sessions nor all operators.
+func TestAddressPlan(t *testing.T) {
+	s, err := Open(t.Context(), ":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	plan, err := all(t.Context(), s, func(r row) (text string, err error) {
+		var a, b, c any
+		return text, r.Scan(&a, &b, &c, &text)
+	}, "EXPLAIN QUERY PLAN "+takeAddress, "10.166.0.1", "operator", "o", 1, 1)
+	text := strings.Join(plan, "; ")
+	for _, want := range []string{"USING COVERING INDEX sessions_address (address=?)", "USING INDEX operators_address (address=?)"} {
+		if err != nil || !strings.Contains(text, want) || strings.Contains(text, "SCAN") || strings.Contains(text, "sessions_clean") {
+			t.Errorf("%s: %s, %v", want, text, err)
+		}
+	}
+}
+
 func tokens(t *testing.T, open opener) {
 	s := open(t)
 	defer s.Close()
