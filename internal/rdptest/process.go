@@ -40,7 +40,7 @@ func start(t testing.TB, host *netlab.Host, env []string, name string, args ...s
 	} else {
 		p.cmd = exec.Command(name, args...)
 	}
-	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Env = append(append(os.Environ(), "TMPDIR="+t.TempDir()), env...) // a terminal that is killed leaves something there
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	// What a terminal started ends with it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -49,7 +49,12 @@ func start(t testing.TB, host *netlab.Host, env []string, name string, args ...s
 	}
 	go func() { p.cmd.Wait(); close(p.gone) }()
 	t.Cleanup(func() {
-		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM)
+		select { // an X server takes its socket with it
+		case <-p.gone:
+		case <-time.After(2 * time.Second):
+		}
+		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // the rest of its group
 		<-p.gone
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", name, p.tail())
