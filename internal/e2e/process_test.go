@@ -23,22 +23,20 @@ import (
 // patience is ten times what anything here should take.
 const patience = 60 * time.Second
 
-// programs builds cmd/... once for the whole run and returns the folder.
-var programs = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "boothwire-e2e-")
-	if err != nil {
-		return "", err
-	}
-	args := []string{"build", "-o", dir + "/"}
+var folder string // of the whole run
+
+// programs builds cmd/... once, into the folder.
+var programs = sync.OnceValue(func() error {
+	args := []string{"build", "-o", folder + "/"}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "./cmd/...", "./examples/...")...)
 	cmd.Dir = filepath.Join("..", "..")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
+		return fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
-	return dir, nil
+	return nil
 })
 
 func TestMain(m *testing.M) {
@@ -49,21 +47,19 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	folder = must(os.MkdirTemp("", "boothwire-e2e-"))
 	code := m.Run()
-	if dir, err := programs(); err == nil {
-		os.RemoveAll(dir)
-	}
+	os.RemoveAll(folder)
 	os.Exit(code)
 }
 
 // program is the path of one of ours.
 func program(t testing.TB, name string) string {
 	t.Helper()
-	dir, err := programs()
-	if err != nil {
+	if err := programs(); err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(dir, name)
+	return filepath.Join(folder, name)
 }
 
 // A process is a daemon on a host that the test can stop, kill and start again.

@@ -239,3 +239,25 @@ func brief(profile string) string {
 	}
 	return strings.TrimSpace(b.String()) // an empty line between two stacks
 }
+
+func TestMore(t *testing.T) {
+	profile := func(a, b int) string {
+		return fmt.Sprintf("goroutine profile: total %d\n%d @ 0x1 0x2\n#\t0x1\tmain.a+0x1\t/a.go:1\n\n%d @ 0x3\n#\t0x3\tmain.b+0x2\t/b.go:2\n", a+b, a, b)
+	}
+	before := profile(1, 2)
+	for _, tt := range []struct {
+		what  string
+		after string
+		want  bool
+	}{
+		{"as before", before, false},
+		{"one is elsewhere", profile(2, 1), false},
+		{"one is gone", profile(1, 1), false},
+		{"one is left", profile(1, 3), true},
+		{"one is left and two are gone", profile(2, 0), true},
+	} {
+		if got := more(before, tt.after); got != tt.want {
+			t.Errorf("%s: %v", tt.what, got)
+		}
+	}
+}
