@@ -28,33 +28,7 @@ func TestRelay(t *testing.T) {
 	a, b := s.pair()
 	w.send(a, b, []byte("there"))
 	w.send(b, a, bytes.Repeat([]byte("back"), 4096)) // the longest
-	// A batch keeps its packets apart, and their order.
-	var batch [][]byte
-	for i := range 20 {
-		batch = append(batch, bytes.Repeat([]byte{byte(i)}, 1300))
-	}
-	if _, err := a.WriteBatch(batch); err != nil {
-		t.Fatal(err)
-	}
-	bufs, sizes := make([][]byte, 8), make([]int, 8)
-	for i := range bufs {
-		bufs[i] = make([]byte, 2000)
-	}
-	for got := 0; got < len(batch); {
-		n, err := b.ReadBatch(bufs, sizes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range n {
-			if string(bufs[i][:sizes[i]]) == "there" {
-				continue // sent again while the first was under way
-			}
-			if !bytes.Equal(bufs[i][:sizes[i]], batch[got]) {
-				t.Fatalf("packet %d came as %d bytes of %d", got, sizes[i], bufs[i][0])
-			}
-			got++
-		}
-	}
+	w.batch(a, b)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if rtt, err := a.Check(ctx); err != nil || rtt <= 0 {
@@ -114,6 +88,66 @@ func TestRelayRefuses(t *testing.T) {
 	w.send(b, a, []byte("there"))
 	if st := w.srv.Stats(); st.Legs != 2 || st.Refused != 5 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// batch sees that one keeps its packets apart, and their order. It sends another where
+// some became too old on a busy machine.
+func (w *world) batch(a, b *relay.Conn) {
+	w.t.Helper()
+	got := make(chan []byte, 1024)
+	go func() {
+		bufs, sizes := make([][]byte, 8), make([]int, 8)
+		for i := range bufs {
+			bufs[i] = make([]byte, 2000)
+		}
+		for {
+			n, err := b.ReadBatch(bufs, sizes)
+			if err != nil {
+				return
+			}
+			for i := range n {
+				got <- bytes.Clone(bufs[i][:sizes[i]])
+			}
+		}
+	}()
+	dropped := func() uint64 { return a.Stats().Dropped + w.srv.Stats().Dropped }
+	for round, end := byte(0), time.Now().Add(patience); ; round++ {
+		before := dropped()
+		var batch [][]byte
+		for i := range 20 {
+			batch = append(batch, bytes.Repeat([]byte{round, byte(i)}, 650))
+		}
+		if _, err := a.WriteBatch(batch); err != nil {
+			w.t.Fatal(err)
+		}
+		came := 0
+		for came < len(batch) {
+			select {
+			case p := <-got:
+				if len(p) != 1300 || p[0] != round {
+					continue // sent again while the first was under way, or of a batch before
+				}
+				if !bytes.Equal(p, batch[came]) && dropped() == before {
+					w.t.Fatalf("packet %d came as % x", came, p[:2])
+				}
+				came++
+				continue
+			case <-time.After(100 * time.Millisecond):
+			}
+			if dropped() != before {
+				break
+			}
+			if time.Now().After(end) {
+				w.t.Fatalf("%d of %d packets came", came, len(batch))
+			}
+		}
+		if came == len(batch) && dropped() == before {
+			return
+		}
+		if time.Now().After(end) {
+			w.t.Fatal("no batch came whole")
+		}
 	}
 }
 
