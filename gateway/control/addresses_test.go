@@ -80,9 +80,7 @@ func TestAddressesLastTheDay(t *testing.T) {
 func TestAddressesUsedUp(t *testing.T) {
 	clock := new(ahead)
 	w := newWorld(t, &Config{Pool: smallPool, Now: clock.now})
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	_, b := w.pair()
 	for i := range 32 / maxOperators {
 		if err := w.visit(b); err != nil {
 			t.Fatalf("visit %d: %v", i, err)
@@ -105,14 +103,10 @@ func TestAddressesUsedUp(t *testing.T) {
 // address his.
 func TestAddressOfWhoStays(t *testing.T) {
 	w := newWorld(t, &Config{Pool: smallPool})
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	w.pair()
 	s := w.mustOpen(op("ann"), "kiosk-1")
 	w.mustOpen(op("bob"), "kiosk-1")
-	w.c.mu.Lock()
-	live := w.c.sessions[s.ID]
-	w.c.mu.Unlock()
+	live := w.live(s.ID)
 	d, err := w.c.draft(live, change{remove: []string{s.Operator}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -145,21 +139,14 @@ func TestClaimAfterAnAddressOfAnother(t *testing.T) {
 // A node that is drained while it enrols drains.
 func TestDrainedWhileItEnrols(t *testing.T) {
 	w := newWorld(t, nil)
-	claim, err := w.admin.ClaimNode(t.Context(), "wg-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := keys.OpenIdentity(keys.NewMemory(), "node")
-	if err != nil {
-		t.Fatal(err)
-	}
+	claim, id := w.claim("wg-1"), identity(t)
 	begun, block, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
 		_ = w.c.store.Do(t.Context(), func(*store.Tx) error { close(begun); <-block; return nil })
 	}()
 	<-begun
 	go func() {
-		_, err := w.c.enrol(id.Key(), &enrolRequest{Claim: claim.Claim, Key: keys.NewPrivateKey().Public()})
+		_, err := w.c.enrol(id.Key(), &enrolRequest{Claim: claim, Key: keys.NewPrivateKey().Public()})
 		done <- err
 	}()
 	eventually(t, "its enrolment waits to be written", func() bool { return w.c.store.Stats().Waiting > 0 })

@@ -55,9 +55,7 @@ func TestWaiting(t *testing.T) {
 	if p := waits(batch[2]); p == nil || p.Position < 3 {
 		t.Errorf("the last of the batch waits as %+v", p)
 	}
-	if _, err := w.c.Client(op("job")).CloseSession(t.Context(), batch[1].ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("job"), batch[1].ID)
 	w.reaches(batch[1].ID, client.Closed)
 	stopped.Store(nil)
 	woken := func(s client.Session) time.Duration {

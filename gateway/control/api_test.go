@@ -416,11 +416,7 @@ func TestOpenAPI(t *testing.T) {
 // cutter is a server that breaks streams after some events.
 func TestWatchResumes(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	_, _, s := w.connected()
 
 	var asked []string
 	cut := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -457,9 +453,7 @@ func TestWatchResumes(t *testing.T) {
 		}
 		states = append(states, v.State)
 		if len(states) == 1 {
-			if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-				t.Fatal(err)
-			}
+			w.mustClose(op("ann"), s.ID)
 		}
 	}
 	if states[0] != client.Connected || states[len(states)-1] != client.Closed {
@@ -503,9 +497,7 @@ func TestOfflineRoot(t *testing.T) {
 	if got := w.c.Roots(); len(got) != 1 || got[0] != root.Key().String() {
 		t.Errorf("roots %v, want %s", got, root.Key())
 	}
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	w.pair()
 	w.reaches(w.mustOpen(op("ann"), "kiosk-1").ID, client.Connected)
 	if _, err := store.Load(nameRoot); err == nil {
 		t.Error("a root was made beside the record")

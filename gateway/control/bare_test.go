@@ -102,11 +102,7 @@ func TestBareRefusedByDefault(t *testing.T) {
 // A request with a session is a fresh key in mid-session: the node has it first.
 func TestRekey(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	n, b, s := w.connected()
 	was := b.last().Prekey
 	token, nonce, err := b.keys.Request([]byte(`{"server":"wg-1","session":"` + s.ID + `"}`))
 	if err != nil {

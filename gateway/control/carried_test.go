@@ -58,9 +58,7 @@ func TestCarried(t *testing.T) {
 	})
 	// No session is longer on its paths than it is old, whatever its device says.
 	device.Count(&signaling.Status{Rx: 5000, Tx: 2000, Direct: 100 * time.Hour, Relay: 100 * time.Hour})
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), s.ID)
 	w.reaches(s.ID, client.Closed)
 	shows("the last figures", func(v client.Session) bool { return v.State == client.Closed && v.Tx == 5000 })
 	v, err := w.admin.Session(t.Context(), s.ID)

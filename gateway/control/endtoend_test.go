@@ -83,9 +83,7 @@ func TestEndToEnd(t *testing.T) {
 	if v, err := w.c.Client(op("ann")).RenewSession(t.Context(), s.ID); err != nil || v.Renewal == "" {
 		t.Errorf("renewed after a restart: %+v, %v", v, err)
 	}
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), s.ID)
 	if v = w.reaches(s.ID, client.Closed); !v.EndToEnd {
 		t.Errorf("closed as %+v", v)
 	}
@@ -255,9 +253,7 @@ func TestRenewal(t *testing.T) {
 	if _, err := ann.RenewSession(t.Context(), s.ID); code(err) != keys.ReasonClosed {
 		t.Errorf("renewed after the end: %v", err)
 	}
-	w.c.mu.Lock()
-	live := w.c.sessions[s.ID]
-	w.c.mu.Unlock()
+	live := w.live(s.ID)
 	if live != nil {
 		w.c.tick(live)
 	}

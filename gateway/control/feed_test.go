@@ -81,9 +81,7 @@ func gone(_ client.Device, there bool) bool  { return !there }
 func TestWatchDevices(t *testing.T) {
 	clock := &hand{}
 	w := newWorld(t, &Config{Now: clock.now})
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	_, b := w.pair()
 	all := w.watches(User{Name: "ann", Role: Viewer})
 	north := w.watches(User{Name: "bob", Role: Viewer, Groups: []string{"north"}})
 	if d, ok := all.sees("kiosk-1"); !ok || d.Online != client.Online || d.Prekeys == 0 {
@@ -96,9 +94,7 @@ func TestWatchDevices(t *testing.T) {
 	all.waits(t, "the session", "kiosk-1", func(d client.Device, _ bool) bool { return d.Session == s.ID })
 	w.reaches(s.ID, client.Connected)
 	all.waits(t, "the state", "kiosk-1", func(d client.Device, _ bool) bool { return d.State == "connected" && d.Address.IsValid() })
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), s.ID)
 	all.waits(t, "its end", "kiosk-1", func(d client.Device, _ bool) bool { return d.Session == "" && d.State == "disconnected" })
 
 	put := func(group string) {

@@ -99,11 +99,7 @@ func TestWakesHaveOneOutcome(t *testing.T) {
 
 func TestStatsOfSessions(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	w.connected()
 	st := w.c.Stats()
 	if count(st.Wakes[Wake{KindNode, WakeReady}]) != 1 || count(st.Stages[Rung{stageGranted, client.ByControl}]) != 1 {
 		t.Errorf("wakes: %+v", st.Wakes)

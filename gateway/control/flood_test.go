@@ -15,11 +15,7 @@ import (
 // its node a key that is remembered until the session's end.
 func TestRekeyFlood(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	_, b, s := w.connected()
 	const asked = 50
 	var last []byte
 	var nonce string
@@ -34,9 +30,7 @@ func TestRekeyFlood(t *testing.T) {
 	if got := w.audited(auditStatus, keys.ReasonFlood); got != asked-maxRekeys {
 		t.Errorf("%d refused", got)
 	}
-	w.c.mu.Lock()
-	issued := w.c.sessions[s.ID]
-	w.c.mu.Unlock()
+	issued := w.live(s.ID)
 	issued.issuing.Lock() // what is under way has come to its end
 	issued.issuing.Unlock()
 	if v, _ := w.admin.Session(t.Context(), s.ID); v.Rev > 1+maxRekeys || v.State != client.Connected {
@@ -53,11 +47,7 @@ func TestRekeyFlood(t *testing.T) {
 // One who makes up codes is some rows, not one for each, and hides nobody else.
 func TestAuditOfMadeUpCodes(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	_, _, s := w.connected()
 	var events []nodeEvent
 	for i := range 2 * maxCounted {
 		events = append(events, nodeEvent{Kind: eventRefused, Session: s.ID, Rev: 1, Code: fmt.Sprint("c", i)})

@@ -282,29 +282,32 @@ func (n *fakeNode) isDeleted() bool {
 
 func (w *world) node(name string) *fakeNode {
 	w.t.Helper()
-	id, err := keys.OpenIdentity(keys.NewMemory(), "node")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	n := &fakeNode{w: w, name: name, id: id, key: keys.NewPrivateKey(), held: make(map[string]int)}
-	claim, err := w.admin.ClaimNode(w.t.Context(), name)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	n := &fakeNode{w: w, name: name, id: identity(w.t), key: keys.NewPrivateKey(), held: make(map[string]int)}
 	n.connect()
 	var out enrolAnswer
 	if code := n.post(pathEnroll, enrolRequest{
-		Claim: claim.Claim, Name: name, Key: n.key.Public(), Version: "test",
+		Claim: w.claim(name), Name: name, Key: n.key.Public(), Version: "test",
 		Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:51820")},
 	}, &out); code != http.StatusOK {
 		w.t.Fatalf("enrol: %d", code)
 	}
+	var err error
 	if n.roots, err = keys.ParseRoots(out.Issuer, out.Roots...); err != nil {
 		w.t.Fatal(err)
 	}
 	n.follow()
 	w.t.Cleanup(func() { n.stop() })
 	return n
+}
+
+// claim is what a node may enrol with.
+func (w *world) claim(name string) string {
+	w.t.Helper()
+	c, err := w.admin.ClaimNode(w.t.Context(), name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c.Claim
 }
 
 // connect takes the way to the control that runs now.
@@ -459,6 +462,24 @@ func (n *fakeNode) proves(b *booth) {
 	b.proved = func(g *keys.Grant) { n.say(eventProved, g.Session, g.Rev, "") }
 }
 
+// pair is a node and a device whose tunnels it proves.
+func (w *world) pair() (*fakeNode, *booth) {
+	w.t.Helper()
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	return n, b
+}
+
+// connected is a pair with a session of ann's, as it was opened.
+func (w *world) connected() (*fakeNode, *booth, client.Session) {
+	w.t.Helper()
+	n, b := w.pair()
+	s := w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(s.ID, client.Connected)
+	return n, b, s
+}
+
 // open opens a session as a user.
 func (w *world) open(u User, device string) (client.Session, error) {
 	return w.c.Client(u).OpenSession(w.t.Context(), device, &client.OpenRequest{Key: keys.NewPrivateKey().Public(), Reason: "cannot print"})
@@ -471,6 +492,21 @@ func (w *world) mustOpen(u User, device string) client.Session {
 		w.t.Fatal(err)
 	}
 	return s
+}
+
+// mustClose has a user leave a session.
+func (w *world) mustClose(u User, id string) {
+	w.t.Helper()
+	if _, err := w.c.Client(u).CloseSession(w.t.Context(), id); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// live is a session as control has it.
+func (w *world) live(id string) *session {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	return w.c.sessions[id]
 }
 
 // reaches waits until a session is in a state.

@@ -292,15 +292,9 @@ func TestStrangersAreBounded(t *testing.T) {
 // One prekey, one session: whatever a batch says again.
 func TestPrekeySpentOnce(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	_, b, s := w.connected()
 	spent := b.last().Prekey
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), s.ID)
 	w.reaches(s.ID, client.Closed)
 	w.c.mu.Lock()
 	d := w.c.devices["kiosk-1"]

@@ -15,11 +15,7 @@ import (
 // A join that fails takes no address from whoever comes next.
 func TestFailedJoinCostsNoAddress(t *testing.T) {
 	w := newWorld(t, &Config{Pool: netip.MustParsePrefix("10.1.2.0/24")}) // 32 for operators
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	w.connected()
 	w.c.store.Fence(99) // nothing can be written
 	for range 40 {
 		if _, err := w.open(op("eve"), "kiosk-1"); code(err) != codeNoDatabase {
@@ -35,9 +31,7 @@ func TestFailedJoinCostsNoAddress(t *testing.T) {
 // A session that ends while a grant is being made is over in the database, too.
 func TestEndedWhileIssued(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	w.pair()
 	v := w.mustOpen(op("ann"), "kiosk-1")
 	w.reaches(v.ID, client.Connected)
 	c, ch, now := w.c, change{lifetime: 2 * time.Hour}, time.Now()
@@ -67,9 +61,7 @@ func TestEndedWhileIssued(t *testing.T) {
 // A session that is over by the time at which its closing is written stays so.
 func TestOverBeforeItsClosingIsWritten(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	w.pair()
 	v := w.mustOpen(op("ann"), "kiosk-1")
 	w.reaches(v.ID, client.Connected)
 	c, begun, block := w.c, make(chan struct{}), make(chan struct{})

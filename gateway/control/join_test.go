@@ -13,11 +13,7 @@ import (
 // would be refused with him.
 func TestJoinRefusedByNodeIsUndone(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	n, _, s := w.connected()
 	n.mu.Lock()
 	n.refuse = keys.ReasonUsedPrekey
 	n.mu.Unlock()
@@ -39,9 +35,7 @@ func TestJoinRefusedByNodeIsUndone(t *testing.T) {
 // An open that comes while the first one's grant is being made does not slip in.
 func TestExclusiveWhileOpening(t *testing.T) {
 	w := newWorld(t, &Config{Exclusive: true})
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	w.pair()
 	const engineers = 8
 	errs := make(chan error, engineers)
 	for i := range engineers {
@@ -68,14 +62,10 @@ func TestExclusiveWhileOpening(t *testing.T) {
 // The last two leave at once: neither is the last when he asks, and yet nobody is left.
 func TestLastTwoLeaveAtOnce(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	w.pair()
 	v := w.mustOpen(op("ann"), "kiosk-1")
 	w.mustOpen(op("bob"), "kiosk-1")
-	w.c.mu.Lock()
-	s := w.c.sessions[v.ID]
-	w.c.mu.Unlock()
+	s := w.live(v.ID)
 	s.issuing.Lock()
 	left := make(chan error, 2)
 	for _, name := range []string{"ann", "bob"} {

@@ -10,9 +10,7 @@ import (
 // for all is a thing of its own.
 func TestLeavingClosesForNobodyElse(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	w.pair()
 	boss, other := User{Name: "boss", Role: Approver}, User{Name: "other", Role: Approver}
 	s := w.mustOpen(boss, "kiosk-1")
 	w.reaches(s.ID, client.Connected)

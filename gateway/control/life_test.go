@@ -21,9 +21,7 @@ func (e staleError) Code() string  { return e.code }
 // Without a prekey at hand the device is asked.
 func TestOpenByAsk(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	w.pair()
 	w.c.mu.Lock()
 	w.c.devices["kiosk-1"].prekeys = nil
 	w.c.mu.Unlock()
@@ -37,9 +35,7 @@ func TestOpenByAsk(t *testing.T) {
 // A prekey that the device no longer has is replaced once, by an ask.
 func TestStalePrekey(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	n, _ := w.pair()
 	w.c.mu.Lock()
 	w.c.devices["kiosk-1"].prekeys = []keys.PublicKey{keys.NewPrivateKey().Public()}
 	w.c.mu.Unlock()
@@ -82,9 +78,7 @@ func TestDeviceFails(t *testing.T) {
 
 func TestTwoOperators(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	n, b := w.pair()
 	ann := w.mustOpen(op("ann"), "kiosk-1")
 	w.reaches(ann.ID, client.Connected)
 	bob, err := w.c.Client(op("bob")).OpenSession(t.Context(), "kiosk-1", &client.OpenRequest{
@@ -112,9 +106,7 @@ func TestTwoOperators(t *testing.T) {
 		t.Fatalf("ann left: %+v, %v", v, err)
 	}
 	eventually(t, "the device has one", func() bool { g := b.last(); return g.Rev == 3 && len(g.Operators) == 1 })
-	if _, err := w.c.Client(op("bob")).CloseSession(t.Context(), ann.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("bob"), ann.ID)
 	v = w.reaches(ann.ID, client.Closed)
 	if len(v.Operators) != 1 {
 		t.Errorf("closed as %+v", v)
@@ -126,9 +118,7 @@ func TestTwoOperators(t *testing.T) {
 
 func TestExclusive(t *testing.T) {
 	w := newWorld(t, &Config{Exclusive: true})
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	w.pair()
 	w.mustOpen(op("ann"), "kiosk-1")
 	if _, err := w.open(op("bob"), "kiosk-1"); code(err) != keys.ReasonBusy {
 		t.Errorf("a second open: %v", err)
@@ -140,11 +130,7 @@ func TestExclusive(t *testing.T) {
 
 func TestExtend(t *testing.T) {
 	w := newWorld(t, &Config{Longest: 3 * time.Hour})
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	_, b, s := w.connected()
 	v, err := w.c.Client(op("ann")).ExtendSession(t.Context(), s.ID, 2*time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -253,11 +239,7 @@ func TestOpenCancelled(t *testing.T) {
 
 func TestReboot(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	n, b, s := w.connected()
 	old := b.keys.Boot()
 	b.kill()
 	b.boot("kiosk-1")
@@ -279,15 +261,9 @@ func TestReboot(t *testing.T) {
 // A device that was off while its session closed has nothing of it after a restart.
 func TestRebootWhileClosing(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	n, b, s := w.connected()
 	b.kill()
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), s.ID)
 	eventually(t, "the node has let go", func() bool { return n.rev(s.ID) == 0 })
 	b.boot("kiosk-1")
 	b.serve()
@@ -310,9 +286,7 @@ func TestRestart(t *testing.T) {
 	off := w.mustOpen(op("ann"), "kiosk-2")
 	w.reaches(off.ID, client.Connected)
 	w.broker.Online("kiosk-2", false)
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), off.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), off.ID)
 	eventually(t, "the node has let go", func() bool { return n.rev(off.ID) == 0 })
 
 	n.stop()
@@ -345,11 +319,7 @@ func TestRestart(t *testing.T) {
 
 func TestNodeComesBack(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	n, b, s := w.connected()
 	n.stop()
 	eventually(t, "the node is gone", func() bool { return w.c.Stats().Nodes == 0 })
 	// It comes back with nothing, and with a session that nobody knows.
@@ -372,9 +342,7 @@ func TestNodeComesBack(t *testing.T) {
 	w.reaches(s.ID, client.Connected)
 	n.stop()
 	eventually(t, "the node is gone", func() bool { return w.c.Stats().Nodes == 0 })
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), s.ID)
 	eventually(t, "the device has closed", func() bool {
 		d, _ := w.admin.Device(t.Context(), "kiosk-1")
 		return d.State == signaling.Disconnected

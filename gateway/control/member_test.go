@@ -24,11 +24,7 @@ import (
 // What control does does not depend on which database it has.
 func TestOnPostgres(t *testing.T) {
 	w := newWorldOn(t, postgrestest.Start(t).Database(), nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
-	s := w.mustOpen(op("ann"), "kiosk-1")
-	w.reaches(s.ID, client.Connected)
+	n, _, s := w.connected()
 	n.stop()
 	w.restart()
 	n.connect()
@@ -36,9 +32,7 @@ func TestOnPostgres(t *testing.T) {
 	if v := w.reaches(s.ID, client.Connected); v.Address != s.Address || v.Rev < s.Rev {
 		t.Errorf("after a restart: %+v", v)
 	}
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), s.ID)
 	w.reaches(s.ID, client.Closed)
 	if again := w.mustOpen(op("bob"), "kiosk-1"); again.Address != s.Address {
 		t.Errorf("the device has another address: %v, %v", again.Address, s.Address)
@@ -49,9 +43,7 @@ func TestOnPostgres(t *testing.T) {
 // has.
 func TestAddressOfAnother(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	w.pair()
 	if err := w.c.store.Do(t.Context(), func(tx *store.Tx) error {
 		return tx.TakeAddress(store.Address{Address: "10.166.0.1", Kind: "device", Holder: "another", Used: time.Now()}, time.Now())
 	}); err != nil {
@@ -66,17 +58,13 @@ func TestAddressOfAnother(t *testing.T) {
 // later one is its session, and the earlier is closed.
 func TestEndNotWritten(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	n, _ := w.pair()
 	first := w.mustOpen(op("ann"), "kiosk-1")
 	w.reaches(first.ID, client.Connected)
 	w.c.mu.Lock()
 	open := w.c.sessions[first.ID].record()
 	w.c.mu.Unlock()
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), first.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), first.ID)
 	w.reaches(first.ID, client.Closed)
 	second := w.mustOpen(op("bob"), "kiosk-1")
 	w.reaches(second.ID, client.Connected)

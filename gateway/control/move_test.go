@@ -117,9 +117,7 @@ func TestNodeLost(t *testing.T) {
 		t.Errorf("back, it is %+v", n)
 	}
 	// The engineer leaves, and the session ends at its node.
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), s.ID)
 	w.reaches(s.ID, client.Closed)
 	eventually(t, "nothing is left", func() bool { return two.rev(s.ID) == 0 && w.c.Stats().Sessions == 0 })
 }

@@ -229,9 +229,7 @@ func TestSessionOverHTTPS(t *testing.T) {
 	b.known()
 	s := w.mustOpen(op("ann"), "kiosk-1")
 	w.reaches(s.ID, client.Connected)
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), s.ID)
 	w.reaches(s.ID, client.Closed)
 
 	s = w.mustBetween(op("ann"), "kiosk-1")

@@ -69,9 +69,7 @@ func (n *fakeNode) lastGrant(session string) (l nodeLine) {
 
 func TestRelaysOfNode(t *testing.T) {
 	w := newWorld(t, &Config{Relays: relays(2), STUN: []string{"stun.example.com:3478"}, Up: 1e6, Down: 3e6})
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	n, b := w.pair()
 	ann := w.mustOpen(op("ann"), "kiosk-1")
 	w.reaches(ann.ID, client.Connected)
 	bob, err := w.c.Client(op("bob")).OpenSession(t.Context(), "kiosk-1", &client.OpenRequest{Key: keys.NewPrivateKey().Public()})
@@ -149,9 +147,7 @@ func TestRelaysBetween(t *testing.T) {
 // What does not fit is left out, the least preferred first.
 func TestRelaysThatFit(t *testing.T) {
 	w := newWorld(t, &Config{Relays: relays(maxRelays)})
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	n, b := w.pair()
 	for i := range maxOperators {
 		s, err := w.c.Client(op(fmt.Sprint("op", i))).OpenSession(t.Context(), "kiosk-1", &client.OpenRequest{Key: keys.NewPrivateKey().Public()})
 		if err != nil {

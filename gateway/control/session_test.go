@@ -9,9 +9,7 @@ import (
 
 func TestStory(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	n, _ := w.pair()
 
 	s := w.mustOpen(op("ann"), "kiosk-1")
 	if s.Rev != 1 || s.Grant == "" || s.Operator == "" || s.Node != "wg-1" || !s.Address.IsValid() || len(s.Operators) != 1 {
@@ -42,9 +40,7 @@ func TestStory(t *testing.T) {
 		t.Errorf("device is %+v, %v", d, err)
 	}
 
-	if _, err := w.c.Client(op("ann")).CloseSession(t.Context(), s.ID); err != nil {
-		t.Fatal(err)
-	}
+	w.mustClose(op("ann"), s.ID)
 	v = w.reaches(s.ID, client.Closed)
 	if v.Code != "" || v.Closed.IsZero() {
 		t.Errorf("closed as %+v", v)

@@ -92,9 +92,7 @@ func online2(d *device, now time.Time) string { return online(d.row.Seen, d.row.
 // What goes wrong is shown, and goes when it is over.
 func TestTroubleShown(t *testing.T) {
 	w := newWorld(t, nil)
-	n := w.node("wg-1")
-	b := w.booth("kiosk-1", true).serve().known()
-	n.proves(b)
+	n, b := w.pair()
 	has := func(what, code string, want bool) {
 		t.Helper()
 		eventually(t, what, func() bool {

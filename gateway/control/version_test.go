@@ -11,16 +11,9 @@ import (
 // version is cut, also when it reports it later.
 func TestLongVersionOfANode(t *testing.T) {
 	w := newWorld(t, nil)
-	claim, err := w.admin.ClaimNode(t.Context(), "wg-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := keys.OpenIdentity(keys.NewMemory(), "node")
-	if err != nil {
-		t.Fatal(err)
-	}
+	claim, id := w.claim("wg-1"), identity(t)
 	long := strings.Repeat("v", 63) + "\u00e9" + strings.Repeat("w", 100)
-	if _, err := w.c.enrol(id.Key(), &enrolRequest{Claim: claim.Claim, Name: "wg-1", Key: keys.NewPrivateKey().Public(), Version: long}); err != nil {
+	if _, err := w.c.enrol(id.Key(), &enrolRequest{Claim: claim, Name: "wg-1", Key: keys.NewPrivateKey().Public(), Version: long}); err != nil {
 		t.Fatal(err)
 	}
 	shown := func() string {
