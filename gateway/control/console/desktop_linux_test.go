@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -44,14 +43,7 @@ func TestDesktopInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Device("kiosk-1", "north", map[keys.Port]string{keys.TCP(3389): at}, nil)
-	s, err := New(w, &Config{Local: &Local{Name: "admin", Hash: hashWord}, Policy: Policy{Ports: []keys.Port{keys.TCP(3389)}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewServer(s)
-	t.Cleanup(srv.Close)
-	t.Cleanup(func() { s.Close() })
-	b := &booth{&desk{Console: s, url: srv.URL, served: srv}, w}
+	b := boothOf(t, w, &Config{Policy: Policy{Ports: []keys.Port{keys.TCP(3389)}}})
 
 	ann := b.as(t, operatorOf("ann", "north"))
 	id := b.connect(t, ann, `{"device":"kiosk-1"}`)

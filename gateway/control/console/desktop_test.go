@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -60,18 +59,11 @@ func newDesktopBooth(t *testing.T, change func(*Config)) *booth {
 		ssh.NewServerConn(c, cfg)
 	})
 	w.Device("kiosk-1", "north", map[keys.Port]string{keys.TCP(22): shell, keys.TCP(3389): at}, nil)
-	cfg := &Config{Local: &Local{Name: "admin", Hash: hashWord}, Policy: Policy{Ports: []keys.Port{keys.TCP(22), keys.TCP(3389)}}}
+	cfg := &Config{Policy: Policy{Ports: []keys.Port{keys.TCP(22), keys.TCP(3389)}}}
 	if change != nil {
 		change(cfg)
 	}
-	s, err := New(w, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewServer(s)
-	t.Cleanup(srv.Close)
-	t.Cleanup(func() { s.Close() })
-	return &booth{&desk{Console: s, url: srv.URL, served: srv}, w}
+	return boothOf(t, w, cfg)
 }
 
 // code is a connect code for a session that one holds.

@@ -32,10 +32,17 @@ func newBooth(t *testing.T, c *control.Config, change func(*Config)) *booth {
 	w := consoletest.New(t, c)
 	at := w.Serve(func(c net.Conn) { io.Copy(c, c) })
 	w.Device("kiosk-1", "north", map[keys.Port]string{keys.TCP(22): at, keys.TCP(445): at, keys.TCP(3389): at}, nil)
-	cfg := &Config{Local: &Local{Name: "admin", Hash: hashWord}}
+	cfg := &Config{}
 	if change != nil {
 		change(cfg)
 	}
+	return boothOf(t, w, cfg)
+}
+
+// boothOf is the console of a world, with a local administrator.
+func boothOf(t *testing.T, w *consoletest.World, cfg *Config) *booth {
+	t.Helper()
+	cfg.Local = &Local{Name: "admin", Hash: hashWord}
 	s, err := New(w, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +51,20 @@ func newBooth(t *testing.T, c *control.Config, change func(*Config)) *booth {
 	t.Cleanup(srv.Close)
 	t.Cleanup(func() { s.Close() }) // first: streams end with their logins
 	return &booth{&desk{Console: s, url: srv.URL, served: srv}, w}
+}
+
+// elsewhere is what a page of another site is answered that has a browser ask here.
+func (b *booth) elsewhere(t *testing.T, as *http.Client, method, path, body string) int {
+	t.Helper()
+	r, _ := http.NewRequestWithContext(t.Context(), method, b.url+path, strings.NewReader(body))
+	r.Header.Set("Origin", "https://evil.example")
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	res, err := as.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.StatusCode
 }
 
 // tell sends JSON as a page does, and returns the status and the code or whole answer.
@@ -254,16 +275,8 @@ func TestConnectIsRefused(t *testing.T) {
 	}
 	// A page of another site has her cookie and still gets nothing.
 	for _, path := range []string{"/console/connect", "/console/held/" + id + "/leave", "/console/held/" + id + "/code"} {
-		r, _ := http.NewRequestWithContext(t.Context(), "POST", b.url+path, strings.NewReader(connect))
-		r.Header.Set("Origin", "https://evil.example")
-		r.Header.Set("Sec-Fetch-Site", "cross-site")
-		res, err := ann.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res.Body.Close()
-		if res.StatusCode != http.StatusForbidden {
-			t.Errorf("%s from another site: %d", path, res.StatusCode)
+		if status := b.elsewhere(t, ann, "POST", path, connect); status != http.StatusForbidden {
+			t.Errorf("%s from another site: %d", path, status)
 		}
 	}
 	if v := b.world.Session(id); v.State != client.Connected || len(v.Operators) != 1 {

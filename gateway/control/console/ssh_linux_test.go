@@ -10,7 +10,6 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/user"
@@ -125,14 +124,7 @@ func TestSSHInBrowser(t *testing.T) {
 	w := consoletest.New(t, nil)
 	w.SSH = server.hostKey
 	w.Device("kiosk-1", "north", map[keys.Port]string{keys.TCP(22): server.at}, nil)
-	s, err := New(w, &Config{Local: &Local{Name: "admin", Hash: hashWord}, Policy: Policy{Ports: []keys.Port{keys.TCP(22)}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewServer(s)
-	t.Cleanup(srv.Close)
-	t.Cleanup(func() { s.Close() })
-	b := &booth{&desk{Console: s, url: srv.URL, served: srv}, w}
+	b := boothOf(t, w, &Config{Policy: Policy{Ports: []keys.Port{keys.TCP(22)}}})
 
 	folder := filepath.Join(t.TempDir(), "照片")
 	local := filepath.Join(t.TempDir(), "photo 一.raw")

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,14 +33,7 @@ func newSSHBooth(t *testing.T) *booth {
 	w := consoletest.New(t, nil)
 	w.SSH = sha256.Sum256(key.PublicKey().Marshal())
 	w.Device("kiosk-1", "north", map[keys.Port]string{keys.TCP(22): server.Addr}, nil)
-	s, err := New(w, &Config{Local: &Local{Name: "admin", Hash: hashWord}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewServer(s)
-	t.Cleanup(srv.Close)
-	t.Cleanup(func() { s.Close() })
-	return &booth{&desk{Console: s, url: srv.URL, served: srv}, w}
+	return boothOf(t, w, &Config{})
 }
 
 // shell opens a socket as a page of origin does.
@@ -215,16 +207,8 @@ func TestTerminalAttacks(t *testing.T) {
 	}
 	for _, path := range []string{"/content?path=/etc/passwd&offset=0&total=0", "/upload?path=/x", "/mkdir?path=/x", "/rename?path=/x&to=/y", "?path=/x"} {
 		for _, method := range []string{"PUT", "DELETE", "POST"} {
-			r, _ := http.NewRequestWithContext(t.Context(), method, b.url+"/console/held/"+id+"/files"+path, nil)
-			r.Header.Set("Origin", "https://evil.example")
-			r.Header.Set("Sec-Fetch-Site", "cross-site")
-			res, err := ann.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			res.Body.Close()
-			if res.StatusCode != http.StatusForbidden {
-				t.Errorf("%s %s from another site: %d", method, path, res.StatusCode)
+			if status := b.elsewhere(t, ann, method, "/console/held/"+id+"/files"+path, ""); status != http.StatusForbidden {
+				t.Errorf("%s %s from another site: %d", method, path, status)
 			}
 		}
 	}

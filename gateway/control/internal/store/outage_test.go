@@ -31,6 +31,18 @@ func openToLose(t *testing.T, dsn string) (*Store, *atomic.Int32) {
 	return s, failures
 }
 
+// flushed waits until all that was to be written is.
+func flushed(t *testing.T, s *Store) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if err := s.Flush(t.Context()); err == nil {
+			return
+		} else if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // What was noted while the server was away, or stood still, is written when it is
 // back; who waits for a write is told that it may not be there.
 func TestOutage(t *testing.T) {
@@ -62,13 +74,7 @@ func TestOutage(t *testing.T) {
 			}
 			put("before", 3)
 			outage.end()
-			for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-				if err := s.Flush(t.Context()); err == nil {
-					break
-				} else if time.Now().After(end) {
-					t.Fatal(err)
-				}
-			}
+			flushed(t, s)
 			list, err := s.Devices(t.Context())
 			roots := make(map[string]int)
 			for _, d := range list {
@@ -136,13 +142,7 @@ func TestTakesNothing(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			tt.end(t, s)
-			for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-				if err := s.Flush(t.Context()); err == nil {
-					break
-				} else if time.Now().After(end) {
-					t.Fatal(err)
-				}
-			}
+			flushed(t, s)
 			list, err := s.Devices(t.Context())
 			kept := 0
 			for _, d := range list {
