@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,13 +41,18 @@ type client struct {
 	proof   netip.Addr
 	net     *stack // nil: packets come and go raw only
 	echoes  uint16
+	began   atomic.Int64 // handshakes
 }
 
 // newClient makes a client that sends all that it has to the node at port.
 func newClient(t testing.TB, key keyPair, node [32]byte, port uint16, address, proof netip.Addr) *client {
 	t.Helper()
 	c := &client{tap: newTap(clientMTU), t: t, address: address, proof: proof}
-	log := &device.Logger{Verbosef: device.DiscardLogf, Errorf: device.DiscardLogf}
+	log := &device.Logger{Errorf: device.DiscardLogf, Verbosef: func(format string, _ ...any) {
+		if format == "%v - Sending handshake initiation" {
+			c.began.Add(1)
+		}
+	}}
 	d := device.NewDevice(c.tap, conn.NewDefaultBind(), log)
 	t.Cleanup(func() {
 		if c.net != nil {
@@ -115,12 +121,16 @@ func (c *client) strangers(mark int) (list [][]byte) {
 	all, _ := c.since(mark)
 	for _, b := range all {
 		var p packet.Info
-		if packet.Parse(b, &p) && p.IsEchoReply() && p.Src == c.proof && p.ID == echoID {
-			continue
+		if !packet.Parse(b, &p) || !c.own(&p) {
+			list = append(list, b)
 		}
-		list = append(list, b)
 	}
 	return list
+}
+
+// own reports whether p is the node's answer to an echo of the suite.
+func (c *client) own(p *packet.Info) bool {
+	return p.IsEchoReply() && p.Src == c.proof && p.ID == echoID
 }
 
 // gets waits for one packet that differs from sent by the hop alone.

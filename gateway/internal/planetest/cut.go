@@ -41,6 +41,15 @@ func Cut(t testing.TB, s Subject, sessions, rounds int) (took []time.Duration) {
 	return took
 }
 
+// flood writes until the connection ends.
+func flood(c net.Conn) {
+	for buf := make([]byte, 64<<10); ; {
+		if _, err := c.Write(buf); err != nil {
+			return
+		}
+	}
+}
+
 // lastArrival is when the last packet came.
 type lastArrival struct {
 	mu sync.Mutex

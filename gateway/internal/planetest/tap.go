@@ -16,11 +16,12 @@ import (
 // everything takes a dozen times longer.
 const patience = time.Minute
 
-// memory is how many arrived packets a tap remembers.
+// memory is how many packets a tap remembers each way.
 const memory = 4096
 
 // tap is a client's TUN: packets go into the tunnel by send, and what comes out of
-// it is remembered in order and, where there is one, given to a stack.
+// it is remembered in order and, where there is one, given to a stack. What went in is
+// remembered too, so that a late packet is not taken for a new one.
 type tap struct {
 	mtu    int
 	out    chan []byte
@@ -32,6 +33,7 @@ type tap struct {
 	stack   *stack
 	arrived [][]byte
 	first   int // how many of arrived were forgotten
+	sent    [][]byte
 	bytes   uint64
 	arrival func()        // called at each, unless nil
 	more    chan struct{} // closed at the next arrival
@@ -46,6 +48,12 @@ func newTap(mtu int) *tap {
 
 // send puts one packet into the tunnel, as it is.
 func (t *tap) send(b []byte) {
+	t.mu.Lock()
+	t.sent = append(t.sent, b)
+	if over := len(t.sent) - 2*memory; over > 0 {
+		t.sent = slices.Clone(t.sent[over+memory:])
+	}
+	t.mu.Unlock()
 	select {
 	case t.out <- b:
 	case <-t.closed:
@@ -64,6 +72,17 @@ func (t *tap) since(mark int) ([][]byte, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.arrived[max(0, mark-t.first):]), t.more
+}
+
+// old adds what was sent so far to all, as it arrives.
+func (t *tap) old(all map[string]bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, b := range t.sent {
+		b = bytes.Clone(b)
+		packet.Hop(b)
+		all[string(b)] = true
+	}
 }
 
 // total is how many bytes have arrived so far.
