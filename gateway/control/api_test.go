@@ -173,11 +173,17 @@ func TestOpenOutlastsDeadlines(t *testing.T) {
 	b := w.booth("kiosk-1", true).serve().known()
 	n.proves(b)
 	go func() {
-		time.Sleep(900 * time.Millisecond)
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		for id, rev := range n.held {
-			go n.say(eventInstalled, id, rev, "")
+		for {
+			time.Sleep(900 * time.Millisecond)
+			n.mu.Lock()
+			for id, rev := range n.held {
+				go n.say(eventInstalled, id, rev, "")
+			}
+			asked := len(n.held) > 0
+			n.mu.Unlock()
+			if asked {
+				return
+			}
 		}
 	}()
 	c := client.New(s.URL, &client.Config{Token: w.token(op("ann")), HTTP: s.Client()})

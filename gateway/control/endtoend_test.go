@@ -396,18 +396,8 @@ func TestOffersAgain(t *testing.T) {
 	t.Parallel() // it waits for a repeat
 	w := newWorld(t, nil)
 	w.stop()
-	c, err := Open(t.Context(), w.dsn, &w.cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := &lossy{FleetRide: w.fleet}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx, line) }()
-	eventually(t, "run", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.lines != nil })
-	time.Sleep(20 * time.Millisecond) // as newWorld does
-	w.c, w.admin = c, c.Client(User{Name: "admin", Role: Admin})
-	w.stop = sync.OnceFunc(func() { cancel(); <-done; c.Close() })
+	line := &lossy{FleetRide: w.ride}
+	w.begin(w.openControl(), line)
 	b := w.able("kiosk-1")
 	b.exchanging()
 	lose := func(on bool) {

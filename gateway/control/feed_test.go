@@ -123,6 +123,8 @@ func TestWatchDevices(t *testing.T) {
 	}
 	all.waits(t, "deleted", "kiosk-1", gone)
 	north.waits(t, "deleted", "kiosk-1", gone)
+	all.stop()
+	north.stop()
 	if north.told["kiosk-9"] > 0 || all.resets != 1 || north.resets != 1 {
 		t.Errorf("%+v, %+v", north.told, all.resets)
 	}
@@ -276,6 +278,7 @@ func TestWatchManyDevices(t *testing.T) {
 	w.populate(2500)
 	o := w.watches(op("ann"))
 	eventually(t, "all of them", func() bool { o.mu.Lock(); defer o.mu.Unlock(); return len(o.knows) == 2500 })
+	o.stop()
 	if o.events < 3 || o.resets != 1 {
 		t.Errorf("%d events, %d resets", o.events, o.resets)
 	}

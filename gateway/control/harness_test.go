@@ -25,8 +25,9 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// patience is what a test waits for what takes milliseconds.
-const patience = 15 * time.Second
+// patience is what a test waits for what takes milliseconds, but on a machine that stops
+// processes for seconds.
+const patience = time.Minute
 
 // world is a control with a broker, to which devices and nodes come.
 type world struct {
@@ -34,8 +35,9 @@ type world struct {
 	dsn    string
 	cfg    Config
 	broker *signalingtest.Broker
+	ride   *signaling.FleetRide
 	c      *Control
-	fleet  *signaling.FleetRide
+	fleet  signaling.Sender // the ride, as this control has it
 	stop   func()
 	admin  *client.Client
 }
@@ -54,7 +56,7 @@ func newWorldOn(t testing.TB, dsn string, cfg *Config) *world {
 	if w.cfg.Store == nil {
 		w.cfg.Store = keys.NewMemory()
 	}
-	w.fleet = w.broker.Fleet("control")
+	w.ride = w.broker.Fleet("control")
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
@@ -62,15 +64,38 @@ func newWorldOn(t testing.TB, dsn string, cfg *Config) *world {
 
 func (w *world) start() {
 	w.t.Helper()
+	w.begin(w.openControl(), w.ride)
+}
+
+// openControl opens a control on the world's database.
+func (w *world) openControl() *Control {
+	w.t.Helper()
 	c, err := Open(w.t.Context(), w.dsn, &w.cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return c
+}
+
+// begin makes c the world's, and returns when it listens on its lines; the broker's is
+// the last.
+func (w *world) begin(c *Control, senders ...signaling.Sender) {
+	w.t.Helper()
+	var lines []signaling.Sender
+	for _, s := range senders {
+		lines = append(lines, signalingtest.NewLine(s))
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx, w.fleet) }()
-	eventually(w.t, "run", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.lines != nil })
-	time.Sleep(20 * time.Millisecond) // until Statuses listens: the broker keeps nothing for it before
+	go func() { done <- c.Run(ctx, lines...) }()
+	for _, l := range lines {
+		select {
+		case <-l.(*signalingtest.Line).Read():
+		case err := <-done:
+			w.t.Fatal(err)
+		}
+	}
+	w.fleet = lines[len(lines)-1]
 	w.c, w.admin = c, c.Client(User{Name: "admin", Role: Admin})
 	w.stop = sync.OnceFunc(func() {
 		cancel()

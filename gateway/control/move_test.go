@@ -87,9 +87,9 @@ func pairOfNodes(t *testing.T, cfg *Config) (w *world, one, two *fakeNode, b *bo
 // nothing moves.
 func TestNodeLost(t *testing.T) {
 	w, one, two, b, s := pairOfNodes(t, nil)
+	gone := time.Now() // at the earliest
 	one.stop()
 	eventually(t, "the stream has ended", func() bool { return w.c.Stats().Nodes == 1 })
-	gone := time.Now()
 	w.look(gone.Add(lostAfter - time.Second))
 	one.follow()
 	w.look(time.Now().Add(lostAfter + time.Second)) // it is there: its stream says so
@@ -173,8 +173,8 @@ func TestRestartedWaits(t *testing.T) {
 	w.stop()
 	one.stop()
 	two.stop()
+	began := time.Now() // at the earliest
 	w.start()
-	began := time.Now()
 	two.connect()
 	two.follow()
 	w.look(began.Add(lostAfter - time.Second))
@@ -183,7 +183,7 @@ func TestRestartedWaits(t *testing.T) {
 	}
 	one.connect()
 	one.follow()
-	w.look(began.Add(lostAfter + 3*time.Second))
+	w.look(time.Now().Add(lostAfter + 3*time.Second))
 	if n := w.nodeNow("wg-1"); n.State != "connected" || w.at(s.ID, "wg-1").Rev != 1 {
 		t.Errorf("moved, though it is back: %+v", n)
 	}
@@ -219,28 +219,29 @@ func TestRestartedWaits(t *testing.T) {
 // 15; a control that was held up gives it its time.
 func TestSilentNode(t *testing.T) {
 	w, one, two, _, s := pairOfNodes(t, nil)
+	earliest := time.Now()
 	one.beat()
-	heard := time.Now()
+	latest := time.Now()
 	takes := func(at time.Time) bool {
 		w.c.mu.Lock()
 		defer w.c.mu.Unlock()
 		return w.c.nodes["wg-1"].takes(at)
 	}
-	if !takes(heard.Add(9*time.Second)) || takes(heard.Add(11*time.Second)) {
+	if !takes(earliest.Add(9*time.Second)) || takes(latest.Add(11*time.Second)) {
 		t.Error("late at another time than after 10 s")
 	}
-	w.look(heard.Add(14 * time.Second))
+	w.look(earliest.Add(14 * time.Second))
 	if n := w.nodeNow("wg-1"); n.State != "connected" {
 		t.Errorf("lost before its time: %+v", n)
 	}
 	w.c.mu.Lock()
-	w.c.since = heard.Add(10 * time.Second) // as after a stop of control
+	w.c.since = latest.Add(10 * time.Second) // as after a stop of control
 	w.c.mu.Unlock()
-	w.look(heard.Add(24 * time.Second))
+	w.look(latest.Add(24 * time.Second))
 	if n := w.nodeNow("wg-1"); n.State != "connected" {
 		t.Errorf("lost, though control had not listened: %+v", n)
 	}
-	w.look(heard.Add(26 * time.Second))
+	w.look(latest.Add(26 * time.Second))
 	w.at(s.ID, "wg-2")
 	_ = two
 }
@@ -424,9 +425,10 @@ func removedWhileItMoves(t *testing.T, restart, late bool) {
 		}
 	}
 	provedBy(b, one, two)
-	if late {
-		two.say(eventProved, s.ID, 4, "")
+	if !late {
+		eventually(t, "the device follows", func() bool { return b.last().Rev == 4 }) // maybe before it could prove it
 	}
+	two.say(eventProved, s.ID, 4, "")
 	w.at(s.ID, "wg-2")
 	eventually(t, "the node before lets go", func() bool { return one.rev(s.ID) == 0 })
 	if has(two, eve.Operator) || !has(two, s.Operator) {

@@ -196,17 +196,11 @@ func TestSessionOverHTTPS(t *testing.T) {
 	w := newWorld(t, nil)
 	n := w.node("wg-1")
 	w.stop()
-	c, err := Open(t.Context(), w.dsn, &w.cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := w.openControl()
 	sender := https.NewSender(c, nil)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx, sender, w.fleet) }()
-	eventually(t, "run", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.lines != nil })
-	w.c, w.admin = c, c.Client(User{Name: "admin", Role: Admin})
-	w.stop = sync.OnceFunc(func() { cancel(); <-done; sender.Close(); c.Close() })
+	w.begin(c, sender, w.ride)
+	stop := w.stop
+	w.stop = sync.OnceFunc(func() { sender.Close(); stop() })
 	n.stop()
 	n.connect()
 	n.follow()

@@ -48,7 +48,7 @@ func TestBroker(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		ride, e := b.Device("k1"), new(ear)
 		other, o := b.Device("k2"), new(ear)
-		fleet := b.Fleet("control")
+		fleet := signalingtest.NewLine(b.Fleet("control"))
 		var wg sync.WaitGroup
 		wg.Go(func() { ride.Listen(ctx, e) })
 		wg.Go(func() { other.Listen(ctx, o) })
@@ -56,7 +56,13 @@ func TestBroker(t *testing.T) {
 		o.want(t, "true")
 
 		heard := new(ear)
+		select {
+		case <-fleet.Read():
+			t.Error("read by nobody")
+		default:
+		}
 		statuses := fleet.Statuses(ctx)
+		<-fleet.Read()
 		wg.Go(func() {
 			for m := range statuses {
 				heard.add(fmt.Sprintf("%s %s %v", m.Device, m.Payload, m.Retained))

@@ -22,8 +22,9 @@ import (
 	"github.com/boothwire/boothwire/tunnel/agent"
 )
 
-// patience is what a test waits for what takes milliseconds.
-const patience = 30 * time.Second
+// patience is what a test waits for what takes milliseconds, but on a machine that stops
+// processes for seconds.
+const patience = time.Minute
 
 // url is what requests inside the process name as their host.
 const url = "http://control.local"
@@ -66,7 +67,9 @@ func (w *World) start() {
 	c := w.must(control.Open(context.Background(), w.dsn, &w.cfg)).(*control.Control)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); c.Run(ctx, w.fleet) }()
+	line := signalingtest.NewLine(w.fleet)
+	go func() { defer close(done); c.Run(ctx, line) }()
+	<-line.Read()
 	w.now.Store(c)
 	w.stop = sync.OnceFunc(func() {
 		cancel()
