@@ -136,12 +136,16 @@ func (l *Log) Since(after uint64, groups []string) [][]byte {
 	if after == l.version {
 		return nil
 	}
-	key := fmt.Sprintf("%d %q", after, groups)
+	reset := after < l.floor || after > l.version
+	if reset {
+		after = 0 // whatever it was, they all get the same
+	}
+	key := fmt.Sprintf("%v %d %q", reset, after, groups)
 	if events, ok := l.cache[key]; ok {
 		return events
 	}
 	v := view{log: l, groups: groups}
-	if after < l.floor || after > l.version {
+	if reset {
 		v.all()
 	} else {
 		v.changes(after)

@@ -178,3 +178,19 @@ func TestAnew(t *testing.T) {
 		t.Errorf("%d departures are kept", n)
 	}
 }
+
+// Who knows no version costs no more than another who knows none, whichever he names: a
+// fleet as one set of bytes, not as many as there are numbers.
+func TestUnknownVersions(t *testing.T) {
+	l := New(1000)
+	l.Put("a", "north", []byte(`{"id":"a"}`))
+	first := l.Since(0, nil)
+	for _, after := range []uint64{1, 2, 999, 1001, 1 << 60} {
+		if again := l.Since(after, nil); len(again) != 1 || &again[0][0] != &first[0][0] {
+			t.Errorf("after %d: %s", after, again)
+		}
+	}
+	if len(l.cache) != 1 {
+		t.Errorf("%d answers are kept", len(l.cache))
+	}
+}
