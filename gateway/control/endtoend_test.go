@@ -358,6 +358,10 @@ func TestOffers(t *testing.T) {
 			t.Fatalf("got %.60q, %v", got, err)
 		}
 	}
+	// The process before, whose clock was ahead, gave higher numbers.
+	if list, last, err := w.c.watchOffers(ctx, op("ann"), s.ID, 1<<60); err != nil || len(list) != 3 || last == 0 {
+		t.Errorf("after a number of another: %d, %v", len(list), err)
+	}
 	ended := make(chan error, 1)
 	go func() {
 		_, err := read(99)

@@ -138,6 +138,9 @@ func (c *Control) watchOffers(ctx context.Context, u User, id string, after uint
 		c.mu.Lock()
 		last, offered, changed := s.offers.last, s.offers.changed, s.changed
 		var list []client.Offer
+		if after > last {
+			after = 0 // another process gave that number, whose clock was ahead
+		}
 		if last > after {
 			news := min(last-after, uint64(len(s.offers.in)))
 			list = slices.Clone(s.offers.in[len(s.offers.in)-int(news):])
