@@ -296,9 +296,12 @@ func (c *carrier) carry(w http.ResponseWriter, r *http.Request, body []byte, o *
 	out := r.Clone(ctx)
 	out.RequestURI = ""
 	out.URL.Scheme, out.URL.Host = base.Scheme, base.Host
-	out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	if len(body) == 0 {
-		out.Body = http.NoBody
+	// A connection that the other end closed meanwhile is found out by the first byte, and
+	// all of it is sent by another.
+	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	out.Body, _ = out.GetBody()
+	if out.ContentLength = int64(len(body)); len(body) == 0 {
+		out.Body, out.GetBody = http.NoBody, nil
 	}
 	for _, h := range hop {
 		out.Header.Del(h)

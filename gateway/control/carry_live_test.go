@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"go.uber.org/zap"
@@ -189,5 +192,47 @@ func TestLiveUnsent(t *testing.T) {
 				t.Errorf("%s: what is left of the body is %q, %v", tt.what, text, err)
 			}
 		}
+	}
+}
+
+// severed is a connection that breaks before the next byte, without telling.
+type severed struct {
+	net.Conn
+	now *atomic.Bool
+}
+
+func (s severed) Write(b []byte) (int, error) {
+	if s.now.Load() {
+		return 0, syscall.EPIPE
+	}
+	return s.Conn.Write(b)
+}
+
+// A call whose connection turns out to be closed goes by another: nothing was sent.
+func TestCarriedByANewConnection(t *testing.T) {
+	got := make(chan string, 2)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		got <- string(text)
+	}))
+	defer srv.Close()
+	c := newCarrier()
+	defer c.close()
+	var breaks atomic.Bool
+	dial := c.http.DialContext
+	c.http.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		return severed{conn, &breaks}, err
+	}
+	for _, body := range []string{"first", "second"} {
+		rec := httptest.NewRecorder()
+		if err := c.carry(rec, httptest.NewRequest(http.MethodPost, "/", nil), []byte(body), &other{Lead: store.Lead{URL: srv.URL}, ctx: t.Context()}, "s"); err != nil {
+			t.Fatalf("%s: %v", body, err)
+		}
+		if text := <-got; text != body {
+			t.Errorf("%q came as %q", body, text)
+		}
+		breaks.Store(true)
+		c.http.DialContext = dial
 	}
 }
