@@ -249,6 +249,12 @@ func TestTraffic(t *testing.T) {
 	if list := n.traffic(last); len(list) != 0 {
 		t.Errorf("unchanged: %+v", list)
 	}
+	if err := n.End(t.Context(), p.grant.Session); err != nil {
+		t.Fatal(err)
+	}
+	if list := n.traffic(last); len(list) != 0 || len(last) != 0 {
+		t.Errorf("of a session that is over: %+v, %v", list, last)
+	}
 }
 
 func TestMove(t *testing.T) {

@@ -75,7 +75,7 @@ func (n *Node) follow(ctx context.Context, url string, cfg *FollowConfig, silenc
 		return err
 	}
 	defer link.close()
-	f := &follower{node: n, link: link, ready: ready, silence: silence, bytes: make(map[string]uint64)}
+	f := &follower{node: n, link: link, ready: ready, silence: silence, seq: uint64(time.Now().UnixMicro()), bytes: make(map[string]uint64)}
 	if cfg != nil {
 		f.over = cfg.Over
 	}
@@ -150,11 +150,13 @@ type follower struct {
 	silence time.Duration
 	over    func(session string) // nil: nobody wants to know
 
-	seq   uint64
+	seq   uint64            // of the next report; of no other run of a node
 	held  []reportSession   // when the stream began
 	batch []reportEvent     // of a report that did not get through
 	bytes map[string]uint64 // rx+tx of each session as last reported
 	shown time.Time         // when control had the figures last
+
+	counted []reportEvent // counters that wait for room in a report
 }
 
 // connect follows one stream to its end.

@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,7 +20,7 @@ func (f *follower) report(ctx context.Context) error {
 	var counted time.Time
 	for {
 		beat := false
-		if !first && len(f.batch) == 0 {
+		if !first && len(f.batch)+len(f.counted) == 0 {
 			select {
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -32,7 +34,8 @@ func (f *follower) report(ctx context.Context) error {
 			}
 		}
 		if len(f.batch) == 0 {
-			f.fill(ctx, first || beat)
+			f.fill(ctx, first || beat || len(f.counted) > 0)
+			f.fillUp()
 		}
 		if len(f.batch) == 0 && !first && !beat {
 			continue
@@ -71,6 +74,13 @@ func (f *follower) fill(ctx context.Context, now bool) {
 	}
 }
 
+// fillUp adds counters, which wait for all that is news.
+func (f *follower) fillUp() {
+	n := min(max(maxEvents-len(f.batch), 0), len(f.counted))
+	f.batch = append(f.batch, f.counted[:n]...)
+	f.counted = append(f.counted[:0], f.counted[n:]...)
+}
+
 func urgent(list []Event) bool {
 	for _, e := range list {
 		if e.Kind != KindRefused && e.Kind != KindBytes {
@@ -81,21 +91,28 @@ func urgent(list []Event) bool {
 }
 
 func (f *follower) gather(list []Event) {
+	over := make(map[string]bool)
 	for _, e := range list {
-		if e.Kind == KindClosed {
-			delete(f.bytes, e.Session)
+		to := &f.batch
+		switch e.Kind {
+		case KindBytes:
+			to = &f.counted
+		case KindClosed:
+			over[e.Session] = true
 		}
-		f.batch = append(f.batch, reportEvent{
+		*to = append(*to, reportEvent{
 			Kind: e.Kind, Session: e.Session, Rev: e.Rev, Code: e.Code,
 			Rx: e.Rx, Tx: e.Tx, AtMicro: e.At.UnixMicro(), From: e.From,
 		})
+	}
+	if len(over) > 0 { // their last counters come with their end
+		f.counted = slices.DeleteFunc(f.counted, func(e reportEvent) bool { return over[e.Session] })
 	}
 }
 
 // send posts the first of the batch until control has it. Control bounds the events of
 // a report, so 10,000 sessions' counters have to go in several.
 func (f *follower) send(ctx context.Context, first bool) error {
-	f.seq++
 	for wait := newBackoff(); ; {
 		now := f.batch[:min(maxEvents, len(f.batch))]
 		r := report{Seq: f.seq, Events: append([]reportEvent{}, now...)}
@@ -109,6 +126,7 @@ func (f *follower) send(ctx context.Context, first bool) error {
 		}
 		err := f.link.post(ctx, pathReport, r, nil)
 		if err == nil {
+			f.seq++
 			f.drop(len(now))
 			f.node.out.poke()
 			return nil
@@ -120,6 +138,7 @@ func (f *follower) send(ctx context.Context, first bool) error {
 		var refused *ControlError
 		if errors.As(err, &refused) && refused.lasting() {
 			if refused.Status != 401 && refused.Status != 403 {
+				f.seq++
 				f.drop(len(now)) // it would never get through
 			}
 			return err
@@ -159,10 +178,11 @@ func (n *Node) holding() []reportSession {
 }
 
 // traffic returns a bytes event for every session whose counters moved since the
-// last call with the same map.
+// last call with the same map, which knows those in force.
 func (n *Node) traffic(last map[string]uint64) []Event {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	maps.DeleteFunc(last, func(id string, _ uint64) bool { return n.sessions[id] == nil })
 	var list []Event
 	now := n.clock().wall
 	for id, h := range n.sessions {
