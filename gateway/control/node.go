@@ -25,7 +25,8 @@ type node struct {
 	operators []netip.AddrPort // endpoints for them, where they differ
 	proof     netip.Addr
 	stats     json.RawMessage
-	link      *link // nil: not connected
+	link      *link     // nil: not connected
+	reports   [8]uint64 // numbers of the latest, which may come again
 	sessions  map[string]*session
 	standing
 }
@@ -183,10 +184,29 @@ func (c *Control) told(n *node, r *nodeReport, now time.Time) {
 	if r.Sessions != nil {
 		c.reconcile(n, *r.Sessions, now)
 	}
-	for i := range r.Events {
-		c.event(n, &r.Events[i], now)
+	if !n.took(r.Seq) {
+		for i := range r.Events {
+			c.event(n, &r.Events[i], now)
+		}
 	}
 	c.keep(n)
+}
+
+// firstSeq is beyond the numbers of nodes that count their reports from 1 in each run.
+const firstSeq = 1 << 32
+
+// took reports whether the events of a report were taken before, whose answer did not
+// get to the node, and takes note of it.
+func (n *node) took(seq uint64) bool {
+	if seq < firstSeq {
+		return false
+	}
+	if slices.Contains(n.reports[:], seq) {
+		return true
+	}
+	copy(n.reports[1:], n.reports[:])
+	n.reports[0] = seq
+	return false
 }
 
 // reconcile compares what the node holds with what it should; it got that at the

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
@@ -404,5 +405,40 @@ func TestOperatorEndpoints(t *testing.T) {
 	eventually(t, "a grant at the device", func() bool { return b.last() != nil })
 	if g := b.last(); len(g.Far.OperatorEndpoints) != 1 || g.Far.OperatorEndpoints[0] != apart {
 		t.Errorf("operators are told %v", g.Far.OperatorEndpoints)
+	}
+}
+
+// A report whose answer was lost comes again, also after later ones: what it says happens
+// once.
+func TestReportAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.node("wg-1")
+	b := w.booth("kiosk-1", true).serve().known()
+	n.proves(b)
+	s := w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(s.ID, client.Connected)
+	told := func(seq uint64, rx ...uint64) {
+		r := &nodeReport{Seq: seq}
+		for _, n := range rx {
+			r.Events = append(r.Events, nodeEvent{Kind: eventBytes, Session: s.ID, Rx: n})
+		}
+		w.c.mu.Lock()
+		defer w.c.mu.Unlock()
+		w.c.told(w.c.nodes["wg-1"], r, time.Now())
+	}
+	begun := uint64(time.Now().UnixMicro())
+	told(begun, 50)
+	told(begun+1, 90, 100)
+	told(begun+1, 90, 100)
+	told(begun, 50)
+	if v := w.reaches(s.ID, client.Connected); v.Rx != 100 {
+		t.Errorf("%d bytes of 100", v.Rx)
+	}
+	// A node of a release before counts from 1 in each run.
+	for _, rx := range []uint64{110, 120} {
+		told(1, rx)
+	}
+	if v := w.reaches(s.ID, client.Connected); v.Rx != 120 {
+		t.Errorf("%d bytes of 120", v.Rx)
 	}
 }
