@@ -105,25 +105,35 @@ func (p *Plane) mend() {
 	if p.closed {
 		return
 	}
-	there, err := p.firewall.known()
-	if err == nil && there {
+	there, err := twice(p.firewall.known)
+	if err != nil {
+		p.cfg.Logger.Warn("whether the nftables table is there", zap.Error(err)) // asked again
 		return
 	}
-	if err == nil {
-		p.cfg.Logger.Error("somebody took the nftables table away; it is made anew", zap.String("table", p.firewall.table.Name))
-		err = p.rebuild()
+	if there {
+		return
 	}
-	if err != nil {
+	p.cfg.Logger.Error("somebody took the nftables table away; it is made anew", zap.String("table", p.firewall.table.Name))
+	awaited := p.firewall.unproved
+	if _, err := twice(func() (bool, error) { return true, p.rebuild(awaited) }); err != nil {
 		p.cfg.Logger.Error("the nftables table is lost, so the tunnels are shut: start the node anew", zap.Error(err))
 		p.links.lower()
 	}
 }
 
-// rebuild makes the table as the sessions have it. It comes with its rules, in one
-// transaction, under which nobody may do anything yet.
-func (p *Plane) rebuild() error {
+// twice asks the kernel once more what failed, for it may have been busy.
+func twice(f func() (bool, error)) (bool, error) {
+	ok, err := f()
+	if err != nil {
+		ok, err = f()
+	}
+	return ok, err
+}
+
+// rebuild makes the table as the sessions have it, with the devices that are awaited. It
+// comes with its rules, in one transaction, under which nobody may do anything yet.
+func (p *Plane) rebuild(awaited map[netip.Addr]bool) error {
 	p.counters.settle(p)
-	unproved := p.firewall.unproved
 	p.firewall.forget()
 	if err := p.firewall.make(); err != nil {
 		return err
@@ -139,7 +149,7 @@ func (p *Plane) rebuild() error {
 			d.alive[a], d.class[a] = s.now.End, s.class
 		}
 		for _, a := range s.now.Device.Addresses {
-			if unproved[a] {
+			if awaited[a] {
 				d.await = append(d.await, a)
 			}
 		}
