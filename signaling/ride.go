@@ -23,11 +23,19 @@ type Ride struct {
 	doc    outbox
 	rest   outbox
 
-	mu   sync.Mutex // before post.mu
-	sink Sink       // nil: nobody listens
+	mu    sync.Mutex // before post.mu
+	sink  Sink       // nil: nobody listens
+	early []arrival  // while nobody did
 }
 
-const keepReplies = 32 // that wait to be published
+const (
+	keepReplies = 32 // that wait to be published
+
+	// What a broker kept for a device comes right behind its CONNACK, and is not sent
+	// again; the host may be about to listen.
+	keepEarly = 16
+	earlyFor  = 10 * time.Second
+)
 
 // RideOn makes a ride for device, whose id is 1 to 64 of A-Z a-z 0-9 . _ -;
 // with another id Topic is empty and Listen fails. At publish, messages wait
@@ -48,16 +56,22 @@ var _ Listener = (*Ride)(nil)
 func (r *Ride) Topic() string { return topicOf(r.device, topicCommand) }
 
 // Deliver takes a message that the host received, and reports whether it was
-// for the ride. It never blocks and keeps no reference to payload.
+// for the ride. It never blocks and keeps no reference to payload. Whoever listens within
+// ten seconds gets what came before and is not retained, of more than 16 the latest.
 func (r *Ride) Deliver(topic string, payload []byte, retained bool) bool {
 	if topic == "" || topic != r.Topic() {
 		return false
 	}
+	msg := Message{Device: r.device, Payload: payload, Retained: retained}
 	r.mu.Lock()
 	sink := r.sink
+	if sink == nil && !retained { // what is retained is obeyed by nobody
+		msg.Payload = append([]byte(nil), payload[:min(len(payload), MaxCommand+1)]...)
+		r.early = append(r.early[max(0, len(r.early)+1-keepEarly):], arrival{time.Now(), msg})
+	}
 	r.mu.Unlock()
 	if sink != nil {
-		sink.Deliver(Message{Device: r.device, Payload: payload, Retained: retained})
+		sink.Deliver(msg)
 	}
 	return true
 }
@@ -85,6 +99,12 @@ func (r *Ride) Listen(ctx context.Context, sink Sink) error {
 		return errors.New("signaling: the ride has a listener")
 	}
 	r.sink = sink
+	for _, a := range r.early {
+		if time.Since(a.at) < earlyFor {
+			sink.Deliver(a.Message)
+		}
+	}
+	r.early = nil
 	r.post.change(func() { r.post.draining = false })
 	if r.post.up {
 		sink.Connected(true)

@@ -96,9 +96,14 @@ func TestRideDelivers(t *testing.T) {
 		if r.Topic() != "iot/kiosk-1/cmd" {
 			t.Errorf("topic %q", r.Topic())
 		}
-		if !r.Deliver("iot/kiosk-1/cmd", []byte("early"), false) {
+		if !r.Deliver("iot/kiosk-1/cmd", []byte("too early"), false) {
 			t.Error("ours, though nobody listens")
 		}
+		time.Sleep(10 * time.Second)
+		for i := range 20 {
+			r.Deliver("iot/kiosk-1/cmd", fmt.Append(nil, i), false)
+		}
+		time.Sleep(9 * time.Second)
 		r.Connected(true)
 		stop := listen(r, e)
 		for topic, want := range map[string]bool{
@@ -114,7 +119,10 @@ func TestRideDelivers(t *testing.T) {
 		if err := stop(); !errors.Is(err, context.Canceled) {
 			t.Errorf("Listen: %v", err)
 		}
-		if len(e.msgs) != 1 || !e.msgs[0].Retained || e.msgs[0].Device != "kiosk-1" || !slices.Equal(e.line, []bool{true, false, true}) {
+		if len(e.msgs) != 17 || string(e.msgs[0].Payload) != "4" || string(e.msgs[15].Payload) != "19" {
+			t.Fatalf("heard %+v", e.msgs)
+		}
+		if e.msgs = e.msgs[16:]; !e.msgs[0].Retained || e.msgs[0].Device != "kiosk-1" || !slices.Equal(e.line, []bool{true, false, true}) {
 			t.Errorf("heard %+v, line %v", e.msgs, e.line)
 		}
 		stop = listen(r, e) // again
