@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -440,5 +441,68 @@ func TestReportAgain(t *testing.T) {
 	}
 	if v := w.reaches(s.ID, client.Connected); v.Rx != 120 {
 		t.Errorf("%d bytes of 120", v.Rx)
+	}
+}
+
+// timed counts what is written without a time of its own.
+type timed struct {
+	*httptest.ResponseRecorder
+	mu      sync.Mutex
+	fresh   bool
+	lines   int
+	untimed int
+}
+
+func (w *timed) SetWriteDeadline(time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fresh = true
+	return nil
+}
+
+func (w *timed) SetReadDeadline(time.Time) error { return nil }
+
+func (w *timed) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines++
+	if !w.fresh {
+		w.untimed++
+	}
+	w.fresh = false
+	return len(b), nil
+}
+
+// A node that is told of thousands of sessions has its time for each of them.
+func TestFollowInTime(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.node("wg-1")
+	n.stop()
+	to := &timed{ResponseRecorder: httptest.NewRecorder()}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.c.ServeHTTP(to, httptest.NewRequest(http.MethodGet, pathFollow, nil).WithContext(contextWithIdentity(ctx, n.id.Key())))
+	}()
+	said := func(lines int) func() bool {
+		return func() bool {
+			to.mu.Lock()
+			defer to.mu.Unlock()
+			return to.lines == lines
+		}
+	}
+	eventually(t, "hello", said(1))
+	w.c.mu.Lock()
+	for range 100 {
+		w.c.nodes["wg-1"].say(nodeLine{Kind: lineGrant, Session: "s", Token: "t"})
+	}
+	w.c.mu.Unlock()
+	eventually(t, "all lines", said(101))
+	cancel()
+	<-done
+	if to.untimed > 0 {
+		t.Errorf("%d of %d lines share the time of others", to.untimed, to.lines)
 	}
 }

@@ -324,6 +324,10 @@ func (c *Control) serveFollow(w http.ResponseWriter, r *http.Request) {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	enc := json.NewEncoder(w)
+	say := func(line nodeLine) error { // each has its time: thousands take a node long to obey
+		_ = rc.SetWriteDeadline(time.Now().Add(writeLimit))
+		return enc.Encode(line)
+	}
 	carriesRelay := r.URL.Query().Get("relay") == "1"
 	var after uint64 // of the sessions that are over, what the node knows
 	for {
@@ -342,12 +346,12 @@ func (c *Control) serveFollow(w http.ResponseWriter, r *http.Request) {
 			after, over = c.revoked.last, c.revoked.changed
 		}
 		c.mu.Unlock()
-		_ = rc.SetWriteDeadline(time.Now().Add(writeLimit))
 		for _, line := range lines {
-			if enc.Encode(line) != nil {
+			if say(line) != nil {
 				return
 			}
 		}
+		_ = rc.SetWriteDeadline(time.Now().Add(writeLimit))
 		if rc.Flush() != nil {
 			return
 		}
@@ -355,7 +359,7 @@ func (c *Control) serveFollow(w http.ResponseWriter, r *http.Request) {
 		case <-l.ready:
 		case <-over:
 		case <-ping.C:
-			if enc.Encode(nodeLine{Kind: linePing}) != nil {
+			if say(nodeLine{Kind: linePing}) != nil {
 				return
 			}
 		case <-l.gone:
