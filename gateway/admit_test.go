@@ -257,6 +257,38 @@ func TestTraffic(t *testing.T) {
 	}
 }
 
+// A node on which thousands of sessions ended remembers one more that was never there.
+func TestEndOfUnknownAmongMany(t *testing.T) {
+	a := newAuthority(t, "test")
+	n, _, _ := newQuietNode(t, a, nil)
+	n.mu.Lock()
+	for i := range 2 * strangers {
+		n.closed[fmt.Sprint("over-", i)] = tombstone{until: time.Now().Add(time.Hour)}
+	}
+	n.mu.Unlock()
+	p := newPair(n, 1)
+	if err := n.End(t.Context(), p.grant.Session); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Admit(t.Context(), a.sign(t, &p.grant)); codeOf(err) != keys.ReasonClosed {
+		t.Errorf("a grant that comes after its down: %v", err)
+	}
+	for i := range 2 * strangers { // but of such no more than so many
+		if err := n.End(t.Context(), fmt.Sprint("never-here-", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.closed) != 3*strangers || n.strange != strangers {
+		t.Errorf("%d are remembered, %d were never here", len(n.closed), n.strange)
+	}
+	n.forget(p.grant.Session, n.closed[p.grant.Session])
+	if n.strange != strangers-1 {
+		t.Errorf("%d were never here after one is forgotten", n.strange)
+	}
+}
+
 func TestMove(t *testing.T) {
 	a := newAuthority(t, "test")
 	n, r, plane := newQuietNode(t, a, nil)

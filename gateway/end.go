@@ -44,8 +44,9 @@ func (n *Node) end(session string) {
 	case known:
 		t.moved = 0
 		n.bury(session, t)
-	case len(n.closed) < strangers+len(n.sessions):
-		n.bury(session, tombstone{until: now.wall.Add(strangerFor)})
+	case n.strange < strangers:
+		n.strange++
+		n.bury(session, tombstone{until: now.wall.Add(strangerFor), stranger: true})
 		n.remind(now.mono+strangerFor, session)
 	}
 	n.emit(Event{At: now.wall, Kind: KindClosed, Session: session})

@@ -89,6 +89,9 @@ func (n *Node) bury(session string, t tombstone) {
 // forget forgets a tombstone; n.mu is held.
 func (n *Node) forget(session string, t tombstone) {
 	delete(n.closed, session)
+	if t.stranger {
+		n.strange--
+	}
 	for _, k := range t.keys {
 		delete(n.keys, k)
 	}

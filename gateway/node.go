@@ -42,6 +42,7 @@ type Node struct {
 	mu        sync.Mutex
 	sessions  map[string]*held
 	closed    map[string]tombstone
+	strange   int                       // of these, how many were never here
 	keys      map[keys.PublicKey]string // which session a key belongs to, until its end
 	addresses map[netip.Addr]string     // which session in force has it
 	legs      *legs

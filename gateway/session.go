@@ -50,6 +50,8 @@ type tombstone struct {
 	latest time.Duration // the same on the monotonic clock, as of the last grant
 	moved  int           // the rev that named another node; a later one may come back; 0: closed
 	keys   []keys.PublicKey
+
+	stranger bool // no grant of it was here
 }
 
 // left is how long it has to be remembered: until both clocks say that no grant can
