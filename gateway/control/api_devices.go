@@ -19,26 +19,40 @@ func (b backend) Devices(_ context.Context, u auth.User, q api.Query) ([]client.
 		return nil, "", err
 	}
 	c := b.c
+	ids, next := cut(c.matching(u, q), q, func(id string) string { return id })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.cfg.Now()
 	var list []client.Device
+	for _, id := range ids {
+		if v, _, ok := c.shows(id, now); ok {
+			list = append(list, v)
+		}
+	}
+	return list, next, nil
+}
+
+// matching are the ids, in order, of all devices that u sees and q asks for: of a fleet
+// a page is shown, and nobody waits for the rest.
+func (c *Control) matching(u auth.User, q api.Query) []string {
 	match := func(id, group string) bool {
 		return u.InGroup(group) && (q.Group == "" || q.Group == group) && (q.Device == "" || q.Device == id) && strings.Contains(id, q.Text)
 	}
+	var ids []string
+	c.mu.Lock()
 	for id, d := range c.devices {
 		if match(id, d.row.Group) {
-			list = append(list, c.show(d, now))
+			ids = append(ids, id)
 		}
 	}
-	for id, s := range c.strangers.seen {
+	for id := range c.strangers.seen {
 		if match(id, "") {
-			list = append(list, s.show(id, now))
+			ids = append(ids, id)
 		}
 	}
-	slices.SortFunc(list, func(x, y client.Device) int { return strings.Compare(x.ID, y.ID) })
-	list, next := cut(list, q, func(d client.Device) string { return d.ID })
-	return list, next, nil
+	c.mu.Unlock()
+	slices.Sort(ids)
+	return ids
 }
 
 // Device implements api.Backend.
