@@ -12,8 +12,9 @@ import (
 )
 
 // XRDP serves a VNC server's screen, with a shell in the given folder, by xrdp over TLS.
-// It asks for no password: the session manager, which would, does not run. Cert and key
-// are files in PEM.
+// It asks for no password: the session manager, which would, does not run. It allows
+// channels: IronRDP looks after its clipboard each 5 s, and ends where there is none for
+// it. Cert and key are files in PEM.
 func XRDP(t testing.TB, host *netlab.Host, port int, folder, cert, key string) *Server {
 	t.Helper()
 	netlab.Require(t, "xrdp", "Xtigervnc", "xterm")
@@ -35,7 +36,7 @@ certificate=%s
 key_file=%s
 ssl_protocols=TLSv1.2, TLSv1.3
 autorun=kiosk
-allow_channels=false
+allow_channels=true
 bitmap_cache=true
 bitmap_compression=true
 max_bpp=32

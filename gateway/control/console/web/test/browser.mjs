@@ -28,6 +28,8 @@ export class Run {
 		this.log = log;
 		/** @type {string[]} what no page may do: errors, refusals by its policy, other origins */
 		this.faults = [];
+		/** @type {string[]} what pages warned of, such as why an engine ended */
+		this.warnings = [];
 		/** @type {RegExp[]} */
 		this.expected = [];
 		/** @type {Page[]} */
@@ -78,6 +80,7 @@ export class Run {
 		page.on("pageerror", (error) => fault(`error: ${error.stack ?? error.message}`));
 		page.on("console", (message) => {
 			if (message.type() === "error") fault(`console: ${message.text()} ${message.location().url}`);
+			if (message.type() === "warning") this.warnings.push(message.text());
 		});
 		page.on("request", (request) => {
 			const { protocol, host } = new URL(request.url());

@@ -54,6 +54,7 @@ try {
 	failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
 	await run.snapshots("failed");
 	for (const fault of run.faults) failure += `\n${fault}`;
+	for (const warning of run.warnings) say({ log: `a page warned: ${warning}` });
 }
 await browser.close();
 if (failure) say({ failed: failure });
