@@ -699,8 +699,8 @@ func TestBehindHasItsTurn(t *testing.T) {
 	s.Later("behind", func(*Tx) error { close(written); return nil })
 	select {
 	case <-written:
-	case <-time.After(10 * time.Second):
-		t.Error("not written in 10 s")
+	case <-time.After(time.Minute):
+		t.Error("not written in a minute")
 	}
 }
 
@@ -803,7 +803,7 @@ func lead(t *testing.T, open opener) {
 	for i := range 600 {
 		a.Later(fmt.Sprint(i), func(tx *Tx) error { return tx.PutDevice(Device{ID: fmt.Sprint("c", i), Key: "k"}) })
 	}
-	for end := time.Now().Add(10 * time.Second); failed.Load() == 0 && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); failed.Load() == 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	if list, err := a.Devices(t.Context()); err != nil || len(list) != 1 || failed.Load() == 0 {
