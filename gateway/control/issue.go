@@ -119,7 +119,7 @@ func (c *Control) enact(s *session, ch change, d *draft, now time.Time) error {
 				return err
 			}
 		}
-		return tx.AddGrant(s.id, d.grant.Rev, string(token), now)
+		return tx.AddGrant(s.id, d.grant.Rev, d.grant.Far.Node, string(token), now)
 	})
 	if err != nil {
 		return err
@@ -136,6 +136,7 @@ func (c *Control) enact(s *session, ch change, d *draft, now time.Time) error {
 	handed = true
 	s.operators, s.lifetime, s.longest, s.grant, s.address = d.operators, d.lifetime, d.longest, token, d.grant.Addresses[0]
 	s.legs = d.legs
+	s.entrust(d.grant.Far.Node)
 	if len(ch.remove) > 0 {
 		s.cut = d.grant.Rev
 	}

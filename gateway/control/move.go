@@ -142,11 +142,29 @@ func (c *Control) reveal(s *session, n *node) {
 	n.say(nodeLine{Kind: lineGrant, Session: s.id, Token: string(s.grant)})
 }
 
-// elsewhere takes note that n holds revision rev of s, which is another node's by its
-// latest. It keeps it until the device is proved there, unless it would let in somebody
+// entrust takes note that a revision of s names a node; mu is held.
+func (s *session) entrust(name string) {
+	if !slices.Contains(s.nodes, name) {
+		s.nodes = append(s.nodes, name)
+	}
+}
+
+// entrusted reports whether n may hold a revision of s: one that it was never given names
+// the operators of another, and where they are.
+func (s *session) entrusted(n *node) bool {
+	return !s.endToEnd && (slices.Contains(s.nodes, n.row.Name) || slices.Contains(s.nodes, ""))
+}
+
+// elsewhere takes note that n says that it holds revision rev of s, which is another
+// node's by its latest. It keeps it until the device is proved there, unless it would let in somebody
 // whom a later revision took out. Where this process does not know which node carries s,
 // it is the one with the earliest: those to which s went since have later ones.
-func (c *Control) elsewhere(s *session, n *node, rev int) {
+func (c *Control) elsewhere(s *session, n *node, rev int, now time.Time) {
+	if !s.entrusted(n) {
+		c.audit.count(c.store, now, store.Audit{Who: n.row.Name, What: auditNode, Node: n.row.Name, Code: notItsSession}, 1)
+		c.log.Warn("a node claims a session that it was never given", zap.String("node", n.row.Name), zap.String("session", s.id))
+		return
+	}
 	if !slices.Contains(s.former, n) {
 		s.former = append(s.former, n)
 	}

@@ -219,7 +219,7 @@ func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
 			continue
 		}
 		if s := c.sessions[h.Session]; s != nil {
-			c.elsewhere(s, n, h.Rev)
+			c.elsewhere(s, n, h.Rev, now)
 			continue
 		}
 		// Of no session that control knows to be the node's: it is over.
@@ -253,6 +253,9 @@ func (c *Control) revive(s *session) {
 	}
 }
 
+// notItsSession is the audit's code of what a node says about a session that is none of its.
+const notItsSession = "unknown_session"
+
 // event takes what happened to a session at its node. A node has no say about the
 // sessions of another.
 func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
@@ -265,7 +268,7 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 	}
 	if s == nil {
 		if e.Kind != eventClosed && e.Kind != eventBytes {
-			code := "unknown_session"
+			code := notItsSession
 			if e.Kind == eventRefused && e.Code != "" {
 				code = e.Code // what it did not take in is nobody's session, as it should be
 			}

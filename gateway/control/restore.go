@@ -122,7 +122,7 @@ func (c *Control) restoreSessions(ctx context.Context) error {
 		s := &session{
 			id: r.ID, dev: d, node: c.nodes[r.Node], name: r.Node, opened: r.Opened, closed: r.Closed, lifetime: r.Lifetime,
 			reason: r.Reason, ticket: r.Ticket, user: User{Name: r.User, Role: Role(r.Role)}, bare: r.Bare, boot: r.Boot,
-			cut: r.Cut, path: r.Path, rtt: r.RTT, rx: r.Rx, tx: r.Tx, endToEnd: r.EndToEnd, longest: r.Longest,
+			cut: r.Cut, nodes: r.Nodes, path: r.Path, rtt: r.RTT, rx: r.Rx, tx: r.Tx, endToEnd: r.EndToEnd, longest: r.Longest,
 			pathWhy: r.PathWhy, spent: PathTimes{r.Direct, r.Relay}, samples: readSamples(r.Samples),
 		}
 		if r.Grant != "" {

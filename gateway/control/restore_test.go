@@ -29,7 +29,7 @@ func TestRestoreOfEnded(t *testing.T) {
 				ID: fmt.Sprintf("session-%d", n), Device: id, Node: "wg-1", State: "connected", Rev: 1, Installed: 1, Acked: 1, Ready: true, Proved: true,
 				Prekey: keys.NewPrivateKey().Public().String(), Address: fmt.Sprintf("10.166.%d.%d", n/200, n%200+1), Lifetime: time.Hour, Opened: opened, Ends: opened.Add(time.Hour),
 			}
-			err = errors.Join(err, tx.PutDevice(store.Device{ID: id, Key: key, Gen: 3, Created: opened}), tx.PutSession(s), tx.AddGrant(s.ID, 1, "grant", opened))
+			err = errors.Join(err, tx.PutDevice(store.Device{ID: id, Key: key, Gen: 3, Created: opened}), tx.PutSession(s), tx.AddGrant(s.ID, 1, "wg-1", "grant", opened))
 		}
 		return err
 	})

@@ -66,6 +66,7 @@ type session struct {
 	guess   int       // the revision by which carrier is taken for it; 0: it is known
 	cut     int       // the latest revision that took somebody out
 	former  []*node   // that hold an earlier revision
+	nodes   []string  // that revisions name; "": one of which it is not known
 	moveAt  time.Time // no other node is looked for before
 	placing bool      // a revision with another node is being made
 

@@ -39,7 +39,7 @@ func filled(t *testing.T) string {
 				ID: "s", Device: "kiosk-1", Opened: at, Ends: at.Add(time.Hour),
 				Operators: []store.Operator{{ID: "o", Added: at}}, Steps: []store.Step{{Stage: "granted", By: "control"}},
 			}),
-			tx.AddGrant("s", 1, "token", at), tx.AddAudit(store.Audit{ID: 1, At: at, What: "open"}), tx.AddToken(store.Token{ID: "t", Hash: "h"}), tx.PutLogin(store.Login{ID: "l", Hash: "h"}))
+			tx.AddGrant("s", 1, "n", "token", at), tx.AddAudit(store.Audit{ID: 1, At: at, What: "open"}), tx.AddToken(store.Token{ID: "t", Hash: "h"}), tx.PutLogin(store.Login{ID: "l", Hash: "h"}))
 		return errors.Join(errs...)
 	}); err != nil {
 		t.Fatal(err)

@@ -106,7 +106,7 @@ func TestSessionsInFewQueries(t *testing.T) {
 		var errs []error
 		for i := range many {
 			id := fmt.Sprint("s", i)
-			errs = append(errs, tx.AddGrant(id, 1, "first", at(i)), tx.AddGrant(id, 2, "latest of "+id, at(i)), tx.PutSession(Session{
+			errs = append(errs, tx.AddGrant(id, 1, "n", "first", at(i)), tx.AddGrant(id, 2, "n", "latest of "+id, at(i)), tx.PutSession(Session{
 				ID: id, Device: "d", Opened: at(i), Operators: []Operator{{ID: "a" + id}, {ID: "b" + id}}, Steps: []Step{{Stage: "one"}, {Stage: "two"}},
 			}))
 		}

@@ -26,8 +26,9 @@ type Session struct {
 
 	Operators []Operator
 	Steps     []Step
-	Grant     string // of Rev; only in OpenSessions
-	Cut       int    // the latest revision that removed an operator; likewise
+	Grant     string   // of Rev; only in OpenSessions
+	Cut       int      // the latest revision that removed an operator; likewise
+	Nodes     []string // that revisions name, "" for one of which it is not known; likewise
 }
 
 // Sample is how a session's path was at a moment; whole seconds and microseconds are
@@ -103,14 +104,16 @@ func (t *Tx) PutSession(s Session) error {
 	return nil
 }
 
-// AddGrant writes one revision's grant; earlier ones keep only their number. One of
-// the same number was never handed out: nobody knew whether it had been written.
-func (t *Tx) AddGrant(session string, rev int, token string, at time.Time) error {
+// AddGrant writes one revision's grant and the node that it names; earlier ones keep no
+// token. One of the same number was never handed out: nobody knew whether it had been
+// written.
+func (t *Tx) AddGrant(session string, rev int, node, token string, at time.Time) error {
 	if err := t.exec(`UPDATE grants SET token='' WHERE session=?`, session); err != nil {
 		return err
 	}
-	return t.exec(`INSERT INTO grants (session, rev, token, issued) VALUES (?,?,?,?)
-		ON CONFLICT (session, rev) DO UPDATE SET token=excluded.token, issued=excluded.issued`, session, rev, token, micros(at))
+	return t.exec(`INSERT INTO grants (session, rev, node, token, issued) VALUES (?,?,?,?,?)
+		ON CONFLICT (session, rev) DO UPDATE SET node=excluded.node, token=excluded.token, issued=excluded.issued`,
+		session, rev, node, token, micros(at))
 }
 
 // SessionFilter narrows Sessions.
@@ -181,10 +184,10 @@ func (s *Store) OpenSessions(ctx context.Context) ([]Session, error) {
 	// A grant is written before the session's row is written again.
 	grants, err := all(ctx, s, func(r row) (g Session, err error) {
 		var issued int64
-		err = r.Scan(&g.ID, &g.Rev, &g.Grant, &issued)
+		err = r.Scan(&g.ID, &g.Rev, &g.Node, &g.Grant, &issued)
 		g.Opened = fromMicros(issued)
 		return g, err
-	}, `SELECT session, rev, token, issued FROM grants WHERE `+open+` ORDER BY rev`)
+	}, `SELECT session, rev, node, token, issued FROM grants WHERE `+open+` ORDER BY rev`)
 	of := byID(list)
 	for _, g := range grants {
 		v := of[g.ID]
@@ -192,6 +195,9 @@ func (s *Store) OpenSessions(ctx context.Context) ([]Session, error) {
 			continue
 		}
 		v.Rev, v.Grant = g.Rev, g.Grant
+		if !slices.Contains(v.Nodes, g.Node) {
+			v.Nodes = append(v.Nodes, g.Node)
+		}
 		// Whom a revision removes is removed when it is issued.
 		if slices.ContainsFunc(v.Operators, func(o Operator) bool { return o.Removed.Equal(g.Opened) }) {
 			v.Cut = g.Rev

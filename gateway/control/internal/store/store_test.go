@@ -249,15 +249,15 @@ func sessions(t *testing.T, open opener) {
 		if err := tx.PutSession(early); err != nil {
 			return err
 		}
-		return tx.AddGrant("s1", 1, "first", at(1))
+		return tx.AddGrant("s1", 1, "wg-1", "first", at(1))
 	})
-	do(t, s, func(tx *Tx) error { return tx.AddGrant("s1", 2, "second", at(2)) })
+	do(t, s, func(tx *Tx) error { return tx.AddGrant("s1", 2, "wg-1", "second", at(2)) })
 	open1, err := s.OpenSessions(t.Context())
 	if err != nil || len(open1) != 1 || open1[0].Grant != "second" || open1[0].Rev != 2 {
 		t.Errorf("open: %+v, %v", open1, err)
 	}
 	do(t, s, func(tx *Tx) error { return tx.PutSession(full) })
-	do(t, s, func(tx *Tx) error { return tx.AddGrant("s1", 2, "without o2", at(3)) })
+	do(t, s, func(tx *Tx) error { return tx.AddGrant("s1", 2, "wg-1", "without o2", at(3)) })
 	if open1, err = s.OpenSessions(t.Context()); err != nil || open1[0].Cut != 2 {
 		t.Errorf("open: %+v, %v", open1, err)
 	}
@@ -299,7 +299,7 @@ func sessions(t *testing.T, open opener) {
 		t.Errorf("of a: %v", list)
 	}
 	// Nobody knew whether it had been written, and it is issued anew.
-	do(t, s, func(tx *Tx) error { return tx.AddGrant("s1", 2, "again", at(3)) })
+	do(t, s, func(tx *Tx) error { return tx.AddGrant("s1", 2, "wg-1", "again", at(3)) })
 	if list, err := s.OpenSessions(t.Context()); err != nil || list[0].Grant != "again" {
 		t.Errorf("issued anew: %+v, %v", list, err)
 	}
