@@ -3,7 +3,6 @@ package control
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
@@ -24,7 +23,6 @@ type node struct {
 	endpoints []netip.AddrPort
 	operators []netip.AddrPort // endpoints for them, where they differ
 	proof     netip.Addr
-	stats     json.RawMessage
 	link      *link     // nil: not connected
 	reports   [8]uint64 // numbers of the latest, which may come again
 	sessions  map[string]*session
@@ -166,23 +164,21 @@ func sorted(m map[string]*session) []*session {
 	return list
 }
 
-// told takes one report of a node; mu is held.
-func (c *Control) told(n *node, r *nodeReport, now time.Time) {
+// told takes one report of a node, and returns the sessions that it holds and control
+// does not know; mu is held.
+func (c *Control) told(n *node, r *nodeReport, now time.Time) (unknown []string) {
 	c.hear(n, now)
 	if r.Sessions != nil { // the first of a follow, which says how the node is
-		n.beats, n.region, n.capacity = r.Beats, r.Region, max(r.Capacity, 0)
+		n.beats, n.region, n.capacity = r.Beats, shownWord(r.Region), min(max(r.Capacity, 0), maxHeld)
 	}
 	if len(r.Endpoints) > 0 {
 		n.endpoints, n.operators = usable(r.Endpoints), usable(r.Operators)
 	}
 	if r.Version != "" {
-		n.row.Version = shownVersion(r.Version)
-	}
-	if len(r.Stats) > 0 {
-		n.stats = r.Stats
+		n.row.Version = shownWord(r.Version)
 	}
 	if r.Sessions != nil {
-		c.reconcile(n, *r.Sessions, now)
+		unknown = c.reconcile(n, *r.Sessions, now)
 	}
 	if !n.took(r.Seq) {
 		for i := range r.Events {
@@ -190,6 +186,7 @@ func (c *Control) told(n *node, r *nodeReport, now time.Time) {
 		}
 	}
 	c.keep(n)
+	return unknown
 }
 
 // firstSeq is beyond the numbers of nodes that count their reports from 1 in each run.
@@ -210,10 +207,13 @@ func (n *node) took(seq uint64) bool {
 }
 
 // reconcile compares what the node holds with what it should; it got that at the
-// start of its stream already.
-func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
+// start of its stream already. It returns what is no session that control knows.
+func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) (unknown []string) {
 	kept := make(map[string]bool, len(held))
 	for _, h := range held {
+		if _, again := kept[h.Session]; again {
+			continue
+		}
 		kept[h.Session] = h.Rev > 0 && !h.Fresh
 		if s := n.sessions[h.Session]; s != nil || !keys.ValidID(h.Session) {
 			continue
@@ -222,13 +222,7 @@ func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
 			c.elsewhere(s, n, h.Rev, now)
 			continue
 		}
-		// Of no session that control knows to be the node's: it is over.
-		token, err := c.sign(keys.TypeDown, downPayload{Session: h.Session, Why: keys.ReasonClosed})
-		if err != nil {
-			c.log.Error("down", zap.Error(err))
-			continue
-		}
-		n.say(nodeLine{Kind: lineEnd, Session: h.Session, Token: string(token)})
+		unknown = append(unknown, h.Session)
 	}
 	for _, s := range n.sessions {
 		if s.m.Ended() {
@@ -241,6 +235,26 @@ func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) {
 				defer c.work.Done()
 				c.revive(s)
 			}()
+		}
+	}
+	return unknown
+}
+
+// endUnknown tells a node that sessions are over of which control knows nothing. Signing
+// takes most of the time, so it is done without the lock: a node may make up many.
+func (c *Control) endUnknown(n *node, sessions []string) {
+	for _, id := range sessions {
+		token, err := c.sign(keys.TypeDown, downPayload{Session: id, Why: keys.ReasonClosed})
+		if err != nil {
+			c.log.Error("down", zap.Error(err))
+			return
+		}
+		c.mu.Lock()
+		there := n.link != nil
+		n.say(nodeLine{Kind: lineEnd, Session: id, Token: string(token)})
+		c.mu.Unlock()
+		if !there {
+			return
 		}
 	}
 }
@@ -279,7 +293,7 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 		}
 		return
 	}
-	if e.From.IsValid() {
+	if e.From.IsValid() && e.From.Zone() == "" {
 		s.dev.from = e.From.Unmap()
 	}
 	if e.Kind == eventBytes || e.Kind == eventClosed {
@@ -320,7 +334,7 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 func usable(list []netip.AddrPort) []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, a := range list {
-		if a.IsValid() && a.Port() != 0 && !a.Addr().IsUnspecified() && !a.Addr().IsMulticast() && len(out) < maxEndpoints {
+		if a.IsValid() && a.Addr().Zone() == "" && a.Port() != 0 && !a.Addr().IsUnspecified() && !a.Addr().IsMulticast() && len(out) < maxEndpoints {
 			out = append(out, a)
 		}
 	}

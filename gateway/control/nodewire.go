@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.uber.org/zap"
 
@@ -33,9 +34,9 @@ import (
 //	                      ?relay=1 also every session that is over, of other nodes
 //	                      too: those of the last hour, then each as it ends
 //	POST /node/v1/report  {"seq","events","sessions","endpoints","operator_endpoints",
-//	                      "version","stats",
-//	                      "beats","region","capacity"}
-//	                      -> 204; sessions, in the first of a follow, is what it holds
+//	                      "version","beats","region","capacity"}
+//	                      -> 204; sessions, in the first of a follow, is what it holds.
+//	                      What else it says of itself ("stats") nobody here reads
 const (
 	pathEnroll = "/node/v1/enroll"
 	pathFollow = "/node/v1/follow"
@@ -93,7 +94,6 @@ type nodeReport struct {
 	Beats     bool             `json:"beats"` // it reports each 5 s, whatever happens
 	Region    string           `json:"region"`
 	Capacity  int              `json:"capacity"`
-	Stats     json.RawMessage  `json:"stats"`
 }
 
 type nodeEvent struct {
@@ -116,7 +116,9 @@ type nodeHeld struct {
 
 const (
 	maxEnrol  = 16 << 10
-	maxReport = 5 << 20 // what a node may hold: 60,000 sessions of 75 bytes, beside 512 events
+	maxReport = 5 << 20 // of maxHeld sessions of 75 bytes and maxEvents
+	maxHeld   = 60_000  // sessions of one node
+	maxEvents = 512     // in a report: each is looked at under the lock
 	pingEvery = 10 * time.Second
 	claimFor  = time.Hour
 	// A body that takes longer is held back on purpose: anybody may begin to enrol.
@@ -208,9 +210,16 @@ func (c *Control) serveEnrol(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(out)
 }
 
-// shownVersion cuts a version to what is shown: builds from a checkout have long
-// ones, which are no reason to refuse a node.
-func shownVersion(v string) string { return strings.ToValidUTF8(v[:min(len(v), 64)], "") }
+// shownWord cuts what a node says of itself to what is shown: builds from a checkout have
+// long versions, which are no reason to refuse a node.
+func shownWord(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text[:min(len(text), 64)], ""))
+}
 
 func (c *Control) enrol(identity keys.IdentityKey, in *enrolRequest) (*enrolAnswer, error) {
 	secret, ok := strings.CutPrefix(in.Claim, claimStart)
@@ -249,7 +258,7 @@ func (c *Control) enrol(identity keys.IdentityKey, in *enrolRequest) (*enrolAnsw
 	}
 	row := n.row
 	c.mu.Unlock()
-	row.Identity, row.Key, row.Version, row.Seen = identity.String(), in.Key.String(), shownVersion(in.Version), now
+	row.Identity, row.Key, row.Version, row.Seen = identity.String(), in.Key.String(), shownWord(in.Version), now
 	row.Endpoints = nil
 	for _, e := range usable(in.Endpoints) {
 		row.Endpoints = append(row.Endpoints, e.String())
@@ -305,6 +314,13 @@ func (c *Control) nodeOf(w http.ResponseWriter, r *http.Request) *node {
 func (c *Control) serveFollow(w http.ResponseWriter, r *http.Request) {
 	n := c.nodeOf(w, r)
 	if n == nil {
+		return
+	}
+	c.mu.Lock()
+	often := !n.follows.take(c.cfg.Now(), followsRate, followsBurst)
+	c.mu.Unlock()
+	if often {
+		c.refuseNode(w, http.StatusTooManyRequests, keys.ReasonFlood, "the node began to follow too often")
 		return
 	}
 	l := &link{ready: make(chan struct{}, 1), gone: make(chan struct{})}
@@ -377,16 +393,32 @@ func (c *Control) serveReport(w http.ResponseWriter, r *http.Request) {
 	if n == nil {
 		return
 	}
+	// One at a time, as a node sends them: each is held whole.
+	wait, cancel := context.WithTimeout(r.Context(), bodyTimeout)
+	defer cancel()
+	select {
+	case n.reporting <- struct{}{}:
+		defer func() { <-n.reporting }()
+	case <-wait.Done():
+		c.refuseNode(w, http.StatusServiceUnavailable, keys.ReasonBusy, "another report of the node is being read")
+		return
+	}
 	var in nodeReport
-	if err := readStrict(w, r, maxReport, &in); err != nil {
+	err := readStrict(w, r, maxReport, &in)
+	if err == nil && (len(in.Events) > maxEvents || in.Sessions != nil && len(*in.Sessions) > maxHeld) {
+		err = errTooLarge
+	}
+	if err != nil {
 		c.refuseNode(w, statusOf(err), codeOf(err, keys.ReasonMalformed), "not a report")
 		return
 	}
+	var unknown []string
 	c.mu.Lock()
 	if c.nodes[n.row.Name] == n && n.identity == identityOf(r) {
-		c.told(n, &in, c.cfg.Now())
+		unknown = c.told(n, &in, c.cfg.Now())
 	}
 	c.mu.Unlock()
+	c.endUnknown(n, unknown)
 	w.WriteHeader(http.StatusNoContent)
 }
 

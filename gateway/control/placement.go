@@ -18,15 +18,23 @@ type standing struct {
 	coming   int                 // that are about to move here
 	gate     *gate               // where wakes wait; nil: none ever did
 	full     time.Time           // it refused a session as one too many; none goes there before
+
+	reporting chan struct{} // of one: whoever has it reads a report
+	follows   allowance     // of beginning to follow: each time it is told all
 }
 
-func newStanding() standing { return standing{live: make(map[string]*session)} }
+func newStanding() standing {
+	return standing{live: make(map[string]*session), reporting: make(chan struct{}, 1)}
+}
 
 const (
 	// defaultCapacity is what a node may hold that does not say.
 	defaultCapacity = 10_000
 	// fullFor is how long a node that refused a session as one too many gets no other.
 	fullFor = 30 * time.Second
+	// A node whose process begins again and again follows once a second at most.
+	followsBurst = 16
+	followsRate  = 1
 )
 
 // take makes s one of n's sessions; mu is held.
