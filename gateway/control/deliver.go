@@ -47,17 +47,23 @@ func (c *Control) deliver(line signaling.Sender, msg signaling.Message) {
 		c.offeredBy(d, st, now)
 	}
 	same := err == nil && len(st.Prekeys) > 0 && d.batch == sha256.Sum256(st.Prekeys)
+	signed := err == nil && len(st.Token)+len(st.Prekeys)+len(st.Answer)+len(st.Request) > 0
+	flood := signed && !d.listens(line, now)
 	c.mu.Unlock()
 	if err != nil {
 		c.refuse(now, msg.Device, codeOf(err, keys.ReasonMalformed), nil)
 		return
 	}
 	v := verified{line: line, now: now, device: msg.Device, retained: msg.Retained}
-	if len(st.Token) == 0 && len(st.Prekeys) == 0 && len(st.Answer) == 0 && len(st.Request) == 0 {
+	if !signed {
 		// A will and an offer are hints by nature.
 		if st.VPN != signaling.Offline && len(st.Offer) == 0 {
 			c.refuse(now, msg.Device, keys.ReasonUnsigned, nil)
 		}
+		return
+	}
+	if flood {
+		c.refuse(now, msg.Device, keys.ReasonFlood, nil)
 		return
 	}
 	// Ed25519 takes most of the time, so it is done without the lock.

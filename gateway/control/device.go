@@ -36,6 +36,31 @@ type device struct {
 	failing []string              // names of checks of its host that failed
 	denied  denial
 	refused time.Time // when it refused a command last that it should not
+	ears    []ear
+	opens   allowance // of sessions that it asks for
+}
+
+// ear is what a device may say on one line: to check its signatures takes a core's time,
+// of which one device must not have all. What comes on another line is not for it to
+// drown out.
+type ear struct {
+	line signaling.Sender
+	left allowance
+}
+
+const (
+	saidBurst = 512 // a hundred sessions with their ladders
+	saidRate  = 64  // a second: less than a twentieth of a core
+)
+
+// listens reports whether a signed message is to be looked at.
+func (d *device) listens(line signaling.Sender, now time.Time) bool {
+	i := slices.IndexFunc(d.ears, func(e ear) bool { return e.line == line })
+	if i < 0 {
+		i = len(d.ears)
+		d.ears = append(d.ears, ear{line: line})
+	}
+	return d.ears[i].left.take(now, saidRate, saidBurst)
 }
 
 // denial is the refusal of a device's latest request, to be said again.

@@ -1,8 +1,11 @@
 package control
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,4 +84,69 @@ func TestAuditOfMadeUpCodes(t *testing.T) {
 	if !told {
 		t.Error("what was refused for another is not told")
 	}
+}
+
+// One device that signs all that it can keeps control from no other: what is beyond a
+// burst is not checked, and on another line it is heard.
+func TestStatusFlood(t *testing.T) {
+	clock := newStopped()
+	w := newWorld(t, &Config{Now: clock.now})
+	d := w.device("kiosk-1", keys.NewMemory())
+	if _, err := w.admin.AddDevice(t.Context(), "kiosk-1", d.Key()); err != nil {
+		t.Fatal(err)
+	}
+	say := func(version string) {
+		w.hears("kiosk-1", says(t, d, keys.TypeStatus, signaling.Status{VPN: signaling.Disconnected, V: 1, Version: version}), false)
+	}
+	const said = 2 * saidBurst
+	for range said {
+		say("one")
+	}
+	if got := w.audited(auditStatus, keys.ReasonFlood); got != said-saidBurst {
+		t.Errorf("%d of %d not looked at", got, said)
+	}
+	say("two")
+	if v := w.shown("kiosk-1").Version; v != "one" {
+		t.Errorf("version %q", v)
+	}
+	other := signaling.RideOnFleet(nil)
+	w.c.deliver(other, signaling.Message{Device: "kiosk-1", Payload: says(t, d, keys.TypeStatus, signaling.Status{VPN: signaling.Disconnected, V: 1, Version: "three"})})
+	if v := w.shown("kiosk-1").Version; v != "three" {
+		t.Errorf("on another line: version %q", v)
+	}
+	clock.move(time.Second)
+	say("four")
+	if v := w.shown("kiosk-1").Version; v != "four" {
+		t.Errorf("a second later: version %q", v)
+	}
+}
+
+// A device that asks for session after session fills no table.
+func TestBareFlood(t *testing.T) {
+	clock := newStopped()
+	var asked atomic.Int32
+	allow := func(context.Context, string, string) error { asked.Add(1); return errors.New("not today") }
+	w := newWorld(t, &Config{Now: clock.now, Bare: BarePolicy{Nodes: []string{"wg-1"}, Allow: allow}})
+	d := w.device("kiosk-1", keys.NewMemory())
+	if _, err := w.admin.AddDevice(t.Context(), "kiosk-1", d.Key()); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() {
+		token, _, err := d.Request([]byte(`{"server":"wg-1"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.hears("kiosk-1", outer(t, signaling.Status{VPN: signaling.Disconnected, Request: token}), false)
+	}
+	const many = 50
+	for range many {
+		ask()
+	}
+	if got := w.audited(auditRequest, keys.ReasonFlood); got != many-opensBurst {
+		t.Errorf("%d refused at once", got)
+	}
+	eventually(t, "the others are asked for", func() bool { return asked.Load() == opensBurst })
+	clock.move(16 * time.Second)
+	ask()
+	eventually(t, "one more", func() bool { return asked.Load() == opensBurst+1 })
 }

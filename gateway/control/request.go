@@ -36,6 +36,10 @@ func (c *Control) requested(d *device, r requestPayload, now time.Time) {
 		c.deny(d, r.Nonce, keys.ReasonNodeNotAllowed)
 		return
 	}
+	if !d.opens.take(now, opensRate, opensBurst) {
+		c.deny(d, r.Nonce, keys.ReasonFlood)
+		return
+	}
 	if !c.begin() {
 		return
 	}
@@ -44,6 +48,12 @@ func (c *Control) requested(d *device, r requestPayload, now time.Time) {
 		c.openBare(d, r)
 	}()
 }
+
+// Each session that a device asks for is rows for good, whatever comes of it.
+const (
+	opensBurst = 8
+	opensRate  = 1.0 / 15 // a second
+)
 
 // maxRekeys is how many fresh keys a session gets at once; each minute gives one
 // more. A clock is set once or twice, and each key stays with the node until the
