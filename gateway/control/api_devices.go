@@ -25,7 +25,7 @@ func (b backend) Devices(_ context.Context, u auth.User, q api.Query) ([]client.
 	now := c.cfg.Now()
 	var list []client.Device
 	for _, id := range ids {
-		if v, _, ok := c.shows(id, now); ok {
+		if v, _, ok := c.shows(id, now); ok && u.InGroup(v.Group) { // which may be another by now
 			list = append(list, v)
 		}
 	}

@@ -191,23 +191,39 @@ func (b backend) Sessions(ctx context.Context, u auth.User, q api.Query) ([]clie
 	return list, next, nil
 }
 
+// showAtOnce is how many sessions are shown before others have the lock.
+const showAtOnce = 100
+
 // open lists what is not over; all of it is in memory.
 func (b backend) open(u auth.User, q api.Query) []client.Session {
 	b.c.mu.Lock()
-	defer b.c.mu.Unlock()
-	var list []client.Session
+	all := make([]*session, 0, len(b.c.sessions))
 	for _, s := range b.c.sessions {
-		d := s.dev.row
-		if q.Device != "" && d.ID != q.Device || client.SessionState(s.m.State).Final() ||
-			b.c.policy().Authorise(u, auth.Request{Action: auth.View, Device: d.ID, Group: d.Group}) != nil {
-			continue
+		all = append(all, s)
+	}
+	b.c.mu.Unlock()
+	var list []client.Session
+	for some := range slices.Chunk(all, showAtOnce) {
+		b.c.mu.Lock()
+		for _, s := range some {
+			if b.lists(u, q, s) {
+				list = append(list, s.show())
+			}
 		}
-		v := s.show()
-		if q.Device == "" {
-			v.Samples = nil
+		b.c.mu.Unlock()
+	}
+	if q.Device == "" {
+		for i := range list {
+			list[i].Samples = nil
 		}
-		list = append(list, v)
 	}
 	slices.SortFunc(list, byAge)
 	return list
+}
+
+// lists reports whether s stands in a list of what is not over; mu is held.
+func (b backend) lists(u auth.User, q api.Query, s *session) bool {
+	d := s.dev.row
+	return (q.Device == "" || d.ID == q.Device) && !client.SessionState(s.m.State).Final() &&
+		b.c.policy().Authorise(u, auth.Request{Action: auth.View, Device: d.ID, Group: d.Group}) == nil
 }

@@ -56,3 +56,46 @@ func TestWatchEndsWithToken(t *testing.T) {
 		}
 	}
 }
+
+// A user has so many streams at a time, whatever he shows for himself, and takes nobody
+// else's.
+func TestStreamsAreCounted(t *testing.T) {
+	w := newWorld(t, nil)
+	follow := func(u User) (status int, end func()) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, localURL+"/api/v1/devices/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := w.c.As(u).RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, func() { res.Body.Close() }
+	}
+	ann := User{Name: "ann", Role: Viewer}
+	var ends []func()
+	for len(ends) < 10_000 {
+		status, end := follow(ann)
+		if status == http.StatusTooManyRequests {
+			end()
+			break
+		}
+		ends = append(ends, end)
+	}
+	if n := len(ends); n < 100 || n > 1000 {
+		t.Errorf("one user has %d streams", n)
+	}
+	status, end := follow(User{Name: "bob", Role: Viewer})
+	if end(); status != http.StatusOK {
+		t.Errorf("another user: %d", status)
+	}
+	for _, end := range ends {
+		end()
+	}
+	eventually(t, "room again", func() bool {
+		status, end := follow(ann)
+		end()
+		return status == http.StatusOK
+	})
+}

@@ -116,8 +116,9 @@ func Handler(b Backend) http.Handler {
 }
 
 type service struct {
-	b   Backend
-	api huma.API
+	b    Backend
+	api  huma.API
+	open streaming
 }
 
 func config(b Backend) huma.Config {

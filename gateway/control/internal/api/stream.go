@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/internal/auth"
@@ -16,6 +17,37 @@ const (
 	keepAlive  = 10 * time.Second // clients give up after three
 	writeLimit = 20 * time.Second
 )
+
+// maxStreams bounds those of one user at a time. Each may wait with much to be said for a
+// reader that takes little of it, and a page needs one or two.
+const maxStreams = 256
+
+// streaming counts the streams of each user. It is safe for concurrent use.
+type streaming struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (s *streaming) enter(user string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[user] >= maxStreams {
+		return false
+	}
+	if s.of == nil {
+		s.of = make(map[string]int)
+	}
+	s.of[user]++
+	return true
+}
+
+func (s *streaming) leave(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[user]--; s.of[user] == 0 {
+		delete(s.of, user)
+	}
+}
 
 // event is one server-sent event; an id of 0 is not sent. Data that is a
 // json.RawMessage is sent as it is, and has no line breaks.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math/bits"
 	"slices"
 	"strconv"
 )
@@ -136,16 +137,13 @@ func (l *Log) Since(after uint64, groups []string) [][]byte {
 	if after == l.version {
 		return nil
 	}
-	reset := after < l.floor || after > l.version
-	if reset {
-		after = 0 // whatever it was, they all get the same
-	}
-	key := fmt.Sprintf("%v %d %q", reset, after, groups)
+	after = l.rounded(after)
+	key := fmt.Sprintf("%d %q", after, groups)
 	if events, ok := l.cache[key]; ok {
 		return events
 	}
 	v := view{log: l, groups: groups}
-	if reset {
+	if after == none {
 		v.all()
 	} else {
 		v.changes(after)
@@ -156,6 +154,26 @@ func (l *Log) Since(after uint64, groups []string) [][]byte {
 	}
 	return events
 }
+
+// none is a version that nobody knows.
+const none = 0
+
+// rounded is the version from which on somebody is told who knows that of after. Whoever
+// asks may name any, and each answer of its own may be the whole log: so those who know
+// none share one, and those who miss much are told from one of few versions on.
+func (l *Log) rounded(after uint64) uint64 {
+	if after < l.floor || after > l.version {
+		return none
+	}
+	missed := l.version - after
+	if missed <= exact {
+		return after
+	}
+	return max(l.version-min(l.version, 1<<bits.Len64(missed-1)), l.floor, 1)
+}
+
+// exact is how many versions somebody may miss and be told no more than that.
+const exact = 16
 
 // view is what one set of groups is told.
 type view struct {

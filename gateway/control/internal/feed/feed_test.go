@@ -194,3 +194,31 @@ func TestUnknownVersions(t *testing.T) {
 		t.Errorf("%d answers are kept", len(l.cache))
 	}
 }
+
+// Whoever asks may name any version, and read his answer slowly: what he gets is one of
+// few answers, which all share.
+func TestAnswersAreFew(t *testing.T) {
+	f := newFleet(1_000_000)
+	for i := range 3000 {
+		f.log.Next()
+		f.put(fmt.Sprintf("kiosk-%04d", i%1000), "", fmt.Sprint(i))
+	}
+	now := f.log.Version()
+	given := make(map[*byte]bool)
+	for after := now - 4000; after < now+4000; after++ {
+		if events := f.log.Since(after, nil); len(events) > 0 {
+			given[&events[0][0]] = true
+		}
+	}
+	for _, after := range []uint64{0, 1, 1 << 63, ^uint64(0)} {
+		given[&f.log.Since(after, nil)[0][0]] = true
+	}
+	if len(given) > maxCached {
+		t.Errorf("%d answers at one version", len(given))
+	}
+	// One who missed little is told little.
+	var v told
+	if events := f.log.Since(now-3, nil); len(events) != 1 || json.Unmarshal(events[0], &v) != nil || len(v.Devices) != 3 || v.Reset {
+		t.Errorf("who missed three: %.300s", events)
+	}
+}
