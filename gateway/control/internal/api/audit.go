@@ -43,7 +43,7 @@ func (s *service) audit() {
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "All of it. An answer that breaks off is not complete",
 		Content: map[string]*huma.MediaType{
-			"text/csv":             {Schema: &huma.Schema{Type: huma.TypeString, Description: "A line of names, then one for each row; a text that a spreadsheet would take for a formula begins with an apostrophe"}},
+			"text/csv":             {Schema: &huma.Schema{Type: huma.TypeString, Description: "A line of names, then one for each row; before what a spreadsheet would take for a formula stands an apostrophe"}},
 			"application/x-ndjson": {Schema: &huma.Schema{Type: huma.TypeString, Description: "An Audit in JSON in each line"}},
 		},
 	}}
@@ -139,11 +139,26 @@ func (c *auditCSV) write(rows []client.Audit) error {
 	return c.w.Error()
 }
 
-// plain is a text that no spreadsheet takes for a formula. Users and devices make up
-// some of them.
+// plain is a text that no spreadsheet takes for a formula, nor a part of it behind what
+// some split lines at: where a comma stands in numbers, that is a semicolon, inside quotes
+// too. Users and devices make up some of the texts.
 func plain(text string) string {
-	if start := strings.TrimLeft(text, " \u00a0\u3000"); start != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", []rune(start)[0]) {
-		return "'" + text
+	var b strings.Builder
+	for from := 0; from < len(text); {
+		cell := text[from:]
+		if end := strings.IndexAny(cell, ";\t\r\n"); end >= 0 {
+			cell = cell[:end+1]
+		}
+		if isFormula(cell) || from == 0 && strings.ContainsAny(cell[:1], "\t\r\n") {
+			b.WriteByte('\'')
+		}
+		b.WriteString(cell)
+		from += len(cell)
 	}
-	return text
+	return b.String()
+}
+
+func isFormula(cell string) bool {
+	start := strings.TrimLeft(cell, " \u00a0\u3000")
+	return start != "" && strings.ContainsRune("=+-@＝＋－＠", []rune(start)[0])
 }
