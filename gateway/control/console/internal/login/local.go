@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -71,15 +72,18 @@ func (TooMany) Error() string { return "too many attempts" }
 type Door struct {
 	local Local
 	tries tries
-	one   sync.Mutex // one hash at a time: guessing costs one core at most
+	turn  chan struct{} // one hash at a time: guessing costs one core at most
 }
+
+// turnWait is how long somebody waits for his turn: others may guess from many addresses.
+const turnWait = 10 * time.Second
 
 // NewDoor returns the door of l, nil for nil.
 func NewDoor(l *Local) (*Door, error) {
 	if l == nil {
 		return nil, nil
 	}
-	d := &Door{local: *l}
+	d := &Door{local: *l, turn: make(chan struct{}, 1)}
 	if d.local.Name == "" {
 		d.local.Name = "admin"
 	}
@@ -114,9 +118,15 @@ func (d *Door) Open(r *http.Request, name, password string) (control.User, error
 	if wait := d.tries.take(from, time.Now()); wait > 0 {
 		return control.User{}, TooMany{wait}
 	}
-	d.one.Lock()
+	wait, cancel := context.WithTimeout(r.Context(), turnWait)
+	defer cancel()
+	select {
+	case d.turn <- struct{}{}:
+	case <-wait.Done(): // or who has gone would keep his place
+		return control.User{}, TooMany{turnWait}
+	}
 	err := bcrypt.CompareHashAndPassword([]byte(d.local.Hash), []byte(password)) // whoever is asked for
-	d.one.Unlock()
+	<-d.turn
 	if subtle.ConstantTimeCompare([]byte(name), []byte(d.local.Name)) != 1 || err != nil {
 		return control.User{}, ErrWrong
 	}

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/boothwire/boothwire/gateway/control"
 )
 
@@ -131,6 +133,34 @@ func TestTries(t *testing.T) {
 	}
 	if len(tr.by) > maxTriers {
 		t.Errorf("%d addresses are remembered", len(tr.by))
+	}
+}
+
+// Who has gone keeps no place among those whose guesses wait.
+func TestGuessOfOneWhoHasGone(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.DefaultCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewDoor(&Local{Hash: string(hash)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(ctx context.Context) error {
+		r := httptest.NewRequestWithContext(ctx, "POST", "http://localhost/", nil)
+		r.RemoteAddr = "127.0.0.1:5"
+		_, err := d.Open(r, "admin", "right")
+		return err
+	}
+	d.turn <- struct{}{} // another's guess is looked at
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := open(gone); !errors.As(err, new(TooMany)) {
+		t.Errorf("he gets %v", err)
+	}
+	<-d.turn
+	if err := open(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
