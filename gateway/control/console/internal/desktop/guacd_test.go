@@ -220,11 +220,22 @@ func TestOffers(t *testing.T) {
 		"a long name":  func(w *Wish) { w.Username = strings.Repeat("a", 300) },
 		"a long drive": func(w *Wish) { w.Drive = &Drive{Password: strings.Repeat("a", 300)} },
 		"a drive":      func(w *Wish) { w.Drive = &Drive{} },
+		"a keyboard":   func(w *Wish) { w.Layout = "../x" },
 	} {
 		bad := wish
 		change(&bad)
 		if err := w.s.Offer("ann", "code", bad); err == nil {
 			t.Errorf("%s: taken", name)
+		}
+	}
+	for _, zone := range []string{"Asia/Shanghai", "Etc/GMT+8", "America/Argentina/Buenos_Aires", "UTC", ":/dev/tty", "/etc/passwd", "../../dev/tty", "a//b", "a/..", "+08:00"} {
+		other := wish
+		other.Timezone = zone
+		if err := w.s.Offer("ann", "zone", other); err != nil {
+			t.Errorf("%s: %v", zone, err)
+		}
+		if got, _ := w.s.offers.take("zone"); got.Timezone != "" && (got.Timezone != zone || strings.ContainsAny(zone, ":.") || zone[0] == '/') {
+			t.Errorf("%s: guacd is told %q", zone, got.Timezone)
 		}
 	}
 	if err := New(&Config{}).Offer("ann", "code", wish); !errors.Is(err, errNoGuacd) {

@@ -1,6 +1,7 @@
 package desktop
 
 import (
+	"regexp"
 	"sync"
 	"time"
 )
@@ -34,6 +35,13 @@ type Drive struct {
 	Password string `json:"password"`
 }
 
+// The names that browsers have for time zones, and guacd for keyboards. guacd's C library
+// takes a time zone for the name of a file.
+var (
+	timezone = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$`)
+	layout   = regexp.MustCompile(`^[a-z0-9-]+$`)
+)
+
 // Offer keeps a user's wish until the connect code comes back by a WebSocket, or is over.
 func (s *Server) Offer(user, code string, w Wish) error {
 	switch {
@@ -43,6 +51,9 @@ func (s *Server) Offer(user, code string, w Wish) error {
 		return errMalformed
 	case w.Drive != nil && !s.cfg.Guacd.Drive:
 		return errNoDrive
+	}
+	if !timezone.MatchString(w.Timezone) {
+		w.Timezone = "" // some browsers have none but an offset
 	}
 	return s.offers.put(user, code, w)
 }
@@ -56,6 +67,9 @@ func (w *Wish) valid() bool {
 		if len(t) > maxText {
 			return false
 		}
+	}
+	if w.Layout != "" && !layout.MatchString(w.Layout) {
+		return false
 	}
 	return w.Width > 0 && w.Width <= maxSide && w.Height > 0 && w.Height <= maxSide && w.DPI >= 0 && w.DPI <= 1000
 }
