@@ -81,12 +81,12 @@ func page(items ...any) map[string]any { return map[string]any{"items": items} }
 
 // evil is what a hostile device could call itself: it clears the screen, sets the
 // window's title and turns the text around.
-const evil = "1.0\x1b[2J\x1b]0;owned\a\u202e\u0085\nroot"
+const evil = "1.0\x1b[2J\x1b]0;owned\a\u202e\u0085\u009b2J\nroot"
 
 func TestTablesAreCleanAndJSONIsWhole(t *testing.T) {
 	devices := answer(page(client.Device{ID: "kiosk-1", Online: "online", Foreign: evil}, client.Device{ID: "kiosk-2", Online: "unknown"}))
 	got := ctl(t, devices, "devices")
-	if got.code != 0 || strings.ContainsAny(got.out, "\x1b\a\u202e\u0085") || strings.Count(got.out, "\n") != 3 {
+	if got.code != 0 || strings.ContainsAny(got.out, "\x1b\a\u202e\u0085\u009b") || strings.Count(got.out, "\n") != 3 {
 		t.Errorf("got %+v", got)
 	}
 	for _, want := range []string{"DEVICE ", "kiosk-1 ", "another key speaks for it: 1.0?[2J", "kiosk-2 ", "not registered", " never "} {
@@ -96,7 +96,7 @@ func TestTablesAreCleanAndJSONIsWhole(t *testing.T) {
 	}
 	var all []client.Device
 	got = ctl(t, devices, "devices", "--json")
-	if err := json.Unmarshal([]byte(got.out), &all); err != nil || len(all) != 2 || all[0].Foreign != evil || strings.ContainsAny(got.out, "\x1b\a") {
+	if err := json.Unmarshal([]byte(got.out), &all); err != nil || len(all) != 2 || all[0].Foreign != evil || strings.ContainsAny(got.out, "\x1b\a\u202e\u0085\u009b") {
 		t.Errorf("%v: %+v", err, got)
 	}
 	if got = ctl(t, answer(page()), "devices", "--json"); got.out != "[]\n" {
@@ -107,7 +107,7 @@ func TestTablesAreCleanAndJSONIsWhole(t *testing.T) {
 	}
 	checks := []client.Check{{Check: evil, State: evil, Code: evil, Detail: evil}, {Check: "rdp", State: "fail", Code: "refused", Detail: "127.0.0.1:3389"}}
 	got = ctl(t, answer(client.Device{ID: "kiosk-1", Version: evil, Preflight: checks}), "devices", "show", "kiosk-1")
-	if strings.ContainsAny(got.out, "\x1b\a\u202e\u0085") || strings.Contains(got.out, "0001-01-01") || !strings.Contains(got.out, "seen ") ||
+	if strings.ContainsAny(got.out, "\x1b\a\u202e\u0085\u009b") || strings.Contains(got.out, "0001-01-01") || !strings.Contains(got.out, "seen ") ||
 		!strings.Contains(got.out, "Nothing listens there. (127.0.0.1:3389)") {
 		t.Errorf("got %+v", got)
 	}

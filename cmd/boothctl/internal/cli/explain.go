@@ -80,7 +80,9 @@ func understand(err error) failure {
 func (a *app) tell(err error) {
 	f := understand(err)
 	if a.json {
-		_ = json.NewEncoder(a.err).Encode(f)
+		if b, err := json.Marshal(f); err == nil {
+			fmt.Fprintln(a.err, seen(b))
+		}
 		return
 	}
 	fmt.Fprintln(a.err, "boothctl:", f)

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf16"
 )
 
 // list prints what control lists: a table for people, or a JSON array.
@@ -67,9 +68,27 @@ func (a *app) show(v any, facts ...any) error {
 }
 
 func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		_, err = fmt.Fprintln(a.out, seen(b))
+	}
+	return err
+}
+
+// seen is JSON, with what would drive a terminal written as JSON can: U+009B alone begins
+// an order to some.
+func seen(text []byte) string {
+	var b strings.Builder
+	for _, r := range string(text) {
+		if unicode.IsPrint(r) || r == '\n' {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
 }
 
 // clean keeps what a device or a user wrote from driving the terminal, or from

@@ -53,7 +53,7 @@ func (w *watching) document(e client.DeviceEvents) error {
 	}
 	b, err := json.Marshal(e)
 	if err == nil {
-		_, err = fmt.Fprintln(w.a.out, string(b))
+		_, err = fmt.Fprintln(w.a.out, seen(b))
 	}
 	return err
 }
