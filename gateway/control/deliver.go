@@ -25,9 +25,17 @@ func (c *Control) deliver(line signaling.Sender, msg signaling.Message) {
 		return
 	}
 	now := c.cfg.Now()
-	st, err := signaling.ParseStatus(msg.Payload)
 	c.mu.Lock()
 	d := c.devices[msg.Device]
+	much := d != nil && !d.ear(line).read.take(now, readRate, readBurst)
+	c.mu.Unlock()
+	if much {
+		c.refuse(now, msg.Device, keys.ReasonFlood, nil)
+		return
+	}
+	st, err := signaling.ParseStatus(msg.Payload)
+	c.mu.Lock()
+	d = c.devices[msg.Device]
 	if d == nil {
 		if err == nil {
 			v := strange(st, now)
@@ -48,7 +56,7 @@ func (c *Control) deliver(line signaling.Sender, msg signaling.Message) {
 	}
 	same := err == nil && len(st.Prekeys) > 0 && d.batch == sha256.Sum256(st.Prekeys)
 	signed := err == nil && len(st.Token)+len(st.Prekeys)+len(st.Answer)+len(st.Request) > 0
-	flood := signed && !d.listens(line, now)
+	flood := signed && !d.ear(line).signed.take(now, signedRate, signedBurst)
 	c.mu.Unlock()
 	if err != nil {
 		c.refuse(now, msg.Device, codeOf(err, keys.ReasonMalformed), nil)

@@ -40,27 +40,29 @@ type device struct {
 	opens   allowance // of sessions that it asks for
 }
 
-// ear is what a device may say on one line: to check its signatures takes a core's time,
-// of which one device must not have all. What comes on another line is not for it to
-// drown out.
+// ear is what a device may say on one line: to read it, and to check its signatures, takes
+// a core's time, of which one device must not have all. What comes on another line is not
+// for it to drown out.
 type ear struct {
-	line signaling.Sender
-	left allowance
+	line         signaling.Sender
+	read, signed allowance
 }
 
 const (
-	saidBurst = 512 // a hundred sessions with their ladders
-	saidRate  = 64  // a second: less than a twentieth of a core
+	readBurst   = 2048
+	readRate    = 256 // a second
+	signedBurst = 512 // a hundred sessions with their ladders
+	signedRate  = 64  // a second: less than a twentieth of a core
 )
 
-// listens reports whether a signed message is to be looked at.
-func (d *device) listens(line signaling.Sender, now time.Time) bool {
+// ear is that for a line.
+func (d *device) ear(line signaling.Sender) *ear {
 	i := slices.IndexFunc(d.ears, func(e ear) bool { return e.line == line })
 	if i < 0 {
 		i = len(d.ears)
 		d.ears = append(d.ears, ear{line: line})
 	}
-	return d.ears[i].left.take(now, saidRate, saidBurst)
+	return &d.ears[i]
 }
 
 // denial is the refusal of a device's latest request, to be said again.

@@ -98,16 +98,23 @@ func TestStatusFlood(t *testing.T) {
 	say := func(version string) {
 		w.hears("kiosk-1", says(t, d, keys.TypeStatus, signaling.Status{VPN: signaling.Disconnected, V: 1, Version: version}), false)
 	}
-	const said = 2 * saidBurst
+	const said = 2 * signedBurst
 	for range said {
 		say("one")
 	}
-	if got := w.audited(auditStatus, keys.ReasonFlood); got != said-saidBurst {
+	if got := w.audited(auditStatus, keys.ReasonFlood); got != said-signedBurst {
 		t.Errorf("%d of %d not looked at", got, said)
 	}
 	say("two")
 	if v := w.shown("kiosk-1").Version; v != "one" {
 		t.Errorf("version %q", v)
+	}
+	for range 2 * readBurst { // what has no signature costs less, and is read for longer
+		w.hears("kiosk-1", []byte("hello"), false)
+	}
+	const read = readBurst - said - 1
+	if got := w.audited(auditStatus, keys.ReasonMalformed); got != read {
+		t.Errorf("%d are read, want %d", got, read)
 	}
 	other := signaling.RideOnFleet(nil)
 	w.c.deliver(other, signaling.Message{Device: "kiosk-1", Payload: says(t, d, keys.TypeStatus, signaling.Status{VPN: signaling.Disconnected, V: 1, Version: "three"})})
