@@ -181,6 +181,42 @@ func TestNext(t *testing.T) {
 	}
 }
 
+// A page of another site leads a browser to as many long sign-ins as it likes: what the
+// browser keeps of them leaves room in its headers, or it could ask for nothing for as long
+// as it keeps them.
+func TestSignInsLockNobodyOut(t *testing.T) {
+	p := newProvider(t)
+	d := oidcDesk(t, p, nil)
+	b := d.browser(t)
+	for i := range 100 {
+		next := "/console/devices/kiosk-1?x=" + strings.Repeat(string("a&<\u4e00"[i%4]), 2000)
+		if i%2 == 0 {
+			next = "/console/" + strings.Repeat("\x01&", 1000)
+		}
+		if status, _, text := ask(t, b, "GET", d.url+startPath+"?"+url.Values{"next": {next}}.Encode(), nil); status != http.StatusSeeOther {
+			t.Fatalf("%d %s", status, text)
+		}
+	}
+	at, _ := url.Parse(d.url + "/console/")
+	size, n := 0, 0
+	for _, c := range b.Jar.Cookies(at) {
+		size += len("__Host-") + len(c.Name) + len(c.Value) + len("=; ")
+		n++
+	}
+	if n < 8 || size > 10<<10 {
+		t.Errorf("%d cookies of %d bytes", n, size)
+	}
+	for next, want := range map[string]string{
+		"/console/devices/kiosk-1?tab=path":                    "/console/devices/kiosk-1?tab=path",
+		"/console/devices/kiosk-1?" + strings.Repeat("a", 500): "/console/devices/kiosk-1",
+		"/console/" + strings.Repeat("a", 500):                 "/console/",
+	} {
+		if got := brief(next); got != want {
+			t.Errorf("%.60s: %s", next, got)
+		}
+	}
+}
+
 // Nobody makes the console hold more than little: bodies beyond what a page sends are an
 // administrator's alone, and one login has so many requests at a time.
 func TestOneUserIsBounded(t *testing.T) {

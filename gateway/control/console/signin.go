@@ -1,10 +1,12 @@
 package console
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -130,8 +132,24 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, signInPath, http.StatusSeeOther)
 }
 
+// maxNext bounds, in bytes of JSON, what a browser keeps of where a sign-in leads. All that
+// it may have under way has to fit into the headers that a server takes: whoever leads it
+// to long ones would lock it out.
+const maxNext = 200
+
+// brief is next, or what of it a browser may keep.
+func brief(next string) string {
+	page, _, _ := strings.Cut(next, "?")
+	for _, to := range []string{next, page} {
+		if text, err := json.Marshal(to); err == nil && len(text) <= maxNext {
+			return to
+		}
+	}
+	return "/console/"
+}
+
 func (c *Console) startOIDC(w http.ResponseWriter, r *http.Request) {
-	next := nextOf(r.URL.Query().Get("next"))
+	next := brief(nextOf(r.URL.Query().Get("next")))
 	if c.oidc == nil {
 		refuse(w, http.StatusNotFound, "not_found", "no OpenID provider is configured")
 		return
