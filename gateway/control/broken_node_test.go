@@ -201,3 +201,25 @@ func TestBrokenNodeFollows(t *testing.T) {
 		t.Errorf("a second later: %d", code)
 	}
 }
+
+// A node that loses a session again and again has control make no revision each time.
+func TestBrokenNodeLoses(t *testing.T) {
+	w := newWorld(t, nil)
+	evil := w.node("wg-2")
+	b := w.booth("kiosk-1", true).serve().known()
+	evil.proves(b)
+	s := w.mustOpen(op("ann"), "kiosk-1")
+	w.reaches(s.ID, client.Connected)
+	for range 50 {
+		evil.report(nodeReport{Sessions: &[]nodeHeld{}})
+		evil.report(nodeReport{Events: []nodeEvent{{Kind: eventProved, Session: s.ID, Rev: s.Rev}}})
+	}
+	w.c.mu.Lock()
+	o := w.c.sessions[s.ID]
+	w.c.mu.Unlock()
+	o.issuing.Lock() // what is under way has come to its end
+	o.issuing.Unlock()
+	if v, err := w.admin.Session(t.Context(), s.ID); err != nil || v.Rev > s.Rev+revivesBurst || v.State != client.Connected {
+		t.Errorf("it is %+v, %v", v, err)
+	}
+}

@@ -230,7 +230,7 @@ func (c *Control) reconcile(n *node, held []nodeHeld, now time.Time) (unknown []
 		}
 		lost := s.m.Proved && !kept[s.id]
 		s.m.NodeBack(kept[s.id])
-		if lost && c.begin() {
+		if lost && s.revives.take(now, revivesRate, revivesBurst) && c.begin() {
 			go func() {
 				defer c.work.Done()
 				c.revive(s)
@@ -258,6 +258,13 @@ func (c *Control) endUnknown(n *node, sessions []string) {
 		}
 	}
 }
+
+// How often a session is revived: each time is a row, and a command to its device, and a
+// node may say that it has begun again as often as it likes.
+const (
+	revivesBurst = 4
+	revivesRate  = 1.0 / 30 // a second
+)
 
 // revive tells a device that its node has begun again: a further revision, in which
 // nothing else is new, makes it prove its tunnel at once rather than at its next echo.

@@ -69,6 +69,7 @@ type session struct {
 	nodes   []string  // that revisions name; "": one of which it is not known
 	moveAt  time.Time // no other node is looked for before
 	placing bool      // a revision with another node is being made
+	revives allowance // of telling its device that its node has begun again
 
 	timer   *time.Timer
 	version uint64
