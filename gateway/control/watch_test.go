@@ -57,8 +57,8 @@ func TestWatchEndsWithToken(t *testing.T) {
 	}
 }
 
-// A user has so many streams at a time, whatever he shows for himself, and takes nobody
-// else's.
+// A user follows the devices so often at a time, whatever he shows for himself, and takes
+// nobody else's place.
 func TestStreamsAreCounted(t *testing.T) {
 	w := newWorld(t, nil)
 	follow := func(u User) (status int, end func()) {

@@ -116,9 +116,9 @@ func Handler(b Backend) http.Handler {
 }
 
 type service struct {
-	b    Backend
-	api  huma.API
-	open streaming
+	b        Backend
+	api      huma.API
+	watching watching
 }
 
 func config(b Backend) huma.Config {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/internal/auth"
@@ -73,7 +74,7 @@ func (s *service) watchDevices(tag string) {
 			return nil, refused(err)
 		}
 		groups := userOf(ctx).Groups
-		return s.streams(ctx, func(ctx context.Context, u auth.User) ([]event, bool, error) {
+		return s.watched(ctx, func(ctx context.Context, u auth.User) ([]event, bool, error) {
 			if !slices.Equal(u.Groups, groups) {
 				after, groups = 0, u.Groups
 			}
@@ -90,6 +91,20 @@ func (s *service) watchDevices(tag string) {
 			return events, false, nil
 		}), nil
 	})
+}
+
+// watched is streams for the devices, of which a user has so many at a time.
+func (s *service) watched(ctx context.Context, next source) *huma.StreamResponse {
+	answer, user := s.streams(ctx, next), userOf(ctx).Name
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		if !s.watching.enter(user) {
+			_, w := humago.Unwrap(hc)
+			WriteProblem(w, client.Refuse(http.StatusTooManyRequests, "too_many_streams", "the user follows the devices "+strconv.Itoa(maxWatching)+" times"))
+			return
+		}
+		defer s.watching.leave(user)
+		answer.Body(hc)
+	}}
 }
 
 func (s *service) nodes() {

@@ -168,11 +168,6 @@ func (s *service) streams(ctx context.Context, next source) *huma.StreamResponse
 	u := userOf(ctx)
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		r, w := humago.Unwrap(hc)
-		if !s.open.enter(u.Name) {
-			WriteProblem(w, client.Refuse(http.StatusTooManyRequests, "too_many_streams", "the user has "+strconv.Itoa(maxStreams)+" streams open"))
-			return
-		}
-		defer s.open.leave(u.Name)
 		_ = s.stream(r, w, u, next)
 	}}
 }

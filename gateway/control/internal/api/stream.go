@@ -18,20 +18,20 @@ const (
 	writeLimit = 20 * time.Second
 )
 
-// maxStreams bounds those of one user at a time. Each may wait with much to be said for a
-// reader that takes little of it, and a page needs one or two.
-const maxStreams = 256
+// maxWatching is how often a user may follow the devices at a time: each may wait with a
+// whole fleet for a reader that takes little of it, and a page needs one.
+const maxWatching = 256
 
-// streaming counts the streams of each user. It is safe for concurrent use.
-type streaming struct {
+// watching counts for each user how often he does. It is safe for concurrent use.
+type watching struct {
 	mu sync.Mutex
 	of map[string]int
 }
 
-func (s *streaming) enter(user string) bool {
+func (s *watching) enter(user string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.of[user] >= maxStreams {
+	if s.of[user] >= maxWatching {
 		return false
 	}
 	if s.of == nil {
@@ -41,7 +41,7 @@ func (s *streaming) enter(user string) bool {
 	return true
 }
 
-func (s *streaming) leave(user string) {
+func (s *watching) leave(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.of[user]--; s.of[user] == 0 {
