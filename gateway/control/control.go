@@ -57,6 +57,7 @@ type Control struct {
 	nodes     map[string]*node
 	tokens    map[string]store.Token // by hash
 	pool      *pool.Pool
+	shares    shares
 	lines     []signaling.Sender
 	since     time.Time // when nodes could be heard, without a break until now
 	revoked   revoked

@@ -278,6 +278,9 @@ func (c *Control) addresses(s *session, d *draft, now time.Time) error {
 		o := &d.operators[i]
 		switch {
 		case o.removed.IsZero() && !o.address.IsValid():
+			if !c.shares.take(o.user, c.pool.Size(pool.Operator), now) {
+				return fail(http.StatusServiceUnavailable, codeNoAddress, "the user took most of the addresses lately; others need what is left")
+			}
 			a, err := c.pool.Take(pool.Operator, o.id, now)
 			if err != nil {
 				return exhausted(err)

@@ -245,11 +245,16 @@ func (r *span) exhausted(now time.Time) error {
 	return err
 }
 
+// Size is how many addresses of a kind there are.
+func (p *Pool) Size(kind Kind) int { return p.ranges[kind].size() }
+
+func (r *span) size() int { return int(r.last - r.first + 1) }
+
 // Usage is how many addresses of a kind there are, and are taken.
 func (p *Pool) Usage(kind Kind, now time.Time) Usage { return p.ranges[kind].usage(now) }
 
 func (r *span) usage(now time.Time) Usage {
-	u := Usage{Size: int(r.last - r.first + 1), Busy: r.busy}
+	u := Usage{Size: r.size(), Busy: r.busy}
 	for at := r.idle.Back(); at != nil && now.Sub(at.Value.(*entry).Used) < Rest(r.kind); at = at.Prev() {
 		u.Resting++
 	}
