@@ -167,7 +167,7 @@ func TestNoise(t *testing.T) {
 		noise := make([]byte, 64<<10)
 		for i := range noise {
 			noise[i] = byte(rand.Uint32())
-			if noise[i]&0xf0 == packets.DISCONNECT<<4 || noise[i]&0xf0 == packets.CONNACK<<4 {
+			if t := noise[i] >> 4; t == 2 || t == 14 { // CONNACK, DISCONNECT
 				noise[i] = 0 // or it refuses us by chance, and we come back in minutes
 			}
 		}
