@@ -32,6 +32,7 @@ type fakeControl struct {
 	relays  int // follows that asked for what relays need
 	reports []report
 	fail    int  // how many reports to answer with 500
+	lose    bool // the answers of reports
 	mute    bool // no pings, and nothing after hello
 	ping    time.Duration
 }
@@ -125,6 +126,9 @@ func (c *fakeControl) report(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.reports = append(c.reports, q)
+	if c.lose {
+		panic(http.ErrAbortHandler)
+	}
 	w.WriteHeader(204)
 }
 

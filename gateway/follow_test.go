@@ -355,3 +355,40 @@ func TestReportsAreBounded(t *testing.T) {
 		t.Errorf("%d events of %d", next, all)
 	}
 }
+
+// Control takes the events of a number once: what happened after a report whose answer
+// was lost, and which said nothing of it, comes under another.
+func TestReportAnswerLost(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t, "test")
+	c := newFakeControl(t, a)
+	store := keys.NewMemory()
+	e, err := Enroll(t.Context(), c.server.URL, store, &EnrollConfig{Claim: c.claim(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _, _ := newQuietNode(t, a, nil)
+	ready, _ := n.out.open()
+	defer n.out.close()
+	link := must(newControl(c.server.URL, nil, must(keys.OpenIdentity(store, nameIdentity)), "wg-bj-01", e.Pin))
+	defer link.close()
+	f := &follower{node: n, link: link, ready: ready, bytes: make(map[string]uint64)}
+	reported := func(until func() bool) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.report(ctx) }()
+		eventually(t, "a report", until)
+		cancel()
+		<-done
+	}
+	c.set(func(c *fakeControl) { c.lose = true })
+	reported(func() bool { _, list := c.got(); return len(list) > 0 })
+	_, before := c.got()
+	c.set(func(c *fakeControl) { c.lose = false })
+	n.out.add(Event{Kind: KindProved, Session: "session-1"})
+	reported(func() bool { return c.told(KindProved, "session-1", "") })
+	_, list := c.got()
+	if last := list[len(list)-1]; last.Seq == before[0].Seq {
+		t.Errorf("what is news has the number %d of a report that control had", last.Seq)
+	}
+}

@@ -34,6 +34,7 @@ func (f *follower) report(ctx context.Context) error {
 			}
 		}
 		if len(f.batch) == 0 {
+			f.seq++ // control may have had the report of before, which said nothing of this
 			f.fill(ctx, first || beat || len(f.counted) > 0)
 			f.fillUp()
 		}
