@@ -53,14 +53,19 @@ func (s *Logins) Decline(who Known) {
 // not signed in at all: some providers take all that he has at this client away with one,
 // and his other browsers would be out. mu is held.
 func (s *Logins) giveUp(subject, token string) {
-	if token == "" || s.cfg.Provider == nil || s.closed {
+	list := s.spare[subject]
+	switch {
+	case s.cfg.Provider == nil, s.closed:
 		return
-	}
-	if len(s.spare[subject]) >= maxSpare {
-		s.spare[subject] = s.spare[subject][1:]
+	case token == "" && len(list) == 0:
+		return
+	case token != "" && len(list) >= maxSpare:
+		list = list[1:]
 		s.stats.Unrevoked++
 	}
-	s.spare[subject] = append(s.spare[subject], token)
+	if token != "" { // a login without one may be the last, for which others wait
+		s.spare[subject] = append(list, token)
+	}
 	s.revoking.Go(func() { // after what mu is held for: he may be about to come in again
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -126,6 +126,15 @@ func TestRevoked(t *testing.T) {
 				}
 			},
 			ends: func(w world) { w.endAll(func(l *Login) bool { return l.subject == "1" }) }, want: "a b"},
+		{name: "the last one has no token",
+			play: func(t *testing.T, w world) {
+				first := w.begin("1", "a", nil)
+				w.begin("1", "", nil)
+				if err := w.SignOut(t.Context(), first); err != nil {
+					t.Error(err)
+				}
+			},
+			ends: func(w world) { w.Disown(w.p.Mark(), "1") }, want: "a"},
 		{name: "too many",
 			play: func(_ *testing.T, w world) {
 				for i := range maxEach + 1 {
