@@ -283,6 +283,7 @@ func (c *Control) addresses(s *session, d *draft, now time.Time) error {
 			}
 			a, err := c.pool.Take(pool.Operator, o.id, now)
 			if err != nil {
+				c.shares.back(o.user)
 				return exhausted(err)
 			}
 			o.address = a.Addr
@@ -315,6 +316,9 @@ func (c *Control) undo(s *session, d *draft) {
 			c.pool.Release(a.Kind, a.Holder, c.cfg.Now()) // the database has it rest
 		default:
 			c.pool.Return(a.Kind, a.Holder)
+			if i := slices.IndexFunc(d.operators, is); i >= 0 {
+				c.shares.back(d.operators[i].user)
+			}
 		}
 	}
 	if s.m.Ended() {

@@ -28,6 +28,21 @@ func TestFailedJoinCostsNoAddress(t *testing.T) {
 	}
 }
 
+// Nor is it one of those that its user took.
+func TestFailedJoinCountsForNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	w.connected()
+	w.c.store.Fence(99) // nothing can be written
+	if _, err := w.open(op("eve"), "kiosk-1"); code(err) != codeNoDatabase {
+		t.Fatalf("joined: %v", err)
+	}
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	if n := len(w.c.shares.taken["eve"]); n != 0 {
+		t.Errorf("%d addresses count as taken", n)
+	}
+}
+
 // A session that ends while a grant is being made is over in the database, too.
 func TestEndedWhileIssued(t *testing.T) {
 	w := newWorld(t, nil)

@@ -36,6 +36,13 @@ func (s *shares) take(user string, size int, now time.Time) bool {
 	return true
 }
 
+// back is for a way in that came to nothing, whose address does not rest.
+func (s *shares) back(user string) {
+	if list := s.taken[user]; len(list) > 0 {
+		s.taken[user] = list[:len(list)-1]
+	}
+}
+
 // sweep forgets, now and then, who took none lately.
 func (s *shares) sweep(now time.Time) {
 	if d := now.Sub(s.swept); d >= 0 && d < time.Minute {
