@@ -169,4 +169,5 @@ func (c *cache) settle(p *Plane) {
 		}
 	}
 	c.bytes = nil
+	c.count++
 }

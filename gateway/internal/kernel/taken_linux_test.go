@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/nftables"
 
+	"github.com/boothwire/boothwire/gateway/internal/reach"
 	"github.com/boothwire/boothwire/internal/kernelvm"
 )
 
@@ -110,6 +111,25 @@ func TestTableTaken(t *testing.T) {
 	c.Write([]byte("x"))
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("a session that was closed goes on")
+	}
+}
+
+// What was counted until the table was taken away counts once, for whoever had asked
+// just before it was made anew, too.
+func TestCountedOnce(t *testing.T) {
+	w := way{operator: netip.MustParseAddr("10.166.192.1"), device: netip.MustParseAddr("10.166.0.2")}
+	bytes := reach.Counters{Rx: 1000, Tx: 2000}
+	p := &Plane{sessions: map[string]*session{"session-1": {ways: []way{w}}}}
+	p.counters = cache{at: time.Now().Add(time.Hour), bytes: map[way]reach.Counters{w: bytes}}
+	before, count := p.counters.get(p)
+	p.mu.Lock()
+	p.counters.settle(p)
+	p.mu.Unlock()
+	if got := p.sum("session-1", before, count); got != bytes {
+		t.Errorf("counted %+v, not %+v", got, bytes)
+	}
+	if got := p.Counters("session-1"); got != bytes {
+		t.Errorf("later %+v, not %+v", got, bytes)
 	}
 }
 
