@@ -28,7 +28,7 @@ type Plane struct {
 	awaiter  *asker       // of who was heard of; the listener's own
 	ledger   *reach.Table // whose an address is
 	heard    *listener
-	tables   *warden
+	warden   *warden
 
 	mu        sync.Mutex
 	devices   peers
@@ -60,7 +60,7 @@ func Open(cfg Config) (*Plane, error) {
 	}
 	p.cfg.PrivateKey = [32]byte{}
 	var err error
-	if p.tables, err = watchTables(p.mend); err != nil {
+	if p.warden, err = watch(p.firewall.table, p.mend); err != nil {
 		p.abandon()
 		return nil, err
 	}
@@ -250,7 +250,7 @@ func (p *Plane) Close() error {
 	clear(p.sessions)
 	p.mu.Unlock()
 	p.heard.stop()
-	p.tables.stop()
+	p.warden.stop()
 	var errs []error
 	for _, name := range []string{p.cfg.Devices, p.cfg.Operators} {
 		if err := p.wg.ConfigureDevice(name, wgtypes.Config{ReplacePeers: true}); err != nil {
@@ -277,7 +277,7 @@ func (p *Plane) Leave() error {
 	}
 	p.mu.Unlock()
 	p.heard.stop()
-	p.tables.stop()
+	p.warden.stop()
 	p.links.close()
 	p.free()
 	return nil
