@@ -13,6 +13,9 @@ import (
 const (
 	// movedPoll is how often it is looked by which address the broker is reached.
 	movedPoll = 2 * time.Second
+	// movedMost is how long at most until a connection by the uplink of before is probed
+	// once more: that one may go down at any time after another took over.
+	movedMost = 30 * time.Second
 	// movedProbe is how long the broker may then take to answer: a TCP connection by
 	// a way that is gone would else be noticed by the keepalive, after a minute or two.
 	movedProbe = 5 * time.Second
@@ -22,10 +25,11 @@ const (
 // the address that it was made from: another uplink has taken over. A connection that
 // still works, as over a second uplink, stays. A broker on this machine needs no uplink.
 func (l *line) watch(live context.Context, cm *autopaho.ConnectionManager, gen int, c *conn) {
-	from := addrOf(c.LocalAddr())
-	if l.route == nil || !from.IsValid() {
+	own := addrOf(c.LocalAddr())
+	if l.route == nil || !own.IsValid() {
 		return
 	}
+	from, pause, probed := own, movedPoll, time.Time{}
 	// Subscribed again, which changes nothing; what is retained was sent the first time.
 	again := l.plan.subscribe
 	again.RetainHandling = max(again.RetainHandling, 1)
@@ -37,11 +41,17 @@ func (l *line) watch(live context.Context, cm *autopaho.ConnectionManager, gen i
 			return
 		case <-tick.C:
 		}
-		now := l.route(c.RemoteAddr())
-		if !now.IsValid() || now == from {
+		switch now := l.route(c.RemoteAddr()); {
+		case !now.IsValid():
 			continue
+		case now != from:
+			from, pause = now, movedPoll
+		case now == own || time.Since(probed) < pause:
+			continue
+		default:
+			pause = min(2*pause, movedMost)
 		}
-		from = now
+		probed = time.Now()
 		ctx, cancel := context.WithTimeout(live, movedProbe)
 		err := l.ask(ctx, cm, again)
 		cancel()

@@ -40,20 +40,29 @@ func (u *uplink) listen(t *testing.T, url string) *catcher {
 	return c
 }
 
-// A connection by an uplink that is gone is made anew long before its keepalive ends.
+// A connection by an uplink that is gone is made anew long before its keepalive ends, also
+// when that goes only after the broker has answered by it once more.
 func TestUplinkGone(t *testing.T) {
 	t.Parallel()
-	b := startRaw(t, func(c net.Conn) {
-		if greet(c) == nil {
-			io.Copy(io.Discard, c) // and answers nothing more
-		}
-	})
-	u := new(uplink)
-	c := u.listen(t, b.url)
-	began := time.Now()
-	u.swapped.Store(true)
-	c.await(t, "another connection", func() bool { return c.ups >= 2 })
-	t.Logf("another connection after %v", time.Since(began))
+	for name, answers := range map[string]int{"at once": 1, "later": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := startRaw(t, func(c net.Conn) {
+				for range answers {
+					if greet(c) != nil {
+						return
+					}
+				}
+				io.Copy(io.Discard, c) // and answers nothing more
+			})
+			u := new(uplink)
+			c := u.listen(t, b.url)
+			began := time.Now()
+			u.swapped.Store(true)
+			c.await(t, "another connection", func() bool { return c.ups >= 2 })
+			t.Logf("another connection after %v", time.Since(began))
+		})
+	}
 }
 
 // One that outlives each change stays.
