@@ -302,10 +302,10 @@ func TestFollowOnce(t *testing.T) {
 	}
 }
 
-// Ten thousand sessions' counters go in several reports, and keep no news waiting.
-func TestReportsAreBounded(t *testing.T) {
-	a := newAuthority(t, "test")
-	c := newFakeControl(t, a)
+// newReporter is the follower of a quiet node that has enrolled at c, which does not
+// follow and reports when it is told to.
+func newReporter(t *testing.T, a *authority, c *fakeControl) *follower {
+	t.Helper()
 	store := keys.NewMemory()
 	e, err := Enroll(t.Context(), c.server.URL, store, &EnrollConfig{Claim: c.claim(1)})
 	if err != nil {
@@ -313,10 +313,18 @@ func TestReportsAreBounded(t *testing.T) {
 	}
 	n, _, _ := newQuietNode(t, a, nil)
 	ready, _ := n.out.open()
-	defer n.out.close()
+	t.Cleanup(n.out.close)
 	link := must(newControl(c.server.URL, nil, must(keys.OpenIdentity(store, nameIdentity)), "wg-bj-01", e.Pin))
-	defer link.close()
-	f := &follower{node: n, link: link, ready: ready, bytes: make(map[string]uint64)}
+	t.Cleanup(link.close)
+	return &follower{node: n, link: link, ready: ready, bytes: make(map[string]uint64)}
+}
+
+// Ten thousand sessions' counters go in several reports, and keep no news waiting.
+func TestReportsAreBounded(t *testing.T) {
+	a := newAuthority(t, "test")
+	c := newFakeControl(t, a)
+	f := newReporter(t, a, c)
+	n := f.node
 	const all = 2*maxEvents + 100
 	list := make([]Event, all)
 	for i := range list {
@@ -362,17 +370,8 @@ func TestReportAnswerLost(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t, "test")
 	c := newFakeControl(t, a)
-	store := keys.NewMemory()
-	e, err := Enroll(t.Context(), c.server.URL, store, &EnrollConfig{Claim: c.claim(1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, _, _ := newQuietNode(t, a, nil)
-	ready, _ := n.out.open()
-	defer n.out.close()
-	link := must(newControl(c.server.URL, nil, must(keys.OpenIdentity(store, nameIdentity)), "wg-bj-01", e.Pin))
-	defer link.close()
-	f := &follower{node: n, link: link, ready: ready, bytes: make(map[string]uint64)}
+	f := newReporter(t, a, c)
+	n := f.node
 	reported := func(until func() bool) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
