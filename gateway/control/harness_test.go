@@ -519,6 +519,23 @@ func (w *world) mustOpen(u User, device string) client.Session {
 	return s
 }
 
+// fails opens a session that the device refuses: its word may come before the
+// opening is answered, and is the answer then (without a session), or after it.
+func (w *world) fails(u User, device, want string) client.Session {
+	w.t.Helper()
+	s, err := w.open(u, device)
+	if err != nil {
+		if code(err) != want {
+			w.t.Fatalf("refused as %v, want %s", err, want)
+		}
+		return s
+	}
+	if s = w.reaches(s.ID, client.Failed); s.Code != want {
+		w.t.Errorf("failed as %+v, want %s", s, want)
+	}
+	return s
+}
+
 // mustClose has a user leave a session.
 func (w *world) mustClose(u User, id string) {
 	w.t.Helper()

@@ -103,7 +103,7 @@ func TestTroubleShown(t *testing.T) {
 	b.mu.Lock()
 	b.fail = failing("no_route")
 	b.mu.Unlock()
-	w.reaches(w.mustOpen(op("ann"), "kiosk-1").ID, client.Failed)
+	w.fails(op("ann"), "kiosk-1", "no_route")
 	has("the failure", "last_failed:no_route", true)
 	w.restart()
 	n.connect()

@@ -186,6 +186,9 @@ func (m *Machine) refused(now time.Time, r Reply) {
 	case r.Code == codeClosed: // and so is nothing that could be changed
 		m.deviceGone = true
 		m.Close(now, CodeDeviceClosed, r.Why)
+	case !m.Ready && !m.Moving() && (r.VPN == "disconnected" || r.VPN == "failed"):
+		// It had said that the signature holds, and opens nothing all the same.
+		m.fail(now, r.Code, r.Why)
 	default:
 		m.wakeAt = time.Time{}
 		m.notTaken("the device refused a change: " + r.Code)

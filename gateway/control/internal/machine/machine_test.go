@@ -77,6 +77,8 @@ func (p *play) step(s string) {
 		m.DeviceSaid(p.now, Reply{Rev: m.Rev, VPN: "disconnected", Code: arg})
 	case "refused":
 		m.DeviceSaid(p.now, Reply{Re: true, Refusal: true, Code: arg, VPN: "disconnected"})
+	case "unchanged":
+		m.DeviceSaid(p.now, Reply{Re: true, Refusal: true, Code: arg, VPN: "connecting"})
 	case "refusedother":
 		m.DeviceSaid(p.now, Reply{Refusal: true, Code: arg, VPN: "disconnected"})
 	case "busysibling":
@@ -137,6 +139,9 @@ func TestMachine(t *testing.T) {
 		{"the same, failed by the handler", "issued, installed 1, authorised 1, failed used_prekey, +11s", "install wake ask ask ask down end", "failed no_prekey"},
 		{"a stale prekey, twice", "issued, installed 1, refused unknown_prekey, answered, issued, installed 2, refused unknown_prekey", "install wake ask issue install wake down end", "failed unknown_prekey"},
 		{"refused", "issued, installed 1, refused port_not_allowed", "install wake down end", "failed port_not_allowed"},
+		{"a stale prekey, twice, of a grant whose signature held", "issued, installed 1, refused unknown_prekey, answered, issued, installed 2, authorised 2, refused unknown_prekey", "install wake ask issue install wake down end", "failed unknown_prekey"},
+		{"refused after the signature held", "issued, installed 1, authorised 1, refused node_not_allowed", "install wake down end", "failed node_not_allowed"},
+		{"a change of what is opening is refused", "issued, installed 1, authorised 1, issued, installed 2, unchanged replayed", "install wake install wake", "connecting"},
 		{"another command's refusal", "issued, installed 1, refusedother port_not_allowed", "install wake", "connecting"},
 		{"busy", "issued, installed 1, refused busy", "install wake down end", "failed busy"},
 		{"busy while an earlier one closes", "issued, installed 1, busysibling, +1500ms, ready 1, proved", "install wake wake", "connected"},
