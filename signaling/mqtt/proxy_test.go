@@ -193,8 +193,9 @@ func TestUpgradeRefuses(t *testing.T) {
 	for name, serve := range map[string]func(net.Conn){
 		"endless": func(c net.Conn) {
 			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n")
+			line := []byte("X: " + strings.Repeat("x", 4096) + "\r\n") // once: only the dialer is to allocate
 			for {
-				if _, err := io.WriteString(c, "X: "+strings.Repeat("x", 4096)+"\r\n"); err != nil {
+				if _, err := c.Write(line); err != nil {
 					return
 				}
 			}
