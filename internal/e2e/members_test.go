@@ -112,6 +112,8 @@ func TestControls(t *testing.T) {
 	if got := w.ssh("echo", "again"); !strings.Contains(got, "again") {
 		t.Errorf("the next session: %q", got)
 	}
+	w.over()
+	sound(t, database) // now: device and node speak to the second alone, which goes
 
 	// The first is back, and carries to the second.
 	from = w.control.log.len()
