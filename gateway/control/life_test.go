@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling"
+	"github.com/boothwire/boothwire/signaling/signalingtest"
 )
 
 // staleError is what an agent's handler returns when its prekey is gone.
@@ -36,21 +38,43 @@ func TestOpenByAsk(t *testing.T) {
 func TestStalePrekey(t *testing.T) {
 	w := newWorld(t, nil)
 	n, _ := w.pair()
-	w.c.mu.Lock()
-	w.c.devices["kiosk-1"].prekeys = []keys.PublicKey{keys.NewPrivateKey().Public()}
-	w.c.mu.Unlock()
+	spoil := func(device string) {
+		w.c.mu.Lock()
+		defer w.c.mu.Unlock()
+		w.c.devices[device].prekeys = []keys.PublicKey{keys.NewPrivateKey().Public()}
+	}
+	spoil("kiosk-1")
 	s := w.mustOpen(op("ann"), "kiosk-1")
 	v := w.reaches(s.ID, client.Connected)
 	if v.Rev != 2 || n.rev(s.ID) != 2 {
 		t.Errorf("connected as %+v, the node has rev %d", v, n.rev(s.ID))
 	}
+	// The command may come twice, and is refused each time: here just before the ask.
+	twice := w.booth("kiosk-3", true).serve().known()
+	n.proves(twice)
+	spoil("kiosk-3")
+	var wake signalingtest.Packet
+	w.broker.Intercept(func(to string, p signalingtest.Packet) []signalingtest.Packet {
+		switch {
+		case to == "kiosk-3" && bytes.Contains(p.Payload, []byte(`"vpn_up"`)):
+			wake = p
+		case to == "kiosk-3" && bytes.Contains(p.Payload, []byte(`"ask"`)):
+			return []signalingtest.Packet{wake, p}
+		}
+		return []signalingtest.Packet{p}
+	})
+	s = w.mustOpen(op("ann"), "kiosk-3")
+	if v = w.reaches(s.ID, client.Connected); v.Rev != 2 {
+		t.Errorf("connected as %+v", v)
+	}
+	w.broker.Intercept(nil)
 	// A device that refuses every key is not asked for ever.
 	b2 := w.booth("kiosk-2", true).serve().known()
 	b2.fail = staleError{keys.ReasonUnknownPrekey}
 	if v = w.fails(op("ann"), "kiosk-2", keys.ReasonUnknownPrekey); v.ID != "" && v.Rev != 2 {
 		t.Errorf("failed as %+v", v)
 	}
-	eventually(t, "the node has let go", func() bool { n.mu.Lock(); defer n.mu.Unlock(); return len(n.held) == 1 })
+	eventually(t, "the node has let go", func() bool { n.mu.Lock(); defer n.mu.Unlock(); return len(n.held) == 2 })
 }
 
 func TestDeviceFails(t *testing.T) {

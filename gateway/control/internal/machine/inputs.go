@@ -120,8 +120,8 @@ func (m *Machine) DeviceSaid(now time.Time, r Reply) {
 		return
 	}
 	switch {
-	case gone && r.Rev < m.Rev && stale(r.Code):
-		return // of the revision before, which was asked anew
+	case gone && stale(r.Code) && (m.rekeying || r.Rev < m.Rev):
+		return // of the revision before, or said again: another key is on its way
 	case gone && m.wantsFreshKey(r.Code):
 		m.retry(now)
 		return
@@ -172,6 +172,7 @@ func (m *Machine) acked(now time.Time) {
 func (m *Machine) refused(now time.Time, r Reply) {
 	switch {
 	case !r.Re:
+	case m.rekeying && stale(r.Code): // the command came twice, or somebody joined meanwhile
 	case m.asking:
 		if r.Code != "flood" && r.Code != "replayed" {
 			m.fail(now, r.Code, "the device refused to give a key")
@@ -204,7 +205,7 @@ func (m *Machine) wantsFreshKey(code string) bool {
 
 // retry asks for a fresh prekey after the device refused the one at hand.
 func (m *Machine) retry(now time.Time) {
-	m.retried = true
+	m.retried, m.rekeying = true, true
 	m.Acked = 0
 	m.wakeAt, m.proveUntil = time.Time{}, time.Time{}
 	m.Ask(now)

@@ -93,6 +93,7 @@ type Machine struct {
 	Alone     bool // no node takes part: the far end is an operator's own tool
 
 	retried    bool
+	rekeying   bool // the device refused the key at hand, and no revision has another yet
 	asking     bool
 	askTries   int
 	askAt      time.Time
@@ -251,6 +252,7 @@ func (m *Machine) Issued(now time.Time, rev int, ends time.Time, change Change) 
 	m.wakeAt = time.Time{}
 	// What the one before wanted and did not get yet this one has to get.
 	m.shake = change >= Shake || m.shake && m.Acked < rev-1
+	m.rekeying = m.rekeying && change == Terms
 	if change == Move {
 		m.move(now)
 	}
@@ -269,9 +271,10 @@ func (m *Machine) Renewed(ends time.Time) {
 	}
 }
 
-// Unissued says that no revision could be made.
+// Unissued says that no revision could be made. Without one a session that has none, or
+// none with a key of the device's, comes to nothing.
 func (m *Machine) Unissued(now time.Time, code, why string) {
-	if m.Rev == 0 {
+	if m.Rev == 0 || m.rekeying {
 		m.fail(now, code, why)
 	}
 }
