@@ -345,6 +345,7 @@ func TestNodeComesBack(t *testing.T) {
 	n.follow()
 	eventually(t, "it has the session again, and not the stray", func() bool { return n.rev(s.ID) == 2 && n.rev("stray") == 0 })
 	eventually(t, "the device is told to prove it anew", func() bool { return b.last().Rev == 2 && b.last().Prekey == b.grants[0].Prekey })
+	eventually(t, "it has proved it", func() bool { w.c.mu.Lock(); defer w.c.mu.Unlock(); return w.c.sessions[s.ID].m.Proved })
 	// It comes back with the session as it was, and then with tunnels that began anew.
 	for _, fresh := range []bool{false, true} {
 		n.stop()
