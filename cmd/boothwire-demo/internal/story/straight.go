@@ -77,17 +77,21 @@ func (s *Story) move(ctx context.Context, f *fleet.Fleet, k *fleet.Kiosk, sessio
 // look is how often a session's state is looked at.
 const look = 5 * time.Millisecond
 
-// follow tells of each path that the session takes.
+// follow tells of each path that the session takes, up to the one that it has when ctx
+// ends: whoever ends it may have seen that one first.
 func (s *Story) follow(ctx context.Context, session *operator.Session) {
 	var path tunnel.PathKind
 	for {
+		last := ctx.Err() != nil
 		if t := session.Status().Tunnel; t.Path != path && t.Path != "" {
 			path = t.Path
 			s.say("  Path: %s, to %s (%s).", path, t.Remote, t.Why)
 		}
+		if last {
+			return
+		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-time.After(look):
 		}
 	}
