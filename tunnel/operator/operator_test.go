@@ -176,8 +176,10 @@ func TestRefusedByControl(t *testing.T) {
 }
 
 func TestRefusedByHost(t *testing.T) {
-	w := newWorld(t, agent.Config{MayOpen: func(context.Context, agent.Session) error { return errors.New("a customer is here") }}, echo)
+	opened := make(chan struct{}) // a refusal may come before the opening is answered, and is the answer then
+	w := newWorld(t, agent.Config{MayOpen: func(context.Context, agent.Session) error { <-opened; return errors.New("a customer is here") }}, echo)
 	s, err := operator.Open(soon(t), w.as("ann", control.Operator), device, nil)
+	close(opened)
 	if err != nil {
 		t.Fatal(err)
 	}
