@@ -30,7 +30,7 @@ func (r *Run) churn(ctx context.Context, s scenario.Step) (report.Outcome, error
 	defer stop()
 	var work sync.WaitGroup
 	every := time.Duration(float64(time.Second) / s.PerSecond)
-	for due := began; time.Since(began) < time.Duration(s.For); due = due.Add(every) {
+	for due := began; due.Sub(began) < time.Duration(s.For); due = due.Add(every) { // none is left out, however late
 		if err := sleep(ctx, time.Until(due)); err != nil {
 			break
 		}

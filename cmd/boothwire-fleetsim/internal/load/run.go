@@ -216,14 +216,36 @@ func (r *Run) measure(ctx context.Context, s scenario.Step, do deed) (report.Out
 	if err := sleep(ctx, 1200*time.Millisecond); err != nil {
 		return o, err
 	}
-	after := r.crew.Figures()
 	o.Do, o.Began, o.Ended = s.Do, began, time.Since(r.meter.Began())-1200*time.Millisecond
+	opened := before.Opened
+	if s.Do == scenario.Wake || s.Do == scenario.Churn {
+		opened += o.Ready
+	}
+	after, err := r.seen(ctx, opened)
+	if err != nil {
+		return o, err
+	}
 	o.Use, o.Busy = report.Uses(r.meter.Samples(), o.Began, o.Ended)
 	o.Device = &report.Device{
 		Opened: after.Opened - before.Opened, Lost: after.Lost - before.Lost, Failed: after.Failed - before.Failed,
 		Degraded: after.Degraded - before.Degraded, Dropped: after.Dropped - before.Dropped, Refused: after.Refused - before.Refused,
 	}
 	return o, nil
+}
+
+// seen is what the devices have seen, so many opened sessions among it: control knew of
+// them, and a worker that has much to do says so late.
+func (r *Run) seen(ctx context.Context, opened int) (worker.Figures, error) {
+	const lateMost = 30 * time.Second // then it is no delay, and shows
+	for end := time.Now().Add(lateMost); ; {
+		f := r.crew.Figures()
+		if f.Opened >= opened || time.Now().After(end) {
+			return f, nil
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return f, err
+		}
+	}
 }
 
 // sleep returns early, with the reason, when ctx ends.
