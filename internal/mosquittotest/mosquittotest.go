@@ -48,6 +48,9 @@ pattern read iot/%u/cmd
 pattern write iot/%u/status
 `
 
+// patience is far more than a start should take, on a machine that has much else to do.
+const patience = time.Minute
+
 // A Broker is a running Mosquitto.
 type Broker struct {
 	CA *testca.CA // of the TLS listeners
@@ -239,7 +242,7 @@ func (b *Broker) start() error {
 		close(done)
 	}()
 	b.cmd, b.done = cmd, done
-	for range 500 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if b.answers() {
 			return nil
 		}

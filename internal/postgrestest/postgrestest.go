@@ -19,8 +19,8 @@ import (
 
 const role = "boothwire"
 
-// patience is ten times what a start should take.
-const patience = 20 * time.Second
+// patience is far more than a start should take, on a machine that has much else to do.
+const patience = time.Minute
 
 // A Server is a running PostgreSQL.
 type Server struct {

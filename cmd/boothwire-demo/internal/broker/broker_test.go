@@ -10,6 +10,8 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
+const patience = time.Minute
+
 // connect signs in and collects what comes.
 func connect(t *testing.T, b *Broker, name, password string, filters ...string) (*autopaho.ConnectionManager, chan string) {
 	t.Helper()
@@ -29,7 +31,7 @@ func connect(t *testing.T, b *Broker, name, password string, filters ...string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := c.AwaitConnection(ctx); err != nil {
 		t.Fatalf("%s: %v", name, err)
@@ -67,7 +69,7 @@ func TestAccess(t *testing.T) {
 			if topic != what {
 				t.Errorf("got %s, want %s", topic, what)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("%s did not arrive", what)
 		}
 	}
