@@ -147,7 +147,7 @@ func (c *Control) enact(s *session, ch change, d *draft, now time.Time) error {
 	switch {
 	case ch.to != nil && ch.to != s.node:
 		what = machine.Move
-		c.rehome(s, ch.to)
+		c.rehome(s, ch.to, d.grant.Rev)
 	case d.spend || ch.again:
 		what = machine.Shake
 	}

@@ -31,8 +31,8 @@ import (
 // attempt.
 const moveAgain = 5 * time.Second
 
-// rehome makes n the node of s; mu is held.
-func (c *Control) rehome(s *session, n *node) {
+// rehome makes n the node of s by revision rev; mu is held.
+func (c *Control) rehome(s *session, n *node, rev int) {
 	c.leave(s)
 	if old := s.node; old != nil {
 		old.drop(s)
@@ -40,13 +40,12 @@ func (c *Control) rehome(s *session, n *node) {
 			s.former = append(s.former, old)
 		}
 	}
-	s.former = slices.DeleteFunc(s.former, func(o *node) bool { return o == n })
-	s.node, s.name, s.dev.last = n, n.row.Name, n.row.Name
-	n.take(s)
-	if s.counted == nil {
-		s.counted = make(map[string]counters)
+	if !slices.Contains(s.former, n) { // one that has not let go counts on
+		s.countsAnew(n)
 	}
-	s.counted[n.row.Name] = counters{}
+	s.former = slices.DeleteFunc(s.former, func(o *node) bool { return o == n })
+	s.node, s.name, s.since, s.dev.last = n, n.row.Name, rev, n.row.Name
+	n.take(s)
 }
 
 // movable reports whether s can be given to another node now.
@@ -175,6 +174,19 @@ func (c *Control) elsewhere(s *session, n *node, rev int, now time.Time) {
 		c.reveal(s, n)
 	case s.carrier == nil, rev < s.guess:
 		s.carrier, s.guess = n, rev
+	}
+}
+
+// earlier takes what a node says of a revision that it had before s went to another and
+// came back, as formerly does: that it let go then ends nothing, and that the device was
+// there proves nothing now.
+func (c *Control) earlier(s *session, n *node, e *nodeEvent, now time.Time) {
+	if e.Kind == eventBytes || e.Kind == eventClosed {
+		s.count(n, e.Rx, e.Tx)
+		c.act(s, now)
+	}
+	if e.Kind == eventClosed {
+		s.countsAnew(n)
 	}
 }
 

@@ -166,6 +166,39 @@ func TestTwoClaim(t *testing.T) {
 	}
 }
 
+// What a node says of an earlier stay of a session may come when the session is back: it
+// ends nothing, and proves nothing.
+func TestWordOfEarlierStay(t *testing.T) {
+	w, one, two, b, s := pairOfNodes(t, nil)
+	drain := func(node string, on bool) {
+		t.Helper()
+		if _, err := w.admin.DrainNode(t.Context(), node, client.DrainRequest{Draining: on, Move: on}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain("wg-1", true)
+	w.at(s.ID, "wg-2")
+	eventually(t, "the first lets go", func() bool { return one.rev(s.ID) == 0 })
+	drain("wg-1", false)
+	b.mu.Lock()
+	b.proved = nil // the device is on its way back
+	b.mu.Unlock()
+	drain("wg-2", true)
+	eventually(t, "the device is told", func() bool { return b.last().Rev == 3 && one.rev(s.ID) == 3 })
+	one.say(eventProved, s.ID, 1, "")
+	one.say(eventClosed, s.ID, 1, "moved")
+	if v, err := w.admin.Session(t.Context(), s.ID); err != nil || v.State != client.Connected || !v.Moving || v.Node != "wg-1" {
+		t.Fatalf("after words of before: %+v, %v", v, err)
+	}
+	one.say(eventProved, s.ID, 3, "")
+	w.at(s.ID, "wg-1")
+	eventually(t, "the second lets go", func() bool { return two.rev(s.ID) == 0 })
+	one.say(eventClosed, s.ID, 3, "idle")
+	if v := w.reaches(s.ID, client.Closed); v.Code != "idle" {
+		t.Errorf("closed as %+v", v)
+	}
+}
+
 // A control that begins again knows where its sessions are on their way to, and waits
 // for a node as long as it would for one that it had heard.
 func TestRestartedWaits(t *testing.T) {
@@ -377,6 +410,14 @@ func removedWhileItMoves(t *testing.T, restart, late bool) {
 	b.mu.Lock()
 	b.proved = nil // the device is on its way, and does not come
 	b.mu.Unlock()
+	carried := func(rx uint64) { // by the node before, in all
+		t.Helper()
+		one.report(nodeReport{Events: []nodeEvent{{Kind: eventBytes, Session: s.ID, Rx: rx}}})
+		if v, err := w.admin.Session(t.Context(), s.ID); err != nil || v.Rx != rx {
+			t.Errorf("%d bytes of %d, %v", v.Rx, rx, err)
+		}
+	}
+	carried(100)
 	if _, err := w.admin.DrainNode(t.Context(), "wg-1", client.DrainRequest{Draining: true, Move: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -423,12 +464,13 @@ func removedWhileItMoves(t *testing.T, restart, late bool) {
 		if !has(one, s.Operator) {
 			t.Error("so is ann")
 		}
+		carried(150) // it has counted on
 	}
 	provedBy(b, one, two)
 	if !late {
 		eventually(t, "the device follows", func() bool { return b.last().Rev >= 4 }) // which moves again as soon as it may
 	}
-	two.say(eventProved, s.ID, 4, "")
+	two.say(eventProved, s.ID, b.last().Rev, "") // which the device may have had before it could prove it
 	w.at(s.ID, "wg-2")
 	eventually(t, "the node before lets go", func() bool { return one.rev(s.ID) == 0 })
 	if has(two, eve.Operator) || !has(two, s.Operator) {

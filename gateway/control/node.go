@@ -300,6 +300,10 @@ func (c *Control) event(n *node, e *nodeEvent, now time.Time) {
 		}
 		return
 	}
+	if e.Rev > 0 && e.Rev < s.since {
+		c.earlier(s, n, e, now)
+		return
+	}
 	if e.From.IsValid() && e.From.Zone() == "" {
 		s.dev.from = e.From.Unmap()
 	}

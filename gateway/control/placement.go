@@ -133,6 +133,14 @@ func (s *session) count(n *node, rx, tx uint64) {
 	s.counted[n.row.Name] = counters{rx, tx}
 }
 
+// countsAnew takes note that a node counts s from nothing.
+func (s *session) countsAnew(n *node) {
+	if s.counted == nil {
+		s.counted = make(map[string]counters)
+	}
+	s.counted[n.row.Name] = counters{}
+}
+
 // maxBytes is how far the database counts.
 const maxBytes = 1<<63 - 1
 

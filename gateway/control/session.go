@@ -62,6 +62,7 @@ type session struct {
 	named   bool      // its node was asked for, and no other is as good at the opening
 	waits   *gate     // where its device waits for its turn; nil: it does not
 	goes    *gate     // through which it was woken, until it has shaken hands; nil: it has
+	since   int       // the revision with which node became its node
 	carrier *node     // at which the device was proved last; nil: at none, or not known
 	guess   int       // the revision by which carrier is taken for it; 0: it is known
 	cut     int       // the latest revision that took somebody out
