@@ -39,7 +39,7 @@ func (r *Run) hold(ctx context.Context, s scenario.Step) (report.Outcome, error)
 }
 
 // stillOpen asks control how many of these sessions, by device, are connected, and what
-// the others are.
+// the others are. One in doubt is not lost: devices count their doubts.
 func (r *Run) stillOpen(ctx context.Context, open map[string]string) (connected int, others map[string]int, err error) {
 	others = make(map[string]int)
 	seen := 0
@@ -49,7 +49,7 @@ func (r *Run) stillOpen(ctx context.Context, open map[string]string) (connected 
 			return 0, nil, err
 		case open[v.Device] != v.ID:
 			continue
-		case v.State == client.Connected:
+		case v.State == client.Connected, v.State == client.Degraded:
 			connected++
 		default:
 			others[string(v.State)]++
