@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 
 const (
 	// patience is what a test waits for what takes milliseconds.
-	patience = 20 * time.Second
+	patience = 60 * time.Second
 	nodeName = "wg-1"
 	version  = "kiosk 4.2"
 	victim   = "kiosk-1"
