@@ -202,6 +202,7 @@ func TestRestart(t *testing.T) {
 	if !device.ping(n.FarEnd().Proof, patience) {
 		t.Fatal("no proof")
 	}
+	eventually(t, "what it held at first", func() bool { _, list := c.got(); return len(list) > 0 })
 	far := n.FarEnd()
 	stop()
 	n.Close()

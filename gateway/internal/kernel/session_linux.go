@@ -246,13 +246,18 @@ func (p *Plane) promote(id string, key [32]byte) {
 	if !ok {
 		return
 	}
-	var c change
-	c.remove(before)
-	c.add(key, s.now.Device.Addresses...)
+	// First the old key goes, whose packets would be a proof, and the new one comes last,
+	// whose only packet may be the one that is answered.
+	var gone, come change
+	gone.remove(before)
+	come.add(key, s.now.Device.Addresses...)
 	delete(p.turning, id)
-	err := p.devices.apply(&c)
+	err := p.devices.apply(&gone)
 	if err == nil {
 		err = p.firewall.apply(&delta{await: s.now.Device.Addresses}, time.Now())
+	}
+	if err == nil {
+		err = p.devices.apply(&come)
 	}
 	if err != nil {
 		p.cfg.Logger.Error("a device's next key", zap.String("session", id), zap.Error(err))

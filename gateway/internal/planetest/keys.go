@@ -24,8 +24,8 @@ func deviceKey(t *testing.T, s Subject) {
 	}
 	old := p.device
 	p.device = w.connect(key, w.devices, p.Device.Addresses[0])
+	w.eventually("the second proof", func() bool { _, n := w.calls(p.ID); return n == 2 }) // of what was answered
 	p.passes("under the new key")
-	w.eventually("the second proof", func() bool { _, n := w.calls(p.ID); return n == 2 })
 	w.silent("the old key", other, []*client{old, p.operator}, func() { old.send(p.answer("from the old key")) })
 	w.set(p.Session)
 	p.passes("under the new key, set again")

@@ -85,15 +85,21 @@ func (p *Plane) promote(id string, key [32]byte) {
 	if !ok {
 		return
 	}
-	var c change
-	c.remove(before)
-	c.add(key, s.now.Device.Addresses...)
+	// First the old key goes, whose packets would be a proof, and the new one comes last,
+	// whose only packet may be the one that is answered.
+	var gone, come change
+	gone.remove(before)
+	come.add(key, s.now.Device.Addresses...)
 	p.watch.forget(before)
-	if err := p.device.IpcSet(c.String()); err != nil {
+	err := p.device.IpcSet(gone.String())
+	if err == nil {
+		p.table.SetProved(id, false)
+		err = p.device.IpcSet(come.String())
+	}
+	if err != nil {
 		p.remove(id)
 		return
 	}
-	p.table.SetProved(id, false)
 	p.watch.add(id, key, false)
 }
 
