@@ -34,6 +34,7 @@ type session struct {
 	tunnel *tunnel.Tunnel // set once, under Agent.mu
 	cfg    *tunnel.Config // what the tunnel was told last, under Agent.mu
 	relay  atomic.Pointer[relay.Conn]
+	opened atomic.Bool // the host was told of it
 	find   *find.Finder
 }
 
@@ -137,9 +138,8 @@ func (s *session) run(ctx context.Context, t *tunnel.Tunnel) error {
 	defer stop(nil)
 	work.Go(func() { s.follow(ctx, t) })
 	work.Go(func() { s.countOn(ctx, t) })
-	opened := false
 	defer func() {
-		if opened && s.a.cfg.Closed != nil {
+		if s.opened.Load() && s.a.cfg.Closed != nil {
 			why := context.Cause(ctx)
 			if err := t.Err(); err != nil {
 				why = err
@@ -154,17 +154,17 @@ func (s *session) run(ctx context.Context, t *tunnel.Tunnel) error {
 			s.reach(signaling.Stage(e.Kind))
 		case tunnel.EventProved:
 			s.limit.Stop()
-			if !opened {
+			if !s.opened.Load() {
 				s.reach(signaling.Proved)
 			}
 			s.report(t)
 		case tunnel.EventReady:
-			if !opened {
-				opened = true
+			if !s.opened.Load() {
 				s.a.sessions.Add(1)
 				if s.a.cfg.Opened != nil {
 					s.a.cfg.Opened(s.shownNow())
 				}
+				s.opened.Store(true)
 				s.reach(signaling.Ready)
 			}
 			s.report(t)
@@ -212,7 +212,7 @@ func (s *session) update(ctx context.Context, t *tunnel.Tunnel, token []byte) er
 	s.show(grant)
 	s.log.Info("grant updated", zap.Int("rev", grant.Rev), zap.Strings("operators", s.shownNow().Operators))
 	s.report(t)
-	if t.Status().State == tunnel.Connected {
+	if s.opened.Load() && t.Status().State == tunnel.Connected {
 		s.line.Reach(signaling.Ready) // said again: the later grant is in force
 	}
 	return nil
@@ -230,9 +230,13 @@ func (s *session) rekey(ctx context.Context, t *tunnel.Tunnel) {
 	}
 }
 
-// report tells control what the tunnel is now.
+// report tells control what the tunnel is now. Until its events came to that, which the
+// host hears of first, it is not said to be connected.
 func (s *session) report(t *tunnel.Tunnel) {
 	st := status(t)
+	if st.VPN == signaling.Connected && !s.opened.Load() {
+		st.VPN = signaling.Connecting
+	}
 	switch st.VPN {
 	case signaling.Connecting, signaling.Connected, signaling.Degraded:
 		s.line.Report(st)
