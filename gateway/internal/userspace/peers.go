@@ -65,9 +65,9 @@ func (p *Plane) Set(s reach.Session) error {
 		return fmt.Errorf("userspace: set peers: %w", err)
 	}
 	p.sessions[s.ID] = live
-	p.watch.add(s.ID, live.turn.Key, false)
+	p.watch.add(owner{session: s.ID, key: live.turn.Key, leaving: live.turn.Next != nil})
 	if live.turn.Next != nil {
-		p.watch.add(s.ID, *live.turn.Next, true)
+		p.watch.add(owner{session: s.ID, key: *live.turn.Next, pending: true})
 		p.table.SetProved(s.ID, true) // the old key proves nothing about the new
 	}
 	return nil
@@ -100,7 +100,7 @@ func (p *Plane) promote(id string, key [32]byte) {
 		p.remove(id)
 		return
 	}
-	p.watch.add(id, key, false)
+	p.watch.add(owner{session: id, key: key})
 }
 
 // Remove ends a session at once, live flows included, and returns its counters;

@@ -190,6 +190,37 @@ func TestPendingKeyProves(t *testing.T) {
 	}
 }
 
+// A handshake of the old key is none of the one that is pending.
+func TestPendingKeyHandshakes(t *testing.T) {
+	shook := 0
+	p := newPlane(t, Config{Patience: time.Hour, Handshake: func(string) { shook++ }})
+	s := session("one")
+	set := func(key byte) {
+		t.Helper()
+		s.Device.Key = [32]byte{key}
+		if err := p.Set(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		what string
+		set  byte // the session's key from now on
+		by   byte // who shakes hands
+		want int  // times so far
+	}{
+		{"the first key", 1, 1, 1},
+		{"the old one while another is pending", 7, 1, 1},
+		{"the pending one", 7, 7, 2},
+		{"the first again, which is named again", 1, 1, 3},
+	} {
+		set(step.set)
+		p.watch.verbose("%v - Received handshake initiation", p.device.LookupPeer(device.NoisePublicKey{step.by}))
+		if shook != step.want {
+			t.Errorf("%s: %d handshakes, want %d", step.what, shook, step.want)
+		}
+	}
+}
+
 func TestPatienceEnds(t *testing.T) {
 	p := newPlane(t, Config{Patience: 50 * time.Millisecond})
 	s := session("one")

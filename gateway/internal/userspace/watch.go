@@ -30,6 +30,7 @@ type owner struct {
 	session   string
 	key       [32]byte
 	pending   bool // not yet the device's
+	leaving   bool // the device's until another proves itself
 	promoting bool // and about to be
 }
 
@@ -37,16 +38,16 @@ func newWatch(p *Plane, l *zap.Logger) *watch {
 	return &watch{plane: p, log: l, keys: make(map[[32]byte]*device.Peer), owners: make(map[*device.Peer]owner)}
 }
 
-// add watches the peer with that key, which is in the device already.
-func (w *watch) add(session string, key [32]byte, pending bool) {
-	peer := w.plane.device.LookupPeer(device.NoisePublicKey(key))
+// add watches the peer with o's key, which is in the device already.
+func (w *watch) add(o owner) {
+	peer := w.plane.device.LookupPeer(device.NoisePublicKey(o.key))
 	if peer == nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.keys[key] = peer
-	w.owners[peer] = owner{session: session, key: key, pending: pending}
+	w.keys[o.key] = peer
+	w.owners[peer] = o
 }
 
 func (w *watch) forget(key [32]byte) {
@@ -63,7 +64,8 @@ func (w *watch) renew(key [32]byte) {
 	w.mu.Unlock()
 	if ok {
 		w.forget(key)
-		w.add(o.session, key, o.pending)
+		o.promoting = false
+		w.add(o)
 	}
 }
 
@@ -90,7 +92,7 @@ func (w *watch) verbose(format string, args ...any) {
 	o, ok := w.owners[peer]
 	w.mu.RUnlock()
 	switch {
-	case handshake && ok && w.plane.cfg.Handshake != nil:
+	case handshake && ok && !o.leaving && w.plane.cfg.Handshake != nil:
 		w.plane.cfg.Handshake(o.session)
 	case (foreign || keepalive) && ok && o.pending:
 		w.proven(peer)
