@@ -81,6 +81,14 @@ func (s *sock) send(to netip.AddrPort, text string) {
 	}
 }
 
+// sendInVain sends what is to find the way shut, which is opened after it: not before it
+// has come there, for another processor may have it.
+func (s *sock) sendInVain(to netip.AddrPort, text string) {
+	s.t.Helper()
+	s.send(to, text)
+	time.Sleep(100 * time.Millisecond)
+}
+
 // until returns all that arrives before the given text, which must, and where
 // that came from. What was sent before may be just behind it: another processor had it.
 func (s *sock) until(text string) (before map[string]bool, from netip.AddrPort) {
@@ -204,7 +212,7 @@ func TestNATBindingTimesOut(t *testing.T) {
 	}
 	time.Sleep(3 * time.Second) // conntrack counts in seconds
 	for _, b := range bindings {
-		b.out.send(b.at, "late")
+		b.out.sendInVain(b.at, "late")
 		seen(b.in, b.out)
 		b.out.send(b.at, "end")
 		if heard, _ := b.in.until("end"); heard["late"] != (b.v.nat.kind.Timeout > 3*time.Second) {
@@ -227,7 +235,7 @@ func TestNATForgetAndRebind(t *testing.T) {
 			in.until("before")
 
 			v.nat.Forget()
-			out.send(at, "forgotten")
+			out.sendInVain(at, "forgotten")
 			again := seen(in, out)
 			other.send(again, "permitted before")
 			out.send(again, "end")
@@ -266,7 +274,7 @@ func TestNATUnaskedPacketLeavesNoTrace(t *testing.T) {
 			in, asked := v.sock(v.inner, "0.0.0.0:4001"), v.sock(v.outer, outer1+":7001")
 			other := v.sock(v.outer, outer2+":7002")
 			at := seen(in, asked)
-			other.send(at, "early")
+			other.sendInVain(at, "early")
 			if moved := seen(in, other); moved != at {
 				t.Errorf("%v filtering: the mapping is %v, and %v towards whom sent first", filtering, at, moved)
 			}
