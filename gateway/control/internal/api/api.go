@@ -16,6 +16,7 @@ import (
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/internal/auth"
 	"github.com/boothwire/boothwire/internal/health"
+	"github.com/boothwire/boothwire/internal/quota"
 	"github.com/boothwire/boothwire/internal/strictjson"
 )
 
@@ -118,7 +119,7 @@ func Handler(b Backend) http.Handler {
 type service struct {
 	b        Backend
 	api      huma.API
-	watching watching
+	watching quota.Each // by user
 }
 
 func config(b Backend) huma.Config {

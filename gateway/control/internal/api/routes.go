@@ -97,12 +97,12 @@ func (s *service) watchDevices(tag string) {
 func (s *service) watched(ctx context.Context, next source) *huma.StreamResponse {
 	answer, user := s.streams(ctx, next), userOf(ctx).Name
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		if !s.watching.enter(user) {
+		if !s.watching.Enter(user, maxWatching) {
 			_, w := humago.Unwrap(hc)
 			WriteProblem(w, client.Refuse(http.StatusTooManyRequests, "too_many_streams", "the user follows the devices "+strconv.Itoa(maxWatching)+" times"))
 			return
 		}
-		defer s.watching.leave(user)
+		defer s.watching.Leave(user)
 		answer.Body(hc)
 	}}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/internal/auth"
@@ -21,33 +20,6 @@ const (
 // maxWatching is how often a user may follow the devices at a time: each may wait with a
 // whole fleet for a reader that takes little of it, and a page needs one.
 const maxWatching = 256
-
-// watching counts for each user how often he does. It is safe for concurrent use.
-type watching struct {
-	mu sync.Mutex
-	of map[string]int
-}
-
-func (s *watching) enter(user string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.of[user] >= maxWatching {
-		return false
-	}
-	if s.of == nil {
-		s.of = make(map[string]int)
-	}
-	s.of[user]++
-	return true
-}
-
-func (s *watching) leave(user string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.of[user]--; s.of[user] == 0 {
-		delete(s.of, user)
-	}
-}
 
 // event is one server-sent event; an id of 0 is not sent. Data that is a
 // json.RawMessage is sent as it is, and has no line breaks.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/boothwire/boothwire/gateway/control/client"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/firstuse"
+	"github.com/boothwire/boothwire/internal/quota"
 )
 
 // A Tab leads to the device of one session, and ends with it.
@@ -81,7 +82,7 @@ type Server struct {
 
 	mu    sync.Mutex
 	stats Stats
-	open  map[string]int // by user
+	open  quota.Each // by user
 }
 
 // Stats count since the start; all but Open only grow.
@@ -95,7 +96,7 @@ type Stats struct {
 
 // New returns a server of desktops.
 func New(cfg *Config) *Server {
-	s := &Server{cfg: *cfg, log: cfg.Logger, stats: Stats{Ended: make(map[string]uint64)}, open: make(map[string]int)}
+	s := &Server{cfg: *cfg, log: cfg.Logger, stats: Stats{Ended: make(map[string]uint64)}}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
@@ -131,11 +132,10 @@ func (s *Server) Stats() Stats {
 func (s *Server) enter(user string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stats.Open >= s.cfg.Most || s.open[user] >= mostEach {
+	if s.stats.Open >= s.cfg.Most || !s.open.Enter(user, mostEach) {
 		return errFull
 	}
 	s.stats.Open++
-	s.open[user]++
 	return nil
 }
 
@@ -143,9 +143,7 @@ func (s *Server) leave(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Open--
-	if s.open[user]--; s.open[user] == 0 {
-		delete(s.open, user)
-	}
+	s.open.Leave(user)
 }
 
 // A visit is one WebSocket, for the log and the counters.

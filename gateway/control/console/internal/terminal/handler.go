@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
 	"go.uber.org/zap"
 
 	"github.com/boothwire/boothwire/gateway/control/console/internal/sshconn"
+	"github.com/boothwire/boothwire/internal/quota"
 )
 
 // A Handler serves terminals. Its exported fields do not change once it serves.
@@ -21,8 +21,7 @@ type Handler struct {
 	Redeem func(r *http.Request, code string) (Tab, error)
 	Logger *zap.Logger // nil: silent
 
-	mu   sync.Mutex
-	open map[string]int // sockets, by their target's key
+	open quota.Each // sockets, by their target's key
 }
 
 // maxSockets bounds those of one session and login, with those that ask for credentials.
@@ -77,10 +76,10 @@ func (h *Handler) serve(r *http.Request, s *socket) error {
 		return &sshconn.Error{Code: codeCode}
 	}
 	defer tab.Close()
-	if !h.enter(tab.Key()) {
+	if !h.open.Enter(tab.Key(), maxSockets) {
 		return &sshconn.Error{Code: sshconn.CodeMany}
 	}
-	defer h.leave(tab.Key())
+	defer h.open.Leave(tab.Key())
 	ctx, end := context.WithCancelCause(tab.Context())
 	defer end(nil)
 	s.listen(end)
@@ -98,28 +97,6 @@ func (h *Handler) serve(r *http.Request, s *socket) error {
 		return context.Cause(ctx)
 	}
 	return err
-}
-
-// enter counts a socket; false: there are as many as there may be.
-func (h *Handler) enter(key string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.open[key] >= maxSockets {
-		return false
-	}
-	if h.open == nil {
-		h.open = make(map[string]int)
-	}
-	h.open[key]++
-	return true
-}
-
-func (h *Handler) leave(key string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.open[key]--; h.open[key] == 0 {
-		delete(h.open, key)
-	}
 }
 
 // connected signs in and is a terminal, or the companion of a files page.
