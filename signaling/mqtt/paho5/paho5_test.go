@@ -59,6 +59,7 @@ type host struct {
 	cfg    autopaho.ClientConfig
 	cm     *autopaho.ConnectionManager
 	ups    atomic.Int32
+	heard  atomic.Int32 // subscriptions to its own topic that the broker answered
 	downs  atomic.Int32
 	got    chan string
 }
@@ -75,7 +76,11 @@ func newHost(t *testing.T, b *mosquittotest.Broker, id string) *host {
 		ReconnectBackoff: func(int) time.Duration { return 50 * time.Millisecond },
 		OnConnectionUp: func(cm *autopaho.ConnectionManager, _ *paho.Connack) {
 			h.ups.Add(1)
-			go cm.Subscribe(h.ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "host/" + id, QoS: 1}}})
+			go func() {
+				if _, err := cm.Subscribe(h.ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "host/" + id, QoS: 1}}}); err == nil {
+					h.heard.Add(1)
+				}
+			}()
 		},
 		OnConnectionDown: func() bool { h.downs.Add(1); return true },
 		WillMessage:      &paho.WillMessage{Topic: "host/will", Payload: []byte("gone")},
@@ -148,7 +153,7 @@ func TestRideSurvivesBroker(t *testing.T) {
 		wait(t, "status", control.got, "iot/k1/status status"+text)
 		// The host's own handler sees its own topic, and ours as well.
 		wait(t, "our command at the host", kiosk.got, "iot/k1/cmd "+text)
-		await(t, func() bool { return kiosk.ups.Load() == int32(i+1) })
+		await(t, func() bool { return kiosk.ups.Load() == int32(i+1) && kiosk.heard.Load() == int32(i+1) })
 		control.publish(t, "host/kiosk", text, false)
 		wait(t, "the host's own message", kiosk.got, "host/kiosk "+text)
 		if i == 3 {
