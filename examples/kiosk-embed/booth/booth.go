@@ -31,7 +31,6 @@ type Booth struct {
 	Roots []string // whose word counts
 
 	services map[keys.Port]string
-	ctx      context.Context // of the connection
 	conn     *autopaho.ConnectionManager
 	photos   atomic.Int64 // being taken: the booth is not to be disturbed
 	lit      atomic.Bool
@@ -39,8 +38,9 @@ type Booth struct {
 	mu      sync.Mutex
 	topics  map[string]func(topic string, payload []byte, retained bool)
 	changed []func(up bool)
-	linked  bool // to the broker
-	up      bool // and subscribed
+	link    context.Context    // ends with the present connection; nil: there is none yet
+	unlink  context.CancelFunc // ends link
+	up      bool               // subscribed
 }
 
 type config struct {
@@ -63,7 +63,7 @@ func Open(ctx context.Context, file string) (*Booth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: broker: %w", file, err)
 	}
-	b := &Booth{ctx: ctx, ID: c.ID, State: c.State, Roots: c.Roots, topics: make(map[string]func(string, []byte, bool))}
+	b := &Booth{ID: c.ID, State: c.State, Roots: c.Roots, topics: make(map[string]func(string, []byte, bool))}
 	if len(c.Services) > 0 {
 		b.services = make(map[keys.Port]string)
 	}
@@ -84,8 +84,8 @@ func Open(ctx context.Context, file string) (*Booth, error) {
 		KeepAlive:        30,
 		ConnectUsername:  c.Username,
 		ConnectPassword:  []byte(c.Password),
-		OnConnectionUp:   func(cm *autopaho.ConnectionManager, _ *paho.Connack) { b.link(true); go b.connected(ctx, cm) },
-		OnConnectionDown: func() bool { b.link(false); return true },
+		OnConnectionUp:   func(cm *autopaho.ConnectionManager, _ *paho.Connack) { b.linked(ctx, cm) },
+		OnConnectionDown: func() bool { b.lost(); return true },
 		ClientConfig: paho.ClientConfig{ClientID: c.ID, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 			func(p paho.PublishReceived) (bool, error) { return b.deliver(p.Packet), nil },
 		}},
@@ -108,35 +108,48 @@ func authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// connected subscribes anew, as after every connect: the broker may have forgotten.
-func (b *Booth) connected(ctx context.Context, cm *autopaho.ConnectionManager) {
+// linked subscribes anew, as after every connect: the broker may have forgotten.
+func (b *Booth) linked(ctx context.Context, cm *autopaho.ConnectionManager) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.link, b.unlink = context.WithCancel(ctx)
+	go b.subscribe(b.link, cm)
+}
+
+func (b *Booth) lost() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unlink()
+	b.tell(false)
+}
+
+// subscribe asks for every topic until the broker grants it or link ends.
+func (b *Booth) subscribe(link context.Context, cm *autopaho.ConnectionManager) {
 	b.mu.Lock()
 	s := &paho.Subscribe{}
 	for t := range b.topics {
 		s.Subscriptions = append(s.Subscriptions, paho.SubscribeOptions{Topic: t, QoS: 1})
 	}
 	b.mu.Unlock()
-	if len(s.Subscriptions) > 0 {
-		// The library never answers one whose connection is lost meanwhile.
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		defer cancel()
-		if _, err := cm.Subscribe(ctx, s); err != nil {
-			log.Print("subscribe: ", err)
-			return
+	if len(s.Subscriptions) == 0 {
+		return
+	}
+	for link.Err() == nil {
+		// The library gives up after ten seconds, also while the connection stays up.
+		_, err := cm.Subscribe(link, s)
+		if err == nil {
+			break
 		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if b.linked { // and was not lost while it subscribed
-			b.tell(true)
+		log.Print("subscribe: ", err)
+		select {
+		case <-time.After(time.Second):
+		case <-link.Done():
 		}
 	}
-}
-
-func (b *Booth) link(up bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.linked = up; !up {
-		b.tell(false)
+	if link.Err() == nil { // and was not lost while it subscribed
+		b.tell(true)
 	}
 }
 
@@ -168,11 +181,10 @@ func (b *Booth) Publish(ctx context.Context, topic string, payload []byte, retai
 // Subscribe hands the topic's messages to f from now on.
 func (b *Booth) Subscribe(topic string, f func(topic string, payload []byte, retained bool)) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.topics[topic] = f
-	linked := b.linked
-	b.mu.Unlock()
-	if linked {
-		go b.connected(b.ctx, b.conn)
+	if b.link != nil && b.link.Err() == nil {
+		go b.subscribe(b.link, b.conn)
 	}
 }
 
