@@ -24,6 +24,7 @@ import (
 // device and engineer know only this one.
 func (w *world) startSecond() {
 	w.t.Helper()
+	w.control.waitLog(0, "this process has the lead") // it serves before that
 	state := filepath.Join(w.dir, "control-2")
 	if err := os.CopyFS(state, os.DirFS(filepath.Join(w.dir, "control"))); err != nil {
 		w.t.Fatal(err)
