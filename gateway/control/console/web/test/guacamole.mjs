@@ -36,9 +36,10 @@ export default async function (run) {
 		dropped.items.add(new File(["a file, 文件"], "读我.txt", { type: "text/plain" }));
 		return dropped;
 	});
+	const told = page.locator(".toast.ok").waitFor(); // it goes by itself
 	await page.locator(".guacamole").dispatchEvent("drop", { dataTransfer });
 	await until("a file arrives", async () => (await run.ask("file")) === "a file, 文件");
-	await page.locator(".toast.ok").waitFor();
+	await told;
 	await page.locator("#cad").click();
 	await page.locator("#fit").click();
 	await page.setViewportSize({ width: 1100, height: 700 });

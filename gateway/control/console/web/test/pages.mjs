@@ -61,7 +61,9 @@ export async function connect(run, page) {
 export async function inNewTab(page, name) {
 	const opened = page.context().waitForEvent("page");
 	await page.getByRole("link", { name, exact: true }).click();
-	return opened;
+	const tab = await opened;
+	await tab.waitForLoadState();
+	return tab;
 }
 
 /**

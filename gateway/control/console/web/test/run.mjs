@@ -56,6 +56,6 @@ try {
 	for (const fault of run.faults) failure += `\n${fault}`;
 	for (const warning of run.warnings) say({ log: `a page warned: ${warning}` });
 }
+if (failure) say({ failed: failure }); // before anything that its end may bring
 await browser.close();
-if (failure) say({ failed: failure });
 process.exit(0);

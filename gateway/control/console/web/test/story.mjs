@@ -95,6 +95,7 @@ async function byFiles(run, page) {
 	const files = await page.context().newPage();
 	await files.goto(`${page.url()}/files#${run.args.folder}`);
 	await sshSignIn(run, files);
+	await files.locator("#files").waitFor();
 	const bytes = randomBytes(6 << 20);
 	const sum = createHash("sha256").update(bytes).digest("hex");
 	await files.locator("#picked").setInputFiles({ name: "照片 1.raw", mimeType: "application/octet-stream", buffer: bytes });

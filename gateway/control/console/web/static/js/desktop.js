@@ -96,6 +96,7 @@ async function reconnect(size) {
   if (!last) return;
   const before = desktop;
   desktop = null;
+  go("connecting");
   before?.close();
   await before?.ended;
   await connect({ ...last, size });

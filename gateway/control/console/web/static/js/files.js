@@ -88,11 +88,24 @@ async function more() {
 /** @param {number} hidden */
 function show(hidden) {
 	crumbs();
+	const at = document.activeElement;
+	const ref = at?.closest("#rows tr")?.getAttribute("data-ref");
 	replace(rows, ...entries.map(row));
+	if (at && ref) focus(ref, at.localName);
 	byId("empty").hidden = total > 0;
 	byId("more").hidden = entries.length >= total;
 	say(byId("count"), t("files.count", { n: count(total) }) + (hidden ? ` · ${t("files.hidden", { n: count(hidden) })}` : ""));
 	choose();
+}
+
+/**
+ * Who goes through the rows by keys stays where he was.
+ * @param {string} ref of the row
+ * @param {string} name of its element
+ */
+function focus(ref, name) {
+	const e = rows.children[entries.findIndex((e) => refOf(e) === ref)]?.querySelector(name);
+	if (e instanceof HTMLElement) e.focus();
 }
 
 function crumbs() {
@@ -123,7 +136,7 @@ function row(e) {
 			choose();
 		},
 	});
-	const tr = h("tr", { "data-kind": e.kind },
+	const tr = h("tr", { "data-kind": e.kind, "data-ref": refOf(e) },
 		h("td", null, check),
 		h("td", { class: "name" },
 			e.kind === "other" ? h("bdi", null, e.name) : h("button", { class: "link", type: "button", onclick: () => open(e) }, h("bdi", null, e.name)),
@@ -419,14 +432,20 @@ function wanted() {
 	}
 }
 
+/** Shows the folder where the user is, and with it what can be done there: before, a file would go nowhere. */
+async function begin() {
+	await go(here || wanted());
+	if (!here && wanted()) await go(""); // the address names none
+	byId("files").hidden = false;
+}
+
 function connect() {
 	new Link({ files: true }, {
 		ready: () => {
-			byId("files").hidden = false;
-			go(here || wanted());
 			for (const upload of stopped) if (upload.is("paused") || upload.is("failed")) upload.set("waiting");
 			stopped.clear();
 			next();
+			begin();
 		},
 		over: () => {
 			for (const { upload } of lines) {
