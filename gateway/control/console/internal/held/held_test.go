@@ -62,6 +62,20 @@ func login(user, id string) (held.Who, context.CancelFunc) {
 	return held.Who{User: user, Login: id, Until: ctx}, cancel
 }
 
+// A clock is the system's, but while it is stopped.
+type clock struct{ stopped atomic.Pointer[time.Time] }
+
+func (c *clock) now() time.Time {
+	if at := c.stopped.Load(); at != nil {
+		return *at
+	}
+	return time.Now()
+}
+
+func (c *clock) stop() { now := time.Now(); c.stopped.Store(&now) }
+
+func (c *clock) start() { c.stopped.Store(nil) }
+
 func (w *world) request(who held.Who) held.Request {
 	return held.Request{Who: who, API: w.Client(who.User, control.Operator), Device: device}
 }
@@ -262,9 +276,10 @@ func TestRefusals(t *testing.T) {
 // The last tab's end begins the grace; whoever comes back in time finds the session as it
 // was, and when nobody does it is left.
 func TestGrace(t *testing.T) {
-	for _, grace := range []time.Duration{-1, 2 * time.Second} {
+	for _, grace := range []time.Duration{-1, 100 * time.Millisecond} {
 		t.Run(grace.String(), func(t *testing.T) {
-			w := newWorld(t, nil, &held.Config{Grace: grace}, nil)
+			var c clock // stands while nobody looks, or who comes back might be late
+			w := newWorld(t, nil, &held.Config{Grace: grace, Now: c.now}, nil)
 			ann, _ := login("ann", "l1")
 			s := w.open(ann)
 			first, second := w.tab(s, ann), w.tab(s, ann)
@@ -272,19 +287,21 @@ func TestGrace(t *testing.T) {
 			first.Close()
 			first.Close() // is one
 			if grace > 0 {
+				c.stop()
 				second.Close()
 				if s.Status().Leaves.IsZero() {
 					t.Error("nobody looks at it, and it does not say when it is left")
 				}
 				second = w.tab(s, ann)
+				c.start()
 			}
-			time.Sleep(grace + grace/2)
-			c := w.dial(second, 22)
+			time.Sleep(3 * grace)
+			conn := w.dial(second, 22)
 			second.Close()
 			if got := w.over(s); got.Code != "unwatched" {
 				t.Errorf("over as %+v", got)
 			}
-			if _, err := c.Read(make([]byte, 1)); err == nil {
+			if _, err := conn.Read(make([]byte, 1)); err == nil {
 				t.Error("a connection outlived its tab")
 			}
 			w.closed(s.ID)
@@ -472,13 +489,8 @@ func TestOneEach(t *testing.T) {
 
 // Where devices wait for their turn to be woken, the page is told its place.
 func TestWaiting(t *testing.T) {
-	var stopped atomic.Pointer[time.Time] // so that nobody's turn comes before the test has looked
-	w := newWorld(t, &control.Config{Wakes: 1, Now: func() time.Time {
-		if at := stopped.Load(); at != nil {
-			return *at
-		}
-		return time.Now()
-	}}, nil, nil)
+	var c clock // stands, so that nobody's turn comes before the test has looked
+	w := newWorld(t, &control.Config{Wakes: 1, Now: c.now}, nil, nil)
 	ids := []string{device, "kiosk-2", "kiosk-3"}
 	for _, id := range ids[1:] {
 		w.Device(id, "north", w.services(), nil)
@@ -486,8 +498,7 @@ func TestWaiting(t *testing.T) {
 	ann, _ := login("ann", "l1")
 	var work sync.WaitGroup
 	var waited atomic.Int32
-	now := time.Now()
-	stopped.Store(&now)
+	c.stop()
 	for _, id := range ids {
 		r := w.request(ann)
 		r.Device = id
@@ -514,7 +525,7 @@ func TestWaiting(t *testing.T) {
 		})
 	}
 	w.Wait("somebody is told that he waits", func() bool { return waited.Load() > 0 })
-	stopped.Store(nil)
+	c.start()
 	work.Wait()
 }
 
