@@ -31,11 +31,19 @@ func New(first *firstuse.Pins, log *zap.Logger) *Conns {
 	return &Conns{first: first, log: log, conns: make(map[string]*Conn), more: make(chan struct{})}
 }
 
-// Of returns the connection of a target, nil when nobody has signed in.
+// Of returns the connection of a target that lives, nil when nobody has signed in.
 func (c *Conns) Of(key string) *Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.conns[key]
+	return c.of(key)
+}
+
+// of is Of, for one that is over may be there a moment longer; mu is held.
+func (c *Conns) of(key string) *Conn {
+	if conn := c.conns[key]; conn != nil && conn.Err() == nil {
+		return conn
+	}
+	return nil
 }
 
 // More is closed when somebody signs in, wherever.
@@ -76,7 +84,7 @@ func (c *Conns) SignIn(ctx context.Context, t Target, cred *Credential, ask Aske
 // keep makes conn the target's connection, unless there is one by now.
 func (c *Conns) keep(t Target, conn *Conn) (*Conn, error) {
 	c.mu.Lock()
-	first := c.conns[t.Key()]
+	first := c.of(t.Key())
 	if first != nil || c.closed {
 		c.mu.Unlock()
 		conn.end(nil)
@@ -92,8 +100,10 @@ func (c *Conns) keep(t Target, conn *Conn) (*Conn, error) {
 	c.wg.Go(func() {
 		conn.run(t.Done())
 		c.mu.Lock()
-		delete(c.conns, t.Key())
-		c.mu.Unlock()
+		defer c.mu.Unlock()
+		if c.conns[t.Key()] == conn {
+			delete(c.conns, t.Key())
+		}
 	})
 	c.mu.Unlock()
 	return conn, nil
