@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/console/internal/files"
 	"github.com/boothwire/boothwire/gateway/control/console/internal/held"
@@ -22,12 +23,14 @@ type SSH struct {
 	Remember string
 	// Largest is the most bytes of a file that is uploaded; default 8 GiB.
 	Largest int64
+
+	hearing time.Duration // terminal.Handler's
 }
 
 // sshRoutes are those of Terminal and Files.
 func (c *Console) sshRoutes(mux *http.ServeMux) {
 	const below = "/console/held/{id}"
-	shells := &terminal.Handler{Conns: c.ssh, Redeem: c.redeemSSH, Logger: c.log}
+	shells := &terminal.Handler{Conns: c.ssh, Redeem: c.redeemSSH, Hearing: c.cfg.SSH.hearing, Logger: c.log}
 	mux.Handle("GET "+below+"/terminal", c.signedIn(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !SameOrigin(r) {
 			refuse(w, http.StatusForbidden, "cross_origin", "the request comes from no page of this console")

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -19,7 +20,10 @@ type Handler struct {
 	// Redeem returns the tab that a connect code is for. A code works once, for the
 	// login and the session of the request.
 	Redeem func(r *http.Request, code string) (Tab, error)
-	Logger *zap.Logger // nil: silent
+	// Hearing is how long the end of a tab may take to be heard of: what it holds breaks
+	// before. Default 1 s.
+	Hearing time.Duration
+	Logger  *zap.Logger // nil: silent
 
 	open quota.Each // sockets, by their target's key
 }
@@ -39,7 +43,7 @@ type Tab interface {
 // Times of a socket.
 const (
 	helloTimeout = 10 * time.Second
-	endTimeout   = time.Second
+	hearing      = time.Second
 	pingEvery    = 20 * time.Second
 	sendTimeout  = 30 * time.Second // for one message to a page that does not read
 )
@@ -84,10 +88,10 @@ func (h *Handler) serve(r *http.Request, s *socket) error {
 	defer end(nil)
 	s.listen(end)
 	err = h.connected(ctx, s, tab, first)
-	if reason(err).Code == sshconn.CodeEnded { // what ended it ends the tab, which knows why
+	if code := reason(err).Code; code == sshconn.CodeEnded || code == sshconn.CodeLost { // the tab, if it ends too, knows why
 		select {
 		case <-tab.Context().Done():
-		case <-time.After(endTimeout):
+		case <-time.After(cmp.Or(h.Hearing, hearing)):
 		}
 	}
 	switch ended := tab.Err(); {
