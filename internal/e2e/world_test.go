@@ -254,6 +254,13 @@ endpoints = [%s]
 debug = "127.0.0.1:6060"
 `, name, filepath.Join(w.dir, name), w.front, claim, w.ca.File, quoted(endpoints)))
 	p = start(w.t, host, program(w.t, "boothwire-gateway"), "-config", config)
+	w.waitNode(name)
+	return p, config
+}
+
+// waitNode waits until control has a node: before, no session opens there.
+func (w *world) waitNode(name string) {
+	w.t.Helper()
 	eventually(w.t, "the node "+name+" is online", func() error {
 		for _, n := range w.nodes() {
 			if n.Name == name && n.State == "connected" {
@@ -262,7 +269,6 @@ debug = "127.0.0.1:6060"
 		}
 		return fmt.Errorf("nodes: %+v", w.nodes())
 	})
-	return p, config
 }
 
 // A nodeState is a node as boothctl prints it.
@@ -315,6 +321,9 @@ key = %[9]q
 	from := w.control.log.len()
 	w.control.run()
 	w.control.waitLog(from, "serving")
+	if w.gateway != nil {
+		w.waitNode(node)
+	}
 	return p
 }
 
