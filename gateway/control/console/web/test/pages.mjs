@@ -1,5 +1,7 @@
 // Steps that scenarios share.
 
+import { until } from "./browser.mjs";
+
 /** @typedef {import("./browser.mjs").Run} Run */
 /** @typedef {import("./browser.mjs").Page} Page */
 
@@ -91,6 +93,7 @@ export async function closeSession(page) {
 	await page.locator("#actions").getByRole("button", { name: "Close" }).click();
 	await page.locator("dialog").getByRole("button", { name: "Close" }).click();
 	await page.locator("#state", { hasText: /^closed$/i }).waitFor();
+	await until("control's last word", async () => (await page.locator("#facts").textContent())?.includes("Closed"));
 }
 
 /**

@@ -46,8 +46,11 @@ export default async function (run) {
 	await closeSession(page);
 	await run.shot(page, "8-closed");
 	await checks(run, page);
-	await page.goto(`${run.args.url}audit?session=${session}`);
-	await page.getByRole("row", { name: /[1-9]\d{6,} bytes from the device/ }).waitFor();
+	await until("what it carried is written down", async () => { // when the device has said it
+		await page.goto(`${run.args.url}audit?session=${session}`);
+		await page.locator("#loading").waitFor({ state: "hidden" });
+		return page.getByRole("row", { name: /[1-9]\d{6,} bytes from the device/ }).count();
+	});
 	await run.shot(page, "9-audit");
 	await strip(run);
 	return { session };
