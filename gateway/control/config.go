@@ -87,6 +87,8 @@ type Config struct {
 	Now func() time.Time
 	// Logger; nil is silent.
 	Logger *zap.Logger
+
+	ready time.Duration // that the database may take to answer; default readyTimeout
 }
 
 // The kinds of sessions: through a node, which filters, shapes and counts, and could

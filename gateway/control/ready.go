@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -16,7 +17,7 @@ type Health = health.Report
 // Health is what /readyz says. A line that is down only limits: devices that poll are
 // reached by this control's address, and sessions have to be closed above all then.
 func (c *Control) Health(ctx context.Context) (r Health) {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.cfg.ready, readyTimeout))
 	defer cancel()
 	if c.ctx.Err() != nil {
 		r.Refuse("control", "it ends")

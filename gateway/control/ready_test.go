@@ -16,7 +16,7 @@ type downLine struct{ signaling.Sender }
 func (downLine) Up() bool { return false }
 
 func TestHealth(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t, &Config{ready: patience})
 	says := func(what string, want Health) {
 		t.Helper()
 		if got := w.c.Health(t.Context()); !slices.Equal(got.Reasons, want.Reasons) || !slices.Equal(got.Limits, want.Limits) {
