@@ -131,10 +131,11 @@ byId("change").addEventListener("click", () => {
 addEventListener("pagehide", () => desktop?.close());
 
 // The session's own end is told here first, and is the reason of everything else.
-stream(`${root}/events`, {
+const stop = stream(`${root}/events`, {
   on: {
     held: (data) => {
       if (data.over) {
+        stop(); // or it is told again and again
         over = data.over.code || "closed";
         if (!desktop) ended(over, data.over.why ?? "");
       }
