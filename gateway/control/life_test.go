@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/boothwire/boothwire/gateway/control/client"
+	"github.com/boothwire/boothwire/gateway/control/internal/machine"
 	"github.com/boothwire/boothwire/keys"
 	"github.com/boothwire/boothwire/signaling"
 	"github.com/boothwire/boothwire/signaling/signalingtest"
@@ -330,6 +331,41 @@ func TestRestart(t *testing.T) {
 	d, err := w.admin.Device(t.Context(), "kiosk-1")
 	if err != nil || d.Key != b.keys.Key() || d.State != signaling.Disconnected {
 		t.Errorf("device is %+v, %v", d, err)
+	}
+}
+
+// An opening waits for nodes that are on their way to a control which was started anew,
+// and not for one that was there and left.
+func TestOpenBeforeNodesAreBack(t *testing.T) {
+	clock := newStopped()
+	w := newWorld(t, &Config{Now: clock.now})
+	n, _ := w.pair()
+	n.stop()
+	w.restart()
+	opened := make(chan error, 1)
+	go func() { _, err := w.open(op("ann"), "kiosk-1"); opened <- err }()
+	select {
+	case err := <-opened:
+		t.Fatalf("did not wait: %v", err)
+	case <-time.After(2 * lookEvery):
+	}
+	n.connect()
+	n.follow()
+	if err := <-opened; err != nil {
+		t.Fatal(err)
+	}
+	w.booth("kiosk-2", true).serve().known()
+	n.stop()
+	eventually(t, "the node is gone", func() bool { return w.c.Stats().Nodes == 0 })
+	if _, err := w.open(op("ann"), "kiosk-2"); code(err) != machine.CodeNodeUnreachable || w.c.expects() {
+		t.Errorf("a node that left is waited for: %v", err)
+	}
+
+	w.restart()
+	go func() { _, err := w.open(op("ann"), "kiosk-2"); opened <- err }()
+	clock.move(expectFor)
+	if err := <-opened; code(err) != machine.CodeNodeUnreachable {
+		t.Errorf("and in the end: %v", err)
 	}
 }
 

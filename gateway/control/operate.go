@@ -37,7 +37,9 @@ func (c *Control) tryOpen(ctx context.Context, u User, in *client.OpenRequest) (
 		return client.Session{}, err
 	}
 	o := operator{id: keys.NewID(), user: u.Name, key: in.Key, ports: in.Ports}
-	s, joined, err := c.claim(ctx, u, in)
+	var s *session
+	var joined bool
+	err := c.awaitNode(ctx, func() (err error) { s, joined, err = c.claim(u, in); return err })
 	if err != nil {
 		return client.Session{}, err
 	}
@@ -135,7 +137,7 @@ func (c *Control) checkOpen(in *client.OpenRequest) error {
 }
 
 // claim returns the session of a device that is to be joined, or a new one.
-func (c *Control) claim(ctx context.Context, u User, in *client.OpenRequest) (s *session, joined bool, err error) {
+func (c *Control) claim(u User, in *client.OpenRequest) (s *session, joined bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := c.devices[in.Device]

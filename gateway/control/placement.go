@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -81,6 +82,43 @@ func (c *Control) choose(d *device, name string) (*node, error) {
 		}
 	}
 	return nil, fail(http.StatusServiceUnavailable, machine.CodeNodeUnreachable, "no node is connected")
+}
+
+// expectFor is how long a session waits for nodes that are on their way to a control
+// which has just begun to listen.
+const expectFor = machine.InstallFor
+
+// awaitNode has try place a session, and again while it found no node but one may come
+// yet. ctx bounds it.
+func (c *Control) awaitNode(ctx context.Context, try func() error) error {
+	for range expectFor / lookEvery {
+		err := try()
+		if codeOf(err, "") != machine.CodeNodeUnreachable || !c.expects() {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(lookEvery):
+		}
+	}
+	return try()
+}
+
+// expects reports whether a node may be on its way: it was not heard since control
+// began to listen, a moment ago.
+func (c *Control) expects() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cfg.Now().Sub(c.since) >= expectFor {
+		return false
+	}
+	for _, n := range c.nodes {
+		if !n.identity.IsZero() && n.heard.Before(c.since) {
+			return true
+		}
+	}
+	return false
 }
 
 // codeFull is the code of a session for which no node has room.
