@@ -112,16 +112,19 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// setKey sets s as a session whose device has that key.
+func setKey(t *testing.T, p *Plane, s reach.Session, key byte) {
+	t.Helper()
+	s.Device.Key = [32]byte{key}
+	if err := p.Set(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestPendingKey(t *testing.T) {
 	p := newPlane(t, Config{Patience: time.Hour})
 	s := session("one")
-	with := func(key byte) {
-		t.Helper()
-		s.Device.Key = [32]byte{key}
-		if err := p.Set(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	with := func(key byte) { t.Helper(); setKey(t, p, s, key) }
 	both := func(pending byte) map[byte][]string {
 		return map[byte][]string{1: {devAddr + "/32"}, 2: {opAddr + "/32"}, pending: nil}
 	}
@@ -169,13 +172,7 @@ func TestPendingKeyProves(t *testing.T) {
 	r := newRouter(p.table, &p.tally, DefaultMTU, 0)
 	defer r.Close()
 	send := func() { r.Write([][]byte{segment(devAddr, opAddr, 22, 40000, 60)}, offset) }
-	set := func(key byte) {
-		t.Helper()
-		s.Device.Key = [32]byte{key}
-		if err := p.Set(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	set := func(key byte) { t.Helper(); setKey(t, p, s, key) }
 	set(1)
 	set(7)
 	send()
@@ -195,13 +192,7 @@ func TestPendingKeyHandshakes(t *testing.T) {
 	shook := 0
 	p := newPlane(t, Config{Patience: time.Hour, Handshake: func(string) { shook++ }})
 	s := session("one")
-	set := func(key byte) {
-		t.Helper()
-		s.Device.Key = [32]byte{key}
-		if err := p.Set(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	set := func(key byte) { t.Helper(); setKey(t, p, s, key) }
 	for _, step := range []struct {
 		what string
 		set  byte // the session's key from now on
